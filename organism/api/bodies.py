@@ -30,6 +30,10 @@ Label = Annotated[str, msgspec.Meta(max_length=200)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
 
 
+_LIMIT_OF = {"tokens": "tokens", "usd": "cost_nanousd", "seconds": "elapsed_ns", "calls": "calls"}
+"""What a unit's limit is called in :class:`organism.amounts.Limits`, by its name in a request."""
+
+
 class LimitsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits as people write them; what is left out is not limited.
 
@@ -239,9 +243,8 @@ class LimitsRequestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
         written = LimitsBody(
             **{name: value for name, value in asked.items() if value is not msgspec.UNSET and name not in removed}
         ).limits()
-        units = dict(zip(self.__struct_fields__, Limits.__struct_fields__, strict=True))
         return LimitsRequest(
-            **{unit: "unlimited" if name in removed else getattr(written, unit) for name, unit in units.items()}
+            **{unit: "unlimited" if name in removed else getattr(written, unit) for name, unit in _LIMIT_OF.items()}
         )
 
 

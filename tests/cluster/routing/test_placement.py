@@ -3,6 +3,8 @@
 import pytest
 
 from organism.cluster.routing.placement import Destination, PlacedRequest, place_of
+from organism.gateway.conversation_routes import CONVERSATIONS
+from organism.gateway.routes import COUNTS, FORMATS, GOOGLE
 from organism.ids import PartitionIds, SequentialIds, partition_of
 
 PARTITIONS = 16
@@ -116,12 +118,9 @@ def test_new_thread_is_where_its_name_or_its_receipt_is() -> None:
     assert placed("POST", "/v1/threads", b"{not json thread_id").kind == "any"
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings", "/v1/messages", "/messages"],
-)
+@pytest.mark.parametrize("path", [*FORMATS, *COUNTS, f"{GOOGLE}/m:generateContent", f"{CONVERSATIONS}"])
 def test_call_goes_where_its_thread_pays(path: str) -> None:
-    """A gateway's call is made where the thread is that pays for it."""
+    """A call at any path that the gateway serves is made where the thread is that pays for it."""
     assert placed("POST", path, b"{}", payer="mine") == NAMED
 
 

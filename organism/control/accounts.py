@@ -9,22 +9,17 @@ from urllib.parse import unquote
 import msgspec
 from msgspec.structs import asdict
 
-from organism.amounts import AMOUNT_MAX, DIMENSIONS, NS_PER_S, UNLIMITED, ZERO, BudgetState, Limits, nanousd
+from organism.amounts import AMOUNT_MAX, NS_PER_S, UNLIMITED, ZERO, BudgetState, Limits, nanousd
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan, period, thread_account
-from organism.budget.thresholds import amount_of, limit_of
+from organism.control.listing.account_page import SCOPED_MAX, fullness
 from organism.control.views import AccountState
 from organism.errors import ConfigError, UnknownAccountError
 from organism.ledger.ledger import Ledger
 
 _PERCENT_MAX = 1_000_000
 _SCOPED = ("label:", "pool:", "agent:", "model:", "provider:")
-_SCOPED_MAX = 20
 _LOOKED_AT = 2_000
-
-ACCOUNTS_MAX = 500
-"""Accounts of a page at most."""
-
 
 AccountKind = Literal["organism", "thread", "agent", "model", "provider", "label", "pool"]
 """What an account is of."""
@@ -122,7 +117,7 @@ class Accounts:
         latest = islice(reversed(self._ledger.accounts), _LOOKED_AT)
         present = (name for name in latest if name.startswith(_SCOPED) and not self._book.over(name))
         found = (self.state(name, now_ns) for name in present)
-        return tuple(self.shown(state) for state in nlargest(_SCOPED_MAX, found, key=_fullest))
+        return tuple(self.shown(state) for state in nlargest(SCOPED_MAX, found, key=fullness))
 
     def all(self, now_ns: int) -> tuple[AccountState, ...]:
         """Return every account there is, oldest first, and the windows that have not been used yet."""
@@ -171,13 +166,6 @@ class Accounts:
             UnknownAccountError: If there is none of that name.
         """
         self._ledger.open(account, self.state(account, now_ns).limits, now_ns)
-
-
-def _fullest(state: BudgetState) -> float:
-    """Return which part of its nearest limit is spent or held."""
-    used = state.spent + state.held
-    limited = ((limit_of(state.limits, unit), amount_of(used, 0, unit)) for unit in DIMENSIONS)
-    return max((amount / limit if limit else 1.0 for limit, amount in limited if limit is not None), default=0.0)
 
 
 def seconds_ns(seconds: int | None) -> int | None:

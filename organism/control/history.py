@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from organism.amounts import NS_PER_S
-from organism.control.views import Burn, Hop, ThreadSummary
+from organism.control.views import Burn, Hop, ThreadSummary, fastest
 from organism.ids import USER
 from organism.journal import Pieces
 from organism.messages import RUNTIME_MESSAGES, Envelope, MessageRegistry, PayloadError, as_text, type_name
@@ -281,7 +281,7 @@ class History:
             Burn(name=name, seconds=BURN_S, calls=calls, tokens=tokens, cost_nanousd=cost)
             for name, (calls, tokens, cost) in sums.items()
         ]
-        return (lines[0], *sorted(lines[1:], key=lambda line: (-line.cost_nanousd, -line.tokens, line.name)))
+        return tuple(sorted(lines, key=fastest))
 
     def _keep(self, hop: Hop) -> None:
         """Keep a message, and with it what its sender has spent to make it."""

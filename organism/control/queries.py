@@ -8,8 +8,9 @@ from msgspec.structs import replace
 
 from organism.budget.scopes import limits_over_time, thread_account, thread_of, thresholds_by_scope
 from organism.concurrency.own_threads import OwnThreads
-from organism.control.accounts import ACCOUNTS_MAX, AccountFilter, Accounts, account_of
+from organism.control.accounts import AccountFilter, Accounts, account_of
 from organism.control.components import Components
+from organism.control.listing.account_page import ACCOUNTS_MAX
 from organism.control.listing.letters import as_shown
 from organism.control.listing.shown_period import shown_period
 from organism.control.listing.thread_index import ThreadIndex, as_listed, reason_shown

@@ -200,6 +200,11 @@ class Burn(msgspec.Struct, frozen=True, kw_only=True):
     cost_nanousd: int
 
 
+def fastest(burn: Burn) -> tuple[bool, int, int, str]:
+    """Return what sums over the last minutes are sorted by: the whole first, and then what used most."""
+    return burn.name != "total", -burn.cost_nanousd, -burn.tokens, burn.name
+
+
 class ThreadCounts(msgspec.Struct, frozen=True):
     """How many threads are in which state."""
 

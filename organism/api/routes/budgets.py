@@ -1,7 +1,6 @@
 """Budgets of every scope: look at them, set their limits, move them."""
 
 from typing import Annotated
-from urllib.parse import urlencode
 
 from litestar import Response, get, post, put
 from litestar.params import FromPath, JSONBody, QueryParameter
@@ -10,7 +9,8 @@ from organism.amounts import BudgetState
 from organism.api.bodies import AdjustBody, LimitsBody, MoveBody
 from organism.api.dependencies import ControlOf, OrderOf
 from organism.api.scopes import needs
-from organism.control.accounts import ACCOUNTS_MAX, AccountFilter, AccountKind
+from organism.control.accounts import AccountFilter, AccountKind
+from organism.control.listing.account_page import ACCOUNTS_MAX, next_page
 from organism.control.views import AccountState, Corrected
 from organism.ledger.explain import BudgetTrace
 
@@ -30,11 +30,8 @@ async def list_budgets(
     """List accounts in the order of their names: threads, agents, models, providers, labels, and the organism's."""
     wanted = AccountFilter(kinds=frozenset(scopes or ()), search=search)
     page = control.queries.find_budgets(wanted, limit=limit, after=cursor)
-    if len(page) < limit:
-        return Response(page)
-    query = [*(("scope", scope) for scope in scopes or ()), ("search", search), ("limit", limit)]
-    following = urlencode([*query, ("cursor", page[-1].account)])
-    return Response(page, headers={"link": f'</v1/budgets?{following}>; rel="next"'})
+    link = next_page(page, scopes or (), search, limit)
+    return Response(page, headers={"link": link} if link else None)
 
 
 @get("/v1/budgets/{account:str}", opt=needs("read"))

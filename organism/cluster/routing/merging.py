@@ -1,11 +1,13 @@
 """Answers of several partitions become the answer of the whole. Pure.
 
 Each partition is an organism of its own, so most of it is addition. What is the same in all, such as settings, is
-taken from the first.
+taken from the first. Lists are ordered and cut anew: each part has the first of its own only.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, reduce
+from heapq import nlargest
+from operator import add
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
@@ -13,8 +15,9 @@ import msgspec
 from msgspec.structs import asdict, astuple, replace
 
 from organism.amounts import Amounts, BudgetState, TokenUsage
-from organism.budget.guards.freezes import Frozen
+from organism.budget.guards.freezes import Freeze, Frozen
 from organism.cluster.routing.metrics_text import merged_metrics
+from organism.control.listing.account_page import ACCOUNTS_MAX, SCOPED_MAX, fullness, next_page
 from organism.control.listing.thread_list import ThreadOrder, cursor_at
 from organism.control.views import (
     AccountState,
@@ -27,15 +30,16 @@ from organism.control.views import (
     ThreadPage,
     ThreadSummary,
     Usage,
+    fastest,
 )
 from organism.threads.approvals import Approval
 from organism.usage.cursors import SetAside
 from organism.usage.series import OTHERS, Series, UsageSeries
+from organism.usage.series import SHOWN_MAX as SERIES_MAX
 from organism.usage.totals import Latency, UsageTotals
 
 T = TypeVar("T")
 S = TypeVar("S", bound=BudgetState)
-_SHOWN_MAX = 20
 
 
 class GatheredAnswers(msgspec.Struct, frozen=True):
@@ -64,9 +68,25 @@ class GatheredAnswers(msgspec.Struct, frozen=True):
         """Return a parameter of the query."""
         return parse_qs(self.query).get(name, [otherwise])[-1]
 
+    def limit(self, otherwise: int) -> int:
+        """Return how many are asked for at most; read as the parts have read it, which have let it through."""
+        return msgspec.convert(self.asked("limit", str(otherwise)), int, strict=False)
 
-def merged(path: str, gathered: GatheredAnswers) -> bytes:
-    """Return the answer of the whole, as it is sent.
+
+class MergedAnswer(msgspec.Struct, frozen=True):
+    """The answer of the whole.
+
+    Attributes:
+        body: As it is sent.
+        link: Its ``Link`` header; empty for none.
+    """
+
+    body: bytes
+    link: str = ""
+
+
+def merged(path: str, gathered: GatheredAnswers) -> MergedAnswer:
+    """Return the answer of the whole.
 
     Args:
         path: What was asked for.
@@ -74,7 +94,9 @@ def merged(path: str, gathered: GatheredAnswers) -> bytes:
     """
     merge = next((merge for begin, merge in _MERGES.items() if path == begin or path.startswith(f"{begin}/")), _first)
     found = merge(gathered)
-    return found if isinstance(found, bytes) else msgspec.json.encode(found)
+    if isinstance(found, MergedAnswer):
+        return found
+    return MergedAnswer(found if isinstance(found, bytes) else msgspec.json.encode(found))
 
 
 def _first(gathered: GatheredAnswers) -> bytes:
@@ -88,17 +110,17 @@ def _listed(kind: type[T], key: Callable[[T], Any], gathered: GatheredAnswers) -
 def _threads(gathered: GatheredAnswers) -> ThreadPage:
     pages = gathered.read(ThreadPage)
     sort: ThreadOrder = gathered.asked("sort", "opened")  # type: ignore[assignment]
-    ascending, limit = gathered.asked("order", "desc") == "asc", int(gathered.asked("limit", "100"))
+    ascending, limit = gathered.asked("order", "desc") == "asc", gathered.limit(100)
 
-    def place(thread: ThreadSummary) -> tuple[int, int]:
+    def place(thread: ThreadSummary) -> tuple[int, int, str]:
         first = {"spent": thread.budget.spent.cost_nanousd, "activity": thread.active_ns}
-        return first.get(sort, thread.opened_ns), thread.opened_ns
+        return first.get(sort, thread.opened_ns), thread.opened_ns, thread.thread_id
 
     found = sorted((thread for page in pages for thread in page.threads), key=place, reverse=not ascending)
     shown, last, cursor = tuple(found[:limit]), None, None
     if shown and (len(found) > limit or any(page.next is not None for page in pages)):
         last = shown[-1].thread_id
-        cursor = cursor_at(sort, *place(shown[-1]), last, ascending=ascending)
+        cursor = cursor_at(sort, *place(shown[-1]), ascending=ascending)
     return ThreadPage(shown, last, cursor, sum(page.total for page in pages), gathered.unanswered)
 
 
@@ -139,10 +161,17 @@ def _accounts(found: Iterable[AccountState]) -> list[AccountState]:
     return _by_name(found, lambda each: each.account, account_of_all)
 
 
-def _budgets(gathered: GatheredAnswers) -> list[AccountState] | AccountState:
+def _budgets(gathered: GatheredAnswers) -> MergedAnswer | AccountState:
     if gathered.is_object:
         return reduce(account_of_all, gathered.read(AccountState))
-    return _accounts(each for part in gathered.read(list[AccountState]) for each in part)
+    found = _accounts(each for part in gathered.read(list[AccountState]) for each in part)
+    # A part that has more has shown as many names as are asked for. So the cut is never behind the last of them, where
+    # that part may have accounts, or a share of them, that it has not shown yet.
+    limit = gathered.limit(ACCOUNTS_MAX)
+    page = sorted(found, key=lambda each: each.account)[:limit]
+    query = parse_qs(gathered.query)
+    link = next_page(page, query.get("scope", ()), gathered.asked("search", ""), limit)
+    return MergedAnswer(msgspec.json.encode(page), link)
 
 
 def _totals(found: Sequence[UsageTotals | None]) -> UsageTotals:
@@ -178,7 +207,8 @@ def _usage(gathered: GatheredAnswers) -> Usage:
     for part in parts:
         for name, totals in part.groups.items():
             groups.setdefault(name, []).append(totals)
-    summed = {name: _totals(found) for name, found in groups.items()}
+    names = sorted(groups) if parts[0].by == "day" else list(groups)
+    summed = {name: _totals(groups[name]) for name in names}
     return Usage(_totals([part.total for part in parts]), parts[0].by, summed, gathered.unanswered)
 
 
@@ -186,22 +216,33 @@ def _series(gathered: GatheredAnswers) -> UsageSeries:
     parts = gathered.read(UsageSeries)
     first = max(parts, key=lambda part: part.starts_ns[-1:] or (0,))
     places = {start: place for place, start in enumerate(first.starts_ns)}
+    both: Callable[[int, int], int] = max if first.measure == "latency" else add
     lines: dict[str, list[int]] = {}
     for part in parts:
         for series in part.series:
             line = lines.setdefault(series.name, [0] * len(places))
             for start, value in zip(part.starts_ns, series.values, strict=False):
                 if (place := places.get(start)) is not None:
-                    line[place] = max(line[place], value) if first.measure == "latency" else line[place] + value
-    ordered = sorted(lines.items(), key=lambda line: (line[0] == OTHERS, -sum(line[1])))
-    return replace(first, series=tuple(Series(name, tuple(values)) for name, values in ordered))
+                    line[place] = both(line[place], value)
+    rank = sorted(lines, key=lambda name: (name == OTHERS, -sum(lines[name]), name))
+    if len(rank) > SERIES_MAX:
+        rank, folded = [*rank[: SERIES_MAX - 1], OTHERS], rank[SERIES_MAX - 1 :]
+        lines[OTHERS] = [reduce(both, values) for values in zip(*map(lines.__getitem__, folded), strict=True)]
+    return replace(first, series=tuple(Series(name, tuple(lines[name])) for name in rank))
+
+
+def _freezes(parts: Sequence[Frozen] | Sequence[OrganismStatus]) -> tuple[Freeze, ...]:
+    """Return each freeze once, oldest first: it began when the first part has known it."""
+    found: dict[str, Freeze] = {}
+    for each in sorted((each for part in parts for each in part.freezes), key=lambda each: each.since_ns):
+        found.setdefault(each.scope, each)
+    return tuple(found.values())
 
 
 def _frozen(gathered: GatheredAnswers) -> Frozen:
     parts = gathered.read(Frozen)
-    freezes = {msgspec.json.encode(each.labels): each for part in reversed(parts) for each in part.freezes}
     return Frozen(
-        freezes=tuple(sorted(freezes.values(), key=lambda each: each.since_ns)),
+        freezes=_freezes(parts),
         held=reduce(lambda one, other: one + other, (part.held for part in parts), Amounts()),
         threads=tuple(thread for part in parts for thread in part.threads),
         cancelled=sum(part.cancelled for part in parts),
@@ -227,7 +268,8 @@ def _status(gathered: GatheredAnswers) -> OrganismStatus:
         return replace(one, **sums)
 
     counts = [asdict(part.threads) for part in parts]
-    freezes = {msgspec.json.encode(each.labels): each for part in parts for each in part.freezes}
+    burn = _by_name((each for part in parts for each in part.burn), lambda each: each.name, both)
+    scoped = _accounts(each for part in parts for each in part.scoped)
     added = {name: sum(getattr(part, name) for part in parts) for name in _ADDED}
     return replace(
         parts[0],
@@ -237,11 +279,11 @@ def _status(gathered: GatheredAnswers) -> OrganismStatus:
         accepting=any(part.accepting for part in parts),
         threads=ThreadCounts(**{name: sum(each[name] for each in counts) for name in counts[0]}),
         windows=tuple(_accounts(each for part in parts for each in part.windows)),
-        scoped=tuple(_accounts(each for part in parts for each in part.scoped)[:_SHOWN_MAX]),
+        scoped=tuple(nlargest(SCOPED_MAX, scoped, key=fullness)),
         usage=_totals([part.usage for part in parts]),
-        burn=tuple(_by_name((each for part in parts for each in part.burn), lambda each: each.name, both)),
+        burn=tuple(sorted(burn, key=fastest)),
         given_up=given_up,
-        freezes=tuple(freezes.values()),
+        freezes=_freezes(parts),
         approvals=sum(part.approvals for part in parts),
         unanswered=gathered.unanswered,
         **added,

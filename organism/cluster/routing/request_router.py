@@ -188,9 +188,10 @@ class RequestRouter:
         first = good[min(good)]
         query = request.scope.get("query_string", b"").decode("latin-1")
         bodies = {number: part.body for number, part in good.items()}
-        body = merged(request.scope["path"], GatheredAnswers(bodies, query, unanswered))
-        more = [(b"organism-unanswered", ", ".join(unanswered).encode("latin-1"))] if unanswered else []
-        await _say(request, first.status, body, first.content_type, more)
+        answer = merged(request.scope["path"], GatheredAnswers(bodies, query, unanswered))
+        said = {"link": answer.link, "organism-unanswered": ", ".join(unanswered)}
+        more = [(name.encode(), text.encode("latin-1")) for name, text in said.items() if text]
+        await _say(request, first.status, answer.body, first.content_type, more)
 
     async def _collect(
         self, partitions: tuple[int, ...], request: RoutedRequest, within_s: float

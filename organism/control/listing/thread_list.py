@@ -5,8 +5,8 @@ those of the page are described.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from operator import itemgetter
 from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
@@ -138,9 +138,7 @@ def page_of(found: list[Listed], request: PageRequest) -> ThreadPage:
     Raises:
         ConfigError: If its cursor is none, or of a list in another order.
     """
-    if not request.ascending:
-        found.reverse()  # of those with the same place the newest comes first
-    found.sort(key=itemgetter(0), reverse=not request.ascending)
+    found.sort(key=_key, reverse=not request.ascending)
     start = _start(found, request)
     page = found[start : start + request.limit]
     threads = tuple(source.describe(each) for _, source, each in page)
@@ -151,6 +149,15 @@ def page_of(found: list[Listed], request: PageRequest) -> ThreadPage:
     return ThreadPage(threads, last_id, text, len(found))
 
 
+def _key(listed: Listed) -> tuple[int, int, str]:
+    """Return what a thread is sorted by: no two threads are equal, so where a page has ended is one place in any list.
+
+    The lists of a cluster's partitions become one: threads that were equal would be left out there, or come for ever.
+    """
+    place, source, thread = listed
+    return place, source.place("opened", thread), source.thread_id(thread)
+
+
 def cursor_at(sort: ThreadOrder, place: int, opened_ns: int, thread_id: str, *, ascending: bool) -> str:
     """Write where a page has ended: behind a thread of that place, age and name."""
     cursor = _Cursor(sort, ascending, place, opened_ns, thread_id)
@@ -158,19 +165,15 @@ def cursor_at(sort: ThreadOrder, place: int, opened_ns: int, thread_id: str, *, 
 
 
 def _start(found: list[Listed], request: PageRequest) -> int:
-    """Return where a page begins: behind the thread that ended the last one, or where that would be."""
-    cursor = _read_cursor(request) if request.cursor is not None else None
-    last = cursor.thread_id if cursor is not None else request.after
-    if last is None:
-        return 0
-    for number, (_, source, each) in enumerate(found):
-        if source.thread_id(each) == last:
-            return number + 1
-    if cursor is None:
-        return 0
-    before = (cursor.place, cursor.opened_ns)
-    places = ((place, source.place("opened", each)) for place, source, each in found)
-    return sum(1 for place in places if (place < before if request.ascending else place > before))
+    """Return where a page begins: behind the place where the last one has ended, whatever is there by now."""
+    if request.cursor is not None:
+        cursor = _read_cursor(request)
+        last = (cursor.place, cursor.opened_ns, cursor.thread_id)
+        if request.ascending:
+            return bisect_right(found, last, key=_key)
+        return len(found) - bisect_left(found[::-1], last, key=_key)
+    names = (source.thread_id(each) for _, source, each in found)
+    return next((number + 1 for number, name in enumerate(names) if name == request.after), 0)
 
 
 def waits_for(thread: Thread, calls: Callable[[str], bool]) -> Waiting:

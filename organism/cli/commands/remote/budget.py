@@ -21,7 +21,8 @@ from organism.cli.output import agreed, note, print_json
 from organism.cli.recorded_state import answer_of
 from organism.cli.tables import instant_text
 from organism.cli.terminal import Table, Terminal, markup
-from organism.control.accounts import ACCOUNTS_MAX, seconds_ns, usd_nano
+from organism.control.accounts import seconds_ns, usd_nano
+from organism.control.listing.account_page import ACCOUNTS_MAX
 from organism.control.views import AccountState, Corrected
 from organism.errors import ConfigError
 from organism.ledger.entries import decode_entry

@@ -69,8 +69,8 @@ class GatheredAnswers(msgspec.Struct, frozen=True):
         return parse_qs(self.query).get(name, [otherwise])[-1]
 
     def limit(self, otherwise: int) -> int:
-        """Return how many are asked for at most; read as the parts have read it, which have let it through."""
-        return msgspec.convert(self.asked("limit", str(otherwise)), int, strict=False)
+        """Return how many are asked for at most: a whole number, or the parts would have refused it."""
+        return int(self.asked("limit", str(otherwise)))
 
 
 class MergedAnswer(msgspec.Struct, frozen=True):

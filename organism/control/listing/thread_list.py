@@ -152,7 +152,7 @@ def page_of(found: list[Listed], request: PageRequest) -> ThreadPage:
 def _key(listed: Listed) -> tuple[int, int, str]:
     """Return what a thread is sorted by: no two threads are equal, so where a page has ended is one place in any list.
 
-    The lists of a cluster's partitions become one: threads that were equal would be left out there, or come for ever.
+    The lists of a cluster's partitions become one, where threads that are equal would be shown again and again.
     """
     place, source, thread = listed
     return place, source.place("opened", thread), source.thread_id(thread)

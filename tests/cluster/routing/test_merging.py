@@ -69,7 +69,7 @@ def page(part: Sequence[str], query: Mapping[str, Any]) -> list[AccountState]:
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 100])
 @pytest.mark.parametrize("case", ACCOUNTS)
 def test_pages_of_accounts_hold_each_once_in_order(case: str, limit: int) -> None:
-    """Whoever follows the links sees every account of every partition once, by name, and what all of them hold."""
+    """By the links, a client sees every account of every partition once, by name, and what all of them hold."""
     parts = ACCOUNTS[case]
     every = sorted({name for part in parts for name in part})
     query: dict[str, Any] = {"limit": limit}
@@ -104,9 +104,9 @@ def test_link_asks_for_the_same_accounts() -> None:
     assert asked == {"scope": ["label", "pool"], "search": ["é & b"], "limit": ["1"], "cursor": ["label:t=%C3%A9 ?"]}
 
 
-@pytest.mark.parametrize("limit", [None, 500, "5e2"])
-def test_most_accounts_are_shown_unless_fewer_are_asked_for(limit: int | str | None) -> None:
-    """Without a number a page has as many as one daemon's, and numbers are read as daemons read them."""
+@pytest.mark.parametrize("limit", [None, 500])
+def test_most_accounts_are_shown_unless_fewer_are_asked_for(limit: int | None) -> None:
+    """Without a number a page has as many as one daemon's."""
     parts = [[account(f"{part}{number:03d}") for number in range(ACCOUNTS_MAX)] for part in "ab"]
     answer = whole("/v1/budgets", parts, {} if limit is None else {"limit": limit})
     assert names(msgspec.json.decode(answer.body, type=list[AccountState])) == names(parts[0])

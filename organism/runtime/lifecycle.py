@@ -143,14 +143,14 @@ class Lifecycle:
         self._paused_time.note(thread)
         self.settle(thread)
 
-    def unpause(self, thread: Thread) -> None:
+    def resume(self, thread: Thread) -> None:
         """Let a paused thread continue, or block as it did before; what a breaker had refused goes on."""
         thread.paused_by = None
         self._reservations.stop(thread.id, None)
         self._open(thread, "resume")
         self._parked.unpark_unstopped(thread)
 
-    def resume(self, thread: Thread) -> None:
+    def recover(self, thread: Thread) -> None:
         """Let a recovered thread continue from where it was."""
         if thread.status == "closing":
             outcome, reason = thread.ending or ("completed", None)

@@ -207,7 +207,7 @@ class Pump:
         self.scheduler.recovered = True
         for thread in self.open_threads.all():
             if only is None or thread.root in only:
-                self.lifecycle.resume(thread)
+                self.lifecycle.recover(thread)
         for thread in self.open_threads.all():
             self.parked.watch_headroom(thread)  # the calls that held its room have been resolved meanwhile
         # Only now: what is half taken up must neither be taken for idle nor written as a checkpoint.

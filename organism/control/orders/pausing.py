@@ -45,7 +45,7 @@ class Pausing:
         """
         changed = [thread for thread in self._tree(thread_id) if thread.status == "paused"]
         for thread in changed:
-            self._life.unpause(thread)
+            self._life.resume(thread)
         return tuple(thread.id for thread in changed)
 
     def release_blocked(self) -> None:

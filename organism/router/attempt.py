@@ -91,7 +91,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         stops_at_cap: Whether a stream is closed that passes its hold; not where limits are only watched.
         streamed: What has come of a streamed answer.
         listener_error: What ``on_text`` has failed with: the caller's own error, and none of the provider's.
-        frozen: Why it was closed in the middle by an operator's freeze, if it was.
+        closed_by_freeze: Why it was closed in the middle by an operator's freeze, if it was.
     """
 
     prepared: PreparedCall
@@ -114,7 +114,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     streams: bool = False
     stops_at_cap: bool = False
     streamed: StreamedAnswer | None = None
-    frozen: Refusal | None = None
+    closed_by_freeze: Refusal | None = None
     _begun_s: float = 0.0
     _stops_when_closed: bool = False
     _closed: Closed | None = None
@@ -161,7 +161,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         """Close it in the middle, as if its caller had gone; whether it has left and was not over."""
         if self.started_ns < 0 or self.done.is_set():
             return False
-        self.frozen = why
+        self.closed_by_freeze = why
         self.drain(0.0)
         return True
 
@@ -172,8 +172,8 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         Raises:
             BudgetExhaustedError: An operator's freeze has closed it: what waited for it waits on, and asks again.
         """
-        if self.frozen is not None and not isinstance(self.result, Answer):
-            raise BudgetExhaustedError(self.frozen, self.record.thread_id)
+        if self.closed_by_freeze is not None and not isinstance(self.result, Answer):
+            raise BudgetExhaustedError(self.closed_by_freeze, self.record.thread_id)
         return self.result or UncertainError(self.route.provider, "the exchange was cut off")
 
     def _close_if_due(self) -> None:

@@ -77,7 +77,7 @@ class Lifecycle:
 
     def settle(self, thread: Thread) -> None:
         """See whether a thread is over, or blocked."""
-        if thread.frozen_since is not None:
+        if thread.paused_since is not None:
             self._paused_time.note(thread)
         if thread.status != "open" or thread.standing:
             thread.note_change()

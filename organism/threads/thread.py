@@ -137,8 +137,8 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
         waits: How many other agents and children handlers wait for, by their message; ``None`` before the first.
         time_stands: Whether its wall time stands still although it is open, because all that is left waits for
             something that an operator has paused.
-        frozen_s: Seconds that something of it was paused, until the last time that this ended.
-        frozen_since: Since when something of it is paused, on the event loop's clock; ``None`` while nothing is.
+        paused_s: Seconds that something of it was paused, until the last time that this ended.
+        paused_since: Since when something of it is paused, on the event loop's clock; ``None`` while nothing is.
         scopes: What is to be cancelled to end it: runs of handlers, and waits.
         changed: Given whenever something of this changes.
     """
@@ -171,8 +171,8 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
     halting: bool = False
     waits: dict[str, int] | None = None
     time_stands: bool = False
-    frozen_s: float = 0.0
-    frozen_since: float | None = None
+    paused_s: float = 0.0
+    paused_since: float | None = None
     scopes: dict[Cancellable, None] = {}
     changed: Wakeup = msgspec.field(default_factory=Wakeup)
 
@@ -221,9 +221,9 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
         """Whether its handlers are to end where they are, by its end or by that of the process."""
         return self.halting or self.status in STOPPING
 
-    def frozen_until(self, now_s: float) -> float:
+    def paused_seconds(self, now_s: float) -> float:
         """Return how many seconds something of it has been paused: no deadline of a handler runs meanwhile."""
-        return self.frozen_s + (now_s - self.frozen_since if self.frozen_since is not None else 0.0)
+        return self.paused_s + (now_s - self.paused_since if self.paused_since is not None else 0.0)
 
     @contextmanager
     def stoppable(self) -> Iterator[None]:

@@ -41,17 +41,17 @@ class PausedTime:
 
     def note(self, thread: Thread) -> None:
         """Start or stop the time of a thread, and of those above it, after something of it was paused or resumed."""
-        frozen, now_s = self._frozen(thread), anyio.current_time()
-        if frozen and thread.frozen_since is None:
-            thread.frozen_since = now_s
-        elif not frozen and thread.frozen_since is not None:
-            thread.frozen_s, thread.frozen_since = thread.frozen_until(now_s), None
+        paused, now_s = self._has_paused_part(thread), anyio.current_time()
+        if paused and thread.paused_since is None:
+            thread.paused_since = now_s
+        elif not paused and thread.paused_since is not None:
+            thread.paused_s, thread.paused_since = thread.paused_seconds(now_s), None
         self._keep_time(thread)
         parent = self._threads.get(thread.parent or "")
-        if parent is not None and (frozen or parent.frozen_since is not None):
+        if parent is not None and (paused or parent.paused_since is not None):
             self.note(parent)
 
-    def _frozen(self, thread: Thread) -> bool:
+    def _has_paused_part(self, thread: Thread) -> bool:
         paused = self._active.paused
         if thread.status == "paused":
             return True
@@ -59,13 +59,13 @@ class PausedTime:
             return True
         if paused and any(envelope.recipient in paused for envelope in thread.timed.values()):
             return True
-        return any(self._threads[child].frozen_since is not None for child in thread.children)
+        return any(self._threads[child].paused_since is not None for child in thread.children)
 
     def _keep_time(self, thread: Thread) -> None:
         """Let the wall time of a thread run or stand still; that of a standing one runs by its calls only."""
         if thread.status not in ("open", "paused") or thread.standing:
             return
-        stands = thread.frozen_since is not None and not self._goes_on(thread)
+        stands = thread.paused_since is not None and not self._goes_on(thread)
         turn = self._registry.pause_time if stands else self._registry.resume_time
         turn(thread.id)
         if thread.status == "open" and stands != thread.time_stands:
@@ -102,7 +102,7 @@ class _Waiting:
         if waits is None:
             waits = self._thread.waits = {}
         waits[self._message_id] = waits.get(self._message_id, 0) + 1
-        if self._thread.frozen_since is not None:
+        if self._thread.paused_since is not None:
             self._paused_time.note(self._thread)
 
     def __exit__(self, *exc: object) -> None:
@@ -110,5 +110,5 @@ class _Waiting:
         left = waits.pop(self._message_id) - 1
         if left:
             waits[self._message_id] = left
-        if self._thread.frozen_since is not None and self._thread.result is None:
+        if self._thread.paused_since is not None and self._thread.result is None:
             self._paused_time.note(self._thread)

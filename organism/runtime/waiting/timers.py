@@ -29,7 +29,7 @@ class Timer(msgspec.Struct, eq=False):
         due: When its time is up, by the clock of the event loop.
         then: What is called then.
         thread: Whose; while something of it is paused, its time stands still.
-        frozen_s: How long something of it had been paused when this was set.
+        paused_s: How long something of it had been paused when this was set.
         passed: Whether its time is up.
     """
 
@@ -37,7 +37,7 @@ class Timer(msgspec.Struct, eq=False):
     due: float
     then: Callable[[], object]
     thread: Thread | None = None
-    frozen_s: float = 0.0
+    paused_s: float = 0.0
     passed: bool = False
 
 
@@ -60,7 +60,7 @@ class Timers:
         now = asyncio.get_running_loop().time()
         timer = Timer(seconds, now + seconds, then, thread)
         if thread is not None:
-            timer.frozen_s = thread.frozen_until(now)
+            timer.paused_s = thread.paused_seconds(now)
         self._put(timer)
         if timer.due < self._wakes_at:
             self._wakes_at = timer.due
@@ -110,9 +110,9 @@ class Timers:
         Looked at only now, for nearly none comes so far. Two that were put off for as long end in the order in which
         they were, like those that were set, so they may stand in one line.
         """
-        if timer.thread is None or (frozen_s := timer.thread.frozen_until(now)) <= timer.frozen_s:
+        if timer.thread is None or (paused_s := timer.thread.paused_seconds(now)) <= timer.paused_s:
             return False
-        timer.seconds, timer.frozen_s = frozen_s - timer.frozen_s, frozen_s
+        timer.seconds, timer.paused_s = paused_s - timer.paused_s, paused_s
         timer.due, timer.passed = now + timer.seconds, False
         self._put(timer)
         return True

@@ -143,7 +143,7 @@ class LaneWorkers:
                 else:
                     lane.running = False
                     # As long as another of its lanes runs, that one settles it.
-                    if not thread.running or thread.status != "open" or thread.frozen_since is not None:
+                    if not thread.running or thread.status != "open" or thread.paused_since is not None:
                         self._settle_guarded(thread)
             turns += 1
             if turns == _TURNS or scope_holder.spent:

@@ -31,7 +31,7 @@ class Children:
     """Opens child threads.
 
     Args:
-        services: The rooms below.
+        services: Agents, budgets, router, journal: what every part of the message loop works with.
         life: Begins them.
         intake: Dates them.
     """

@@ -51,7 +51,7 @@ class Delivery:
     """Enqueues messages, sends what handlers return, and makes dead letters.
 
     Args:
-        services: The rooms below.
+        services: Agents, budgets, router, journal: what every part of the message loop works with.
         scheduler: Starts lanes.
         paused_time: Knows what is full because of something that is paused.
         questions: Gives askers their replies.

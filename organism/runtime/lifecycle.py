@@ -30,7 +30,7 @@ class Lifecycle:
     """Begins, blocks, pauses and closes threads.
 
     Args:
-        services: The rooms below.
+        services: Agents, budgets, router, journal: what every part of the message loop works with.
         threads: The open threads.
         delivery: Their messages.
         scheduler: Starts their lanes.

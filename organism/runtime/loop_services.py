@@ -15,7 +15,7 @@ from organism.usage.outbox import Outbox
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoopServices:
-    """The rooms below the message loop.
+    """Agents, budgets, router, journal: what every part of the message loop works with.
 
     Attributes:
         active: Agents and bounds; a reload replaces what is in it.

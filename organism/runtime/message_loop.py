@@ -49,8 +49,8 @@ class MessageLoop:
     """Handles messages.
 
     Args:
-        services: The rooms below.
-        runs: What runs of handlers use.
+        loop_services: Agents, budgets, router, journal: what every part of the message loop works with.
+        run_services: What runs of handlers use.
         delivery: Takes what handlers send, and dead letters.
         supervisor: Decides what follows when a run fails.
         questions: Gives askers their replies.
@@ -59,25 +59,25 @@ class MessageLoop:
 
     def __init__(
         self,
-        services: LoopServices,
-        runs: RunServices,
+        loop_services: LoopServices,
+        run_services: RunServices,
         delivery: Delivery,
         supervisor: Supervisor,
         questions: Questions,
         parked: ParkedMessages,
     ) -> None:
-        self._services = runs
-        self._active: ActiveConfig = services.active
-        self._state_writer = services.state_writer
-        self._memo = services.router.memo
-        self._breakers = runs.breakers
+        self._run_services = run_services
+        self._active: ActiveConfig = loop_services.active
+        self._state_writer = loop_services.state_writer
+        self._memo = loop_services.router.memo
+        self._breakers = run_services.breakers
         self._delivery = delivery
         self._supervisor = supervisor
         self._questions = questions
         self._parked = parked
-        self._warnings = runs.warnings
-        self._outbox = services.outbox
-        self._activity = services.activity
+        self._warnings = run_services.warnings
+        self._outbox = loop_services.outbox
+        self._activity = loop_services.activity
         self._mailboxes = delivery.mailboxes
         self._runners: dict[str, AgentRunner] = {}
 
@@ -154,10 +154,14 @@ class MessageLoop:
             lane.refresh()
         # One object a run, after the state was refreshed: a reload in the middle changes nothing for a handler that has
         # begun.
-        run = HandlerRun(runner, self._services, runner.agent, thread, lane, own_copy(envelope), scope_holder, trace)
+        run = HandlerRun(
+            runner, self._run_services, runner.agent, thread, lane, own_copy(envelope), scope_holder, trace
+        )
         outcome: HandlerOutcome
         if self._activity.active:
-            outcome = await instrumented(run.execute(), thread, envelope, trace, self._activity, self._services.clock)
+            outcome = await instrumented(
+                run.execute(), thread, envelope, trace, self._activity, self._run_services.clock
+            )
         else:
             outcome = await run.execute()
         if type(outcome) is HandlerReturned:
@@ -179,7 +183,7 @@ class MessageLoop:
     def _runner_of(self, name: str) -> AgentRunner:
         """Make what runs an agent: the active one, or the last of that name where it is gone between two runs."""
         if name in self._active.agents:
-            self._runners[name] = AgentRunner(self._services, name)
+            self._runners[name] = AgentRunner(self._run_services, name)
         return self._runners[name]
 
     def _may_retry(self, thread: Thread, lane: Lane) -> bool:
@@ -234,7 +238,7 @@ class MessageLoop:
 
     async def _flush(self, thread: Thread, lane: Lane, full: tuple[str, ...]) -> None:
         """Wait for room in mailboxes; the handler is done, and those that make room may need its place."""
-        places = self._services.places
+        places = self._run_services.places
         places.leave(lane.agent)
         try:
             with thread.stoppable():

@@ -79,7 +79,7 @@ class Pump:
     """Runs the threads of one organism. Use it as an async context manager: it owns the tasks of all handlers.
 
     Args:
-        services: The rooms below.
+        services: Agents, budgets, router, journal: what every part of the message loop works with.
     """
 
     def __init__(self, services: LoopServices) -> None:

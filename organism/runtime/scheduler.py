@@ -30,7 +30,7 @@ class Scheduler:
     """Queues lanes for workers.
 
     Args:
-        services: The rooms below.
+        services: Agents, budgets, router, journal: what every part of the message loop works with.
         paused_time: Knows which threads have something paused.
 
     Attributes:

@@ -36,7 +36,7 @@ class Supervisor:
     """Decides what follows a failure.
 
     Args:
-        services: The rooms below.
+        services: Agents, budgets, router, journal: what every part of the message loop works with.
         delivery: Takes dead letters.
     """
 

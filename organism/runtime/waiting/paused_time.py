@@ -16,7 +16,7 @@ class PausedTime:
     """Stops the time of threads and their handlers.
 
     Args:
-        services: The rooms below.
+        services: Agents, budgets, router, journal: what every part of the message loop works with.
         threads: The open threads, by id.
     """
 

@@ -109,7 +109,7 @@ def _settled(state: LedgerState, entry: Settled) -> None:
     size = entry.amounts if hold.overran is ZERO else entry.amounts + hold.overran
     took_ns = max(0, entry.time_ns - hold.dispatched_ns) if hold.dispatched_ns else 0
     is_call = hold.amounts.calls > 0 and entry.source != CARVED
-    for balance in _resolved(state, entry.hold_id):
+    for balance in _take_hold_off(state, entry.hold_id):
         _spend(balance, entry)
         balance.unpriced_calls += not entry.priced
         if is_call:
@@ -119,12 +119,12 @@ def _settled(state: LedgerState, entry: Settled) -> None:
 def _released(state: LedgerState, entry: Released) -> None:
     # What was not charged has not used the final reserve either. By the hold and not by the call's word alone: under
     # other limits, set meanwhile, another call may have taken it since.
-    for balance in _resolved(state, entry.hold_id):
+    for balance in _take_hold_off(state, entry.hold_id):
         if balance.final_reserve_hold == entry.hold_id:
             balance.final_reserve_used, balance.final_reserve_hold = False, ""
 
 
-def _resolved(state: LedgerState, hold_id: str) -> list[Balance]:
+def _take_hold_off(state: LedgerState, hold_id: str) -> list[Balance]:
     """Take a hold off all of its accounts, and return them."""
     hold = state.holds.pop(hold_id)
     balances = [state.balances[account] for account in hold.accounts]
@@ -147,7 +147,7 @@ def _spend(balance: Balance, entry: Settled | Overran | Adjusted) -> None:
         balance.recent = with_spend(balance.recent, entry.amounts, entry.time_ns, balance.counted_ns)
 
 
-def _note(balance: Balance, entry: ThresholdFired | ShortfallReported) -> None:
+def _forget_lapsed_reports(balance: Balance, entry: ThresholdFired | ShortfallReported) -> None:
     """Begin anew with the reports about an account, if they are out of date."""
     if balance.notes_lapsed(entry.time_ns):
         balance.fired, balance.reported, balance.noted_ns = frozenset(), False, entry.time_ns
@@ -156,7 +156,7 @@ def _note(balance: Balance, entry: ThresholdFired | ShortfallReported) -> None:
 
 def _fired(state: LedgerState, entry: ThresholdFired) -> None:
     balance = state.balances[entry.account]
-    _note(balance, entry)
+    _forget_lapsed_reports(balance, entry)
     # Of whole limits passed in audit only the last one is kept: there is no end to them.
     balance.fired = frozenset(each for each in balance.fired if each[0] != entry.dimension or each[1] <= WHOLE) | {
         (entry.dimension, entry.threshold)
@@ -173,7 +173,7 @@ def _fired(state: LedgerState, entry: ThresholdFired) -> None:
 
 def _reported(state: LedgerState, entry: ShortfallReported) -> None:
     balance = state.balances[entry.account]
-    _note(balance, entry)
+    _forget_lapsed_reports(balance, entry)
     balance.reported = True
 
 

@@ -94,7 +94,7 @@ GUARDS = (
     guard(
         "held-comes-back",
         "What a hold had taken is free again on every scope when it is resolved.",
-        "ledger/fold.py::_resolved",
+        "ledger/fold.py::_take_hold_off",
         "balance.held -= hold.amounts",
         "pass",
         "ledger/test_ledger.py::TestLedgerAgainstModel",
@@ -103,8 +103,8 @@ GUARDS = (
         "spent-on-every-scope",
         "A settled call counts on every scope it was held on.",
         "ledger/fold.py::_settled",
-        "for balance in _resolved(state, entry.hold_id):",
-        "for balance in _resolved(state, entry.hold_id)[:1]:",
+        "for balance in _take_hold_off(state, entry.hold_id):",
+        "for balance in _take_hold_off(state, entry.hold_id)[:1]:",
         "ledger/test_ledger.py::TestLedgerAgainstModel",
     ),
     guard(

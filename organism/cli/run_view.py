@@ -26,7 +26,7 @@ from organism.usage.events import (
     ThresholdCrossed,
     UsageEvent,
 )
-from organism.usage.report import RunReport
+from organism.usage.run_report import RunReport
 
 _TAIL = 90
 """So many characters of an answer being written are shown, on one line per agent."""

@@ -46,7 +46,7 @@ from organism.usage.events import (
     ThresholdCrossed,
     UsageEvent,
 )
-from organism.usage.report import build_report
+from organism.usage.run_report import build_report
 
 EVIL = (
     "a\x1b[2J\x1b]52;c;cm0=\x07\x9b31m\u202eb\u2066c\u200bd\x7f\n"

@@ -12,7 +12,7 @@ from organism.testing import ScriptedProvider, VirtualClock, run
 from organism.threads.approvals import Decision
 from organism.usage.activity import HandlerRan
 from organism.usage.events import AgentSaid, AnyEvent, ThreadBlocked, ThreadClosed, ThreadOpened, ThreadResumed
-from organism.usage.report import build_report
+from organism.usage.run_report import build_report
 
 ran: list[tuple[str, str, str]] = []
 

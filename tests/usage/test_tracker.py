@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from organism.amounts import UNLIMITED, ZERO, Amounts, BudgetState, TokenUsage
 from organism.testing import run
 from organism.usage.events import STORED, AgentSaid, AnyEvent, ThreadClosed, ThreadOpened, UsageEvent
-from organism.usage.report import build_report
+from organism.usage.run_report import build_report
 from organism.usage.totals import RunningTotals
 from organism.usage.tracker import SlowConsumerError, UsageTracker
 

@@ -49,7 +49,7 @@ from organism.telemetry.otel import otel_exporting
 from organism.threads.approvals import Approval, ApprovalNeededError, Decision, asking
 from organism.usage.event_log import Store, stored_events
 from organism.usage.events import AnyEvent
-from organism.usage.report import RunReport, build_report
+from organism.usage.run_report import RunReport, build_report
 
 OneJson = Annotated[bool, Parameter(name="--json", help="Print one JSON document and nothing else.")]
 

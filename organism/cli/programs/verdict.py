@@ -14,7 +14,7 @@ from organism.cli.run_view import crossed_text
 from organism.errors import Refusal
 from organism.usage.activity import Activity, CallEnded
 from organism.usage.events import AnyEvent, BudgetExceeded, ThresholdCrossed
-from organism.usage.report import RunReport, build_report
+from organism.usage.run_report import RunReport, build_report
 
 Ending = Literal["completed", "failed", "terminated", "blocked"]
 

@@ -215,7 +215,7 @@ class Reservations:
         return self._engine.freezes
 
     def stopped(self, thread_id: str) -> Refusal | None:
-        """Return why a thread may not spend now although it has the budget; see :meth:`BudgetEngine.frozen`."""
+        """Return why a thread may not spend now although it has the budget; see :meth:`BudgetEngine.stopped`."""
         return self._engine.stopped(thread_id)
 
     def stop(self, thread_id: str, why: Refusal | None) -> None:

@@ -1,4 +1,4 @@
-"""What the bus keeps of each open thread: its messages in lanes, its questions, its children, its outputs."""
+"""What the runtime keeps of each open thread: its messages in lanes, its questions, its children, its outputs."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -1,7 +1,8 @@
-"""Which thresholds of an account are to be warned of: each once, and the first ahead where few calls fit.
+"""The budget thresholds of an account: a warning is issued once for each, and early for the first.
 
-A call is warned of ahead by its size: before it is made by what it takes at least, after it by what it has cost. The
-first threshold is given when fewer of that size fit than are to, all of them with a call that does not fit any more.
+A threshold is due when spend reaches its per cent of a limit. An agent is warned early, at the first threshold, when
+fewer than ``warn_ahead`` calls of the present size still fit: before a call its size is the least that it can take,
+afterwards what it has cost. When a call does not fit at all, every threshold not issued so far is issued at once.
 """
 
 from collections.abc import Collection, Iterable, Iterator

@@ -39,20 +39,20 @@ class _Labelled(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metadata: _Metadata
 
 
-def conversation_handlers(own: Gateway) -> list[Any]:
+def conversation_handlers(gateway: Gateway) -> list[Any]:
     """Return what answers at the paths of conversations and below."""
 
     @post("/", opt=needs("send"), include_in_schema=False, status_code=200)
     async def begin(request: Request[Any, Any, Any]) -> Response[Json]:
         """Begin a conversation."""
-        gateway = gateway_of(request.scope, own)
+        serving = gateway_of(request.scope, gateway)
 
         async def answer() -> Json:
             asked = convert(parsed(await request.body() or b"{}"), _Begun)
-            meta = gateway.meta()
+            meta = serving.meta()
             begun = Conversation(meta.created_s, asked.metadata)
-            gateway.conversations.begin(caller_of(request).name, f"conv_{meta.id}", begun, items_of(asked.items))
-            await gateway.commit()
+            serving.conversations.begin(caller_of(request).name, f"conv_{meta.id}", begun, items_of(asked.items))
+            await serving.commit()
             return _shown(f"conv_{meta.id}", begun)
 
         return await said(answer)
@@ -60,24 +60,24 @@ def conversation_handlers(own: Gateway) -> list[Any]:
     @get("/{name:str}", opt=needs("send"), include_in_schema=False)
     async def show(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Json]:
         """Show a conversation."""
-        gateway = gateway_of(request.scope, own)
+        serving = gateway_of(request.scope, gateway)
 
         async def answer() -> Json:
-            return _shown(name, gateway.conversations.conversation(caller_of(request).name, name))
+            return _shown(name, serving.conversations.conversation(caller_of(request).name, name))
 
         return await said(answer)
 
     @post("/{name:str}", opt=needs("send"), include_in_schema=False, status_code=200)
     async def label(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Json]:
         """Label a conversation anew."""
-        gateway = gateway_of(request.scope, own)
+        serving = gateway_of(request.scope, gateway)
 
         async def answer() -> Json:
             asked = convert(parsed(await request.body()), _Labelled)
             by = caller_of(request).name
-            labelled = replace(gateway.conversations.conversation(by, name), metadata=asked.metadata)
-            gateway.conversations.change(by, name, labelled)
-            await gateway.commit()
+            labelled = replace(serving.conversations.conversation(by, name), metadata=asked.metadata)
+            serving.conversations.change(by, name, labelled)
+            await serving.commit()
             return _shown(name, labelled)
 
         return await said(answer)
@@ -85,48 +85,48 @@ def conversation_handlers(own: Gateway) -> list[Any]:
     @delete("/{name:str}", opt=needs("send"), include_in_schema=False, status_code=200)
     async def forget(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Json]:
         """Forget a conversation."""
-        gateway = gateway_of(request.scope, own)
+        serving = gateway_of(request.scope, gateway)
 
         async def answer() -> Json:
-            gateway.conversations.conversation(caller_of(request).name, name)
-            gateway.conversations.end(caller_of(request).name, name)
-            await gateway.commit()
+            serving.conversations.conversation(caller_of(request).name, name)
+            serving.conversations.end(caller_of(request).name, name)
+            await serving.commit()
             return {"id": name, "object": "conversation.deleted", "deleted": True}
 
         return await said(answer)
 
-    return [begin, show, label, forget, *_item_handlers(own)]
+    return [begin, show, label, forget, *_item_handlers(gateway)]
 
 
-def _item_handlers(own: Gateway) -> list[Any]:
+def _item_handlers(gateway: Gateway) -> list[Any]:
     """Return what answers at the paths of what was said in a conversation."""
 
     @get("/{name:str}/items", opt=needs("send"), include_in_schema=False)
     async def show_items(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Json]:
         """Show what was said in a conversation, a page at a time."""
-        gateway = gateway_of(request.scope, own)
+        serving = gateway_of(request.scope, gateway)
 
         async def answer() -> Json:
-            return page_of(await gateway.conversations.shown_items(caller_of(request).name, name), request.query_params)
+            return page_of(await serving.conversations.shown_items(caller_of(request).name, name), request.query_params)
 
         return await said(answer)
 
     @post("/{name:str}/items", opt=needs("send"), include_in_schema=False, status_code=200)
     async def add_items(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Json]:
         """Put items at the end of a conversation."""
-        gateway = gateway_of(request.scope, own)
+        serving = gateway_of(request.scope, gateway)
 
         async def answer() -> Json:
             asked = convert(parsed(await request.body()), _Added)
-            by, turn_id = caller_of(request).name, f"items_{gateway.meta().id}"
-            added = gateway.conversations.add(by, name, turn_id, items_of(asked.items))
-            await gateway.commit()
+            by, turn_id = caller_of(request).name, f"items_{serving.meta().id}"
+            added = serving.conversations.add(by, name, turn_id, items_of(asked.items))
+            await serving.commit()
             return page_of(added, {"order": "asc", "limit": "100"})
 
         return await said(answer)
 
     async def found(request: Request[Any, Any, Any], name: str, item: str) -> Json:
-        kept = gateway_of(request.scope, own).conversations
+        kept = gateway_of(request.scope, gateway).conversations
         items = await kept.shown_items(caller_of(request).name, name)
         wanted = next((each for each in items if each["id"] == item), None)
         if wanted is None:
@@ -141,17 +141,17 @@ def _item_handlers(own: Gateway) -> list[Any]:
     @delete("/{name:str}/items/{item:str}", opt=needs("send"), include_in_schema=False, status_code=200)
     async def drop_item(request: Request[Any, Any, Any], name: FromPath[str], item: FromPath[str]) -> Response[Json]:
         """Take an item out of a conversation."""
-        gateway = gateway_of(request.scope, own)
+        serving = gateway_of(request.scope, gateway)
 
         async def answer() -> Json:
             await found(request, name, item)
             by = caller_of(request).name
-            now = gateway.conversations.conversation(by, name)
+            now = serving.conversations.conversation(by, name)
             if len(now.dropped) >= _DROPPED_MAX:
                 raise bad_request(f"{_DROPPED_MAX:,} items were taken out already; begin another conversation")
             changed = replace(now, dropped=(*now.dropped, item))
-            gateway.conversations.change(by, name, changed)
-            await gateway.commit()
+            serving.conversations.change(by, name, changed)
+            await serving.commit()
             return _shown(name, changed)
 
         return await said(answer)

@@ -145,9 +145,9 @@ class Gateway:
         return Meta(id=call_id, created_s=self._clock.now_ns() // NS_PER_S)
 
 
-def gateway_of(scope: Mapping[str, Any], own: Gateway) -> Gateway:
+def gateway_of(scope: Mapping[str, Any], gateway: Gateway) -> Gateway:
     """Return the gateway that answers a request: the only one, unless its scope names another."""
-    return cast("Gateway", scope.get(GATEWAY, own))
+    return cast("Gateway", scope.get(GATEWAY, gateway))
 
 
 class RequestHandler:

@@ -100,17 +100,27 @@ def gateway_group(gateway: request_handler.Gateway, tokens: TokenBook) -> Mount:
     apps = {path: _CallApp(gateway, format_) for path, format_ in FORMATS.items()}
     routers = [
         Router(
-            path, route_handlers=_handlers_of(gateway, format_, apps[path]), exception_handlers=_handlers(format_.error)
+            path,
+            route_handlers=_route_handlers_of(gateway, format_, apps[path]),
+            exception_handlers=_exception_handlers(format_.error),
         )
         for path, format_ in FORMATS.items()
     ]
     counts = {path: (FORMATS[of], beside) for path, (of, beside) in COUNTS.items()}
     routers += [
-        Router(path, route_handlers=[_counting(gateway, format_, beside)], exception_handlers=_handlers(format_.error))
+        Router(
+            path,
+            route_handlers=[_counting(gateway, format_, beside)],
+            exception_handlers=_exception_handlers(format_.error),
+        )
         for path, (format_, beside) in counts.items()
     ]
     routers.append(
-        Router(CONVERSATIONS, route_handlers=conversation_handlers(gateway), exception_handlers=_handlers(error_body))
+        Router(
+            CONVERSATIONS,
+            route_handlers=conversation_handlers(gateway),
+            exception_handlers=_exception_handlers(error_body),
+        )
     )
     routers += [_models(gateway, gateway.meta().created_s), _google(gateway)]
     rules = [_rule(path, format_.error, known, apps[path]) for path, format_ in FORMATS.items()]
@@ -118,12 +128,15 @@ def gateway_group(gateway: request_handler.Gateway, tokens: TokenBook) -> Mount:
     rules += [_rule(f"{path}/*", format_.error, known) for path, format_ in FORMATS.items()]
     rules += [_rule(path, error_body, known) for path in PLAIN_PATHS]
     rules += [_rule(path, _GOOGLE.error, known) for path in (GOOGLE, f"{GOOGLE}/*")]
-    unserved = [AccessRule("/*", None, _say(error_body)), AccessRule("/v1beta/*", None, _say(_GOOGLE.error))]
-    unserved += [AccessRule(f"{path}/*", None, _say(format_.error)) for path, format_ in FORMATS.items()]
+    unserved = [
+        AccessRule("/*", None, _problem_writer(error_body)),
+        AccessRule("/v1beta/*", None, _problem_writer(_GOOGLE.error)),
+    ]
+    unserved += [AccessRule(f"{path}/*", None, _problem_writer(format_.error)) for path, format_ in FORMATS.items()]
     return Mount(tuple(routers), tuple(rules), tuple(unserved))
 
 
-def _handlers_of(gateway: request_handler.Gateway, format_: ServerFormat, app: "_CallApp") -> list[Any]:
+def _route_handlers_of(gateway: request_handler.Gateway, format_: ServerFormat, app: "_CallApp") -> list[Any]:
     return [_answering(app), *(stored_answer_handlers(gateway) if format_.keeps_answers else ())]
 
 
@@ -142,8 +155,8 @@ class _CallApp:
     A framework's routing, guards and layers cost as much as holding and settling a call.
     """
 
-    def __init__(self, own: request_handler.Gateway, format_: ServerFormat, fields: Json | None = None) -> None:
-        self._own = own
+    def __init__(self, gateway: request_handler.Gateway, format_: ServerFormat, fields: Json | None = None) -> None:
+        self._gateway = gateway
         self._format = format_
         self._fields = fields or {}
 
@@ -160,8 +173,8 @@ class _CallApp:
             check_scope(scope.get(CALLER), "send")
             body = (await receive()).get("body", b"")
             came = request_handler.GatewayRequest(scope[CALLER], scope[HEADERS], body, self._fields)
-            gateway = request_handler.gateway_of(scope, self._own)
-            await request_handler.RequestHandler(gateway, self._format, came)(scope, receive, noted)
+            serving = request_handler.gateway_of(scope, self._gateway)
+            await request_handler.RequestHandler(serving, self._format, came)(scope, receive, noted)
         except ProblemError as error:
             fault = _fault_of(error.problem)
             await request_handler.send_json(send, fault.status, self._format.error(fault), [])
@@ -172,22 +185,22 @@ class _CallApp:
             await request_handler.send_json(send, _UNEXPECTED.status, self._format.error(_UNEXPECTED), [])
 
 
-def _counting(own: request_handler.Gateway, format_: ServerFormat, beside: Json) -> Any:
+def _counting(gateway: request_handler.Gateway, format_: ServerFormat, beside: Json) -> Any:
     @post(opt=needs("send"), include_in_schema=False, request_max_body_size=BOUNDS.body, status_code=200)
     async def count(request: Request[Any, Any, Any]) -> Response[Json]:
         """Say about how much input a request has, at no cost to anybody."""
-        gateway = request_handler.gateway_of(request.scope, own)
+        serving = request_handler.gateway_of(request.scope, gateway)
         try:
-            asked = await gateway.read(format_, caller_of(request), request_handler.parsed(await request.body()))
-            return Response({**beside, "input_tokens": await gateway.calls.input_count(asked.request)})
+            asked = await serving.read(format_, caller_of(request), request_handler.parsed(await request.body()))
+            return Response({**beside, "input_tokens": await serving.calls.input_count(asked.request)})
         except (FaultError, OrganismError) as error:
-            fault = gateway.fault(error)
+            fault = serving.fault(error)
         return Response(format_.error(fault), status_code=fault.status)
 
     return count
 
 
-def _google(own: request_handler.Gateway) -> Router:
+def _google(gateway: request_handler.Gateway) -> Router:
     def model(name: str) -> Json:
         does = ["generateContent", "streamGenerateContent", "countTokens"]
         return {"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": does}
@@ -195,37 +208,39 @@ def _google(own: request_handler.Gateway) -> Router:
     @get("/", opt=needs("send"), include_in_schema=False)
     async def list_models(request: Request[Any, Any, Any]) -> Json:
         """List the models that are offered."""
-        gateway = request_handler.gateway_of(request.scope, own)
-        return {"models": [model(name) for name in gateway.offered]}
+        serving = request_handler.gateway_of(request.scope, gateway)
+        return {"models": [model(name) for name in serving.offered]}
 
     @get("/{name:path}", opt=needs("send"), include_in_schema=False)
     async def show_model(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Json]:
         """Show one of them."""
-        gateway = request_handler.gateway_of(request.scope, own)
+        serving = request_handler.gateway_of(request.scope, gateway)
         name = name.removeprefix("/")
-        if gateway.offers(name):
+        if serving.offers(name):
             return Response(model(name))
-        fault = unknown_model(name, gateway.offered).fault
+        fault = unknown_model(name, serving.offered).fault
         return Response(_GOOGLE.error(fault), status_code=fault.status)
 
     @post("/{name:path}", opt=needs("send"), include_in_schema=False, request_max_body_size=BOUNDS.body)
     async def call(name: FromPath[str], request: Request[Any, Any, Any]) -> ASGIApp:
         """Do with a model what stands behind its name."""
-        gateway = request_handler.gateway_of(request.scope, own)
+        serving = request_handler.gateway_of(request.scope, gateway)
         model, _, verb = name.removeprefix("/").rpartition(":")
         try:
             if verb == "countTokens":
                 body = request_handler.parsed(await request.body())
                 raw = {**(body.pop("generateContentRequest", None) or {}), **body, "model": model}
-                asked = await gateway.read(_GOOGLE, caller_of(request), raw)
-                return _said(200, {"totalTokens": await gateway.calls.input_count(asked.request)})
+                asked = await serving.read(_GOOGLE, caller_of(request), raw)
+                return _json_app(200, {"totalTokens": await serving.calls.input_count(asked.request)})
             stream = _streams(verb, str(request.query_params.get("alt")))
         except (FaultError, OrganismError) as error:
-            fault = gateway.fault(error)
-            return _said(fault.status, _GOOGLE.error(fault))
-        return _CallApp(gateway, _GOOGLE, {"model": model, "stream": stream})  # type: ignore[return-value]
+            fault = serving.fault(error)
+            return _json_app(fault.status, _GOOGLE.error(fault))
+        return _CallApp(serving, _GOOGLE, {"model": model, "stream": stream})  # type: ignore[return-value]
 
-    return Router(GOOGLE, route_handlers=[list_models, show_model, call], exception_handlers=_handlers(_GOOGLE.error))
+    return Router(
+        GOOGLE, route_handlers=[list_models, show_model, call], exception_handlers=_exception_handlers(_GOOGLE.error)
+    )
 
 
 def _streams(verb: str, alt: str) -> bool:
@@ -242,14 +257,14 @@ def _streams(verb: str, alt: str) -> bool:
     return stream
 
 
-def _said(status: int, body: Json) -> ASGIApp:
+def _json_app(status: int, body: Json) -> ASGIApp:
     async def app(_scope: ASGIScope, _receive: ASGIReceive, send: ASGISend) -> None:
         await request_handler.send_json(send, status, body, [])
 
     return app  # type: ignore[return-value]
 
 
-def _models(own: request_handler.Gateway, created_s: int) -> Router:
+def _models(gateway: request_handler.Gateway, created_s: int) -> Router:
     def model(name: str) -> Json:
         """Show a model in OpenAI's words and in Anthropic's, whose clients both ask here."""
         created_at = datetime.fromtimestamp(created_s, UTC).isoformat()
@@ -259,7 +274,7 @@ def _models(own: request_handler.Gateway, created_s: int) -> Router:
     @get("/", opt=needs("send"), include_in_schema=False)
     async def list_models(request: Request[Any, Any, Any]) -> Json:
         """List the models that are offered."""
-        offered = request_handler.gateway_of(request.scope, own).offered
+        offered = request_handler.gateway_of(request.scope, gateway).offered
         first, last = (offered[0], offered[-1]) if offered else (None, None)
         page = {"has_more": False, "first_id": first, "last_id": last}
         return {"object": "list", "data": [model(name) for name in offered]} | page
@@ -267,24 +282,26 @@ def _models(own: request_handler.Gateway, created_s: int) -> Router:
     @get("/{name:path}", opt=needs("send"), include_in_schema=False)
     async def show_model(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Json]:
         """Show one of them; names may have slashes in them."""
-        gateway, name = request_handler.gateway_of(request.scope, own), name.removeprefix("/")
-        if not gateway.offers(name):
-            fault = unknown_model(name, gateway.offered).fault
+        serving, name = request_handler.gateway_of(request.scope, gateway), name.removeprefix("/")
+        if not serving.offers(name):
+            fault = unknown_model(name, serving.offered).fault
             return Response(error_body(fault), status_code=fault.status)
         return Response(model(name))
 
-    return Router("/v1/models", route_handlers=[list_models, show_model], exception_handlers=_handlers(error_body))
+    return Router(
+        "/v1/models", route_handlers=[list_models, show_model], exception_handlers=_exception_handlers(error_body)
+    )
 
 
 def _rule(path: str, write: Callable[[Fault], Json], known: Any, answers: _CallApp | None = None) -> AccessRule:
-    return AccessRule(path, known, _say(write), BOUNDS, answers)
+    return AccessRule(path, known, _problem_writer(write), BOUNDS, answers)
 
 
-def _say(write: Callable[[Fault], Json]) -> Callable[[Problem], tuple[bytes, str]]:
+def _problem_writer(write: Callable[[Fault], Json]) -> Callable[[Problem], tuple[bytes, str]]:
     return lambda problem: (msgspec.json.encode(write(_fault_of(problem))), "application/json")
 
 
-def _handlers(write: Callable[[Fault], Json]) -> Handlers:
+def _exception_handlers(write: Callable[[Fault], Json]) -> Handlers:
     """Return what answers with errors that come about before a format is asked."""
 
     def respond(fault: Fault) -> Response[Json]:

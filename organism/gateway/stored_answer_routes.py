@@ -13,23 +13,23 @@ from organism.formats.server_format import Json
 from organism.gateway.request_handler import Gateway, gateway_of
 
 
-def stored_answer_handlers(own: Gateway) -> list[Any]:
+def stored_answer_handlers(gateway: Gateway) -> list[Any]:
     """Return what answers below the path of responses."""
 
     @get("/{response_id:str}", opt=needs("send"), include_in_schema=False)
     async def show(request: Request[Any, Any, Any], response_id: FromPath[str]) -> Response[Json]:
         """Show a kept answer once more."""
-        kept = gateway_of(request.scope, own).conversations
+        kept = gateway_of(request.scope, gateway).conversations
         return await said(lambda: kept.find(caller_of(request).name, response_id))
 
     @delete("/{response_id:str}", opt=needs("send"), include_in_schema=False, status_code=200)
     async def forget(request: Request[Any, Any, Any], response_id: FromPath[str]) -> Response[Json]:
         """Forget a kept answer."""
-        gateway = gateway_of(request.scope, own)
+        serving = gateway_of(request.scope, gateway)
 
         async def forgotten() -> Json:
-            gateway.conversations.forget(caller_of(request).name, response_id)
-            await gateway.commit()
+            serving.conversations.forget(caller_of(request).name, response_id)
+            await serving.commit()
             return {"id": response_id, "object": "response", "deleted": True}
 
         return await said(forgotten)
@@ -39,7 +39,7 @@ def stored_answer_handlers(own: Gateway) -> list[Any]:
         """Show what a kept answer was given, a page at a time."""
 
         async def shown() -> Json:
-            kept = gateway_of(request.scope, own).conversations
+            kept = gateway_of(request.scope, gateway).conversations
             items = await kept.input_items(caller_of(request).name, response_id)
             return page_of(items, request.query_params)
 

@@ -112,14 +112,14 @@ THINKS = HTTPStep(text="yes", reasoning="so it is")
 @pytest.mark.parametrize(
     ("fields", "where"),
     [
-        ({}, {"reasoning_content"}), ({"reasoning": {}}, {"reasoning_content", "reasoning"}),
-        ({"include_reasoning": True}, {"reasoning_content", "reasoning"}),
-        ({"include_reasoning": False}, set()), ({"reasoning": {"exclude": True}}, set()),
-        ({"reasoning_format": "hidden"}, set()), ({"reasoning_format": "parsed"}, {"reasoning_content"}),
+        ({}, ["reasoning_content"]), ({"reasoning": {}}, ["reasoning", "reasoning_content"]),
+        ({"include_reasoning": True}, ["reasoning", "reasoning_content"]),
+        ({"include_reasoning": False}, []), ({"reasoning": {"exclude": True}}, []),
+        ({"reasoning_format": "hidden"}, []), ({"reasoning_format": "parsed"}, ["reasoning_content"]),
     ],
     ids=str,
 )  # fmt: skip
-async def test_thoughts_stand_where_the_client_looks(served: Serve, fields: Any, where: set[str]) -> None:
+async def test_thoughts_stand_where_the_client_looks(served: Serve, fields: Any, where: list[str]) -> None:
     """In OpenRouter's field for those who write its words, and nowhere for those who want none; whole and streamed."""
     async with served([THINKS, THINKS]) as gateway:
         body = {"model": "main", "messages": HI, **fields}
@@ -132,11 +132,11 @@ async def test_thoughts_stand_where_the_client_looks(served: Serve, fields: Any,
             for choice in msgspec.json.decode(line[6:])["choices"]
         ]
 
-    fields_of_thought = ("reasoning_content", "reasoning")
-    assert {name for name in fields_of_thought if whole.get(name) == "so it is"} == where
+    fields_of_thought = ("reasoning", "reasoning_content")
+    assert [name for name in fields_of_thought if whole.get(name) == "so it is"] == where
     streamed = {name: "".join(piece.get(name, "") for piece in pieces) for name in fields_of_thought}
-    assert {name for name, text in streamed.items() if text == "so it is"} == where
-    assert {name for name, text in streamed.items() if text} == where
+    assert [name for name, text in streamed.items() if text == "so it is"] == where
+    assert [name for name, text in streamed.items() if text] == where
 
 
 FUNCTIONS = [{"name": "f", "description": "x", "parameters": {"type": "object"}}, {"name": "g"}]

@@ -139,8 +139,10 @@ def test_a_failover_that_has_lost_work_stops_the_daemon(pair: tuple[PostgresServ
     )
     with closing(PostgresDatabase(url)) as database:
         database.write(batch_of([keep("1")]), 1)
-        while standby.execute("SELECT batch FROM organism.journals", standby.url("test")) != [(1,)]:
-            pass
+        ((written,),) = primary.execute("SELECT pg_current_wal_lsn()::text")
+        while standby.execute(f"SELECT pg_last_wal_replay_lsn() >= '{written}'::pg_lsn") != [(True,)]:
+            pass  # what it has on disk it reads a moment later
+        assert standby.execute("SELECT batch FROM organism.journals", standby.url("test")) == [(1,)]
         primary.execute("ALTER SYSTEM RESET synchronous_standby_names")  # somebody has given up durability
         primary.execute("SELECT pg_reload_conf()")
         standby.execute("SELECT pg_wal_replay_pause()")

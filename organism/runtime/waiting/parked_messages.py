@@ -142,7 +142,8 @@ class ParkedMessages:
         place = (waits.account, unit)
         needed = taken.get(place, 0) + waits.needed
         used = amount_of(state.spent, state.elapsed_ns, unit) + held + waits.final_reserve
-        limit = limit_of(state.limits, unit)
+        # Of a limit that ends before 100 % only that part: else what was refused would be run again and again.
+        limit = limit_of(self._accounts.headrooms((waits.account,))[0].limits, unit)
         if limit is not None and used + needed > limit:
             return False
         taken[place] = needed

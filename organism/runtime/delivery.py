@@ -167,9 +167,11 @@ class Delivery:
                 raise
 
     async def _flush_unattended(self, thread: Thread, recipient: str) -> None:
-        with thread.stoppable():
-            await guarded(partial(self.flush_waiting, thread, (recipient,)), "delivering")
-        self._scheduler.settle(thread)
+        try:
+            with thread.stoppable():
+                await guarded(partial(self.flush_waiting, thread, (recipient,)), "delivering")
+        finally:  # also where the process ends meanwhile, which waits for this
+            self._scheduler.settle(thread)
 
     # -- what a handler sends -------------------------------------------------------------------------------------
 
@@ -228,8 +230,7 @@ class Delivery:
         envelope = self._envelopes.question(asker, agent.name, routed, index)
         if envelope.hops > bounds.hops:
             raise BoundExceededError("hops", bounds.hops, "this thread goes round too long")
-        question = Question(envelope.id, recipient, (asker.id, index))
-        thread.know(question)
+        thread.know(question := Question(envelope.id, recipient, (asker.id, index)))
         await self.enqueue_or_wait(thread, envelope)
         return question
 

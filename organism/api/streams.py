@@ -21,6 +21,17 @@ _HEARTBEAT_S = 15.0
 _ID_DIGITS = 16
 
 
+def refuse_beyond_bound(followers: int) -> None:
+    """Refuse one more follower where so many follow already.
+
+    Raises:
+        ProblemError: If they are too many.
+    """
+    if followers >= FOLLOWERS_MAX:
+        detail = "end a stream first, or read pages"
+        raise ProblemError(Problem(status=429, code="too_many_followers", title="too many follow", detail=detail))
+
+
 class EventFilter(msgspec.Struct, frozen=True):
     """Which events a reader wants.
 
@@ -104,9 +115,7 @@ class Reader:
             EventsGoneError: If some after that one are not kept any more.
             ProblemError: If the id is none of this journal, or too many follow already.
         """
-        if self.followers >= FOLLOWERS_MAX:
-            detail = "end a stream first, or read pages"
-            raise ProblemError(Problem(status=429, code="too_many_followers", title="too many follow", detail=detail))
+        refuse_beyond_bound(self.followers)
         # The place is taken before anything is waited for: of many who ask at once, each sees those before it.
         self.followers += 1
         try:

@@ -12,7 +12,7 @@ import anyio
 import msgspec
 
 from organism.api.problems import Problem, ProblemError
-from organism.api.streams import FOLLOWERS_MAX, EventFilter, EventPage, Followed, name_of
+from organism.api.streams import EventFilter, EventPage, Followed, name_of, refuse_beyond_bound
 from organism.concurrency.loop_time import loop_time
 from organism.concurrency.own_threads import OwnThreads
 from organism.journal import JournalError
@@ -110,9 +110,7 @@ class ClusterReader:
             EventsGoneError: If some after that one are not kept any more.
             ProblemError: If the place is none of this cluster, or too many follow already.
         """
-        if self.followers >= FOLLOWERS_MAX:
-            detail = "end a stream first, or read pages"
-            raise ProblemError(Problem(status=429, code="too_many_followers", title="too many follow", detail=detail))
+        refuse_beyond_bound(self.followers)
         self.followers += 1
         try:
             place = dict(await self._latest()) if after is None else read_place(after, self._partitions)

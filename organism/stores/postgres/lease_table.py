@@ -4,16 +4,13 @@ A lease says who should write; that nobody else can is not its matter but that o
 against. So a lease that runs out too early or too late loses nothing. Everything here blocks.
 """
 
-from contextlib import suppress
 from typing import Any
-
-import psycopg
 
 from organism.journal import JournalError
 from organism.stores.leases import ClusterView, Lease, LeaseRow, NodeReplacedError, NodeRow, OlderCopyError, Renewal
-from organism.stores.postgres.postgres_connection import Connection, connected
-from organism.stores.postgres.postgres_errors import explained, place_of
+from organism.stores.postgres.postgres_errors import explained
 from organism.stores.postgres.preparation import Purpose, prepare
+from organism.stores.postgres.table_connection import TableConnection
 
 CLOCK_APART_S = 30
 """So far a node's clock may be from the database's: days begin and deadlines come by the node's."""
@@ -35,30 +32,22 @@ class LeaseTable:
     """
 
     def __init__(self, url: str, *, name: str, node: str, partitions: int, ttl_s: float = 10.0) -> None:
-        self.place = place_of(url)
-        self._url = url
+        self._connection = TableConnection(url)
+        self.place = self._connection.place
         self._partitions = partitions
         self._purpose = Purpose(name=name, partitions=partitions)
         self._node = node
         self._ttl_s = ttl_s
         self._incarnation = 0
         self.key = b""
-        self._connection: Connection | None = None
 
     def close(self) -> None:
         """Let go of the server."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(psycopg.Error):
-                connection.close()
+        self._connection.close()
 
     def _execute(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
-        with explained(self.place):
-            if self._connection is None or self._connection.closed:
-                self._connection = connected(self._url, self.place)
-            mine = {"node": self._node, "incarnation": self._incarnation, "ttl": self._ttl_s}
-            cursor = self._connection.execute(statement, {**mine, **values})
-            return cursor.fetchall() if cursor.description else []
+        mine = {"node": self._node, "incarnation": self._incarnation, "ttl": self._ttl_s}
+        return self._connection.execute(statement, {**mine, **values})
 
     def register(self, url: str, version: str, now_ns: int) -> None:
         """Begin as a node; an earlier process of its name can renew nothing more.
@@ -72,9 +61,7 @@ class LeaseTable:
             JournalError: If the database is refused, or the machine's clock is far from the database's.
         """
         with explained(self.place):
-            self.close()
-            self._connection = connected(self._url, self.place)
-            prepare(self._connection, self.place, self._purpose)
+            prepare(self._connection.opened_anew(), self.place, self._purpose)
         ((there_s,),) = self._execute("SELECT extract(epoch FROM clock_timestamp())::float8")
         apart_s = now_ns / 1_000_000_000 - there_s
         if abs(apart_s) > CLOCK_APART_S:

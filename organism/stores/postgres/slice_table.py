@@ -19,16 +19,13 @@ Everything here blocks.
 """
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import msgspec
-import psycopg
 
 from organism.amounts import Amounts, Limits
 from organism.stores.leases import Lease
-from organism.stores.postgres.postgres_connection import Connection, connected
-from organism.stores.postgres.postgres_errors import explained, place_of
+from organism.stores.postgres.table_connection import TableConnection
 from organism.stores.slice_rows import LimitChange, Share, SharedLimit, SliceRow, SliceWanted
 
 WANTED_S = 2.0
@@ -49,25 +46,16 @@ class SliceTable:
     """
 
     def __init__(self, url: str, partitions: int) -> None:
-        self.place = place_of(url)
         self.statements = 0
-        self._url = url
         self._partitions = partitions
-        self._connection: Connection | None = None
+        self._connection = TableConnection(url)
 
     def close(self) -> None:
         """Let go of the server."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(psycopg.Error):
-                connection.close()
+        self._connection.close()
 
     def _execute(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
-        with explained(self.place):
-            if self._connection is None or self._connection.closed:
-                self._connection = connected(self._url, self.place)
-            cursor = self._connection.execute(statement, values)
-            return cursor.fetchall() if cursor.description else []
+        return self._connection.execute(statement, values)
 
     def begin(self, lease: Lease, account: str, limits: Limits, until_ns: int | None) -> None:
         """Know an account, and a partition's empty slice of it; nothing changes where they are known.

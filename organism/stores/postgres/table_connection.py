@@ -1,0 +1,56 @@
+"""One connection for statements that are a step each: made with the first of them, and anew when it was lost."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+
+from organism.stores.postgres.postgres_connection import Connection, connected
+from organism.stores.postgres.postgres_errors import explained, place_of
+
+
+class TableConnection:
+    """Executes statements one by one. Everything blocks.
+
+    Args:
+        url: The database.
+
+    Attributes:
+        place: What errors call it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.place = place_of(url)
+        self._url = url
+        self._connection: Connection | None = None
+
+    def close(self) -> None:
+        """Let go of the server."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(psycopg.Error):
+                connection.close()
+
+    def opened_anew(self) -> Connection:
+        """Let go of the server and connect once more; call it where errors are explained.
+
+        Raises:
+            JournalError: If the server is refused.
+            psycopg.Error: If it cannot be reached.
+        """
+        self.close()
+        self._connection = connected(self._url, self.place)
+        return self._connection
+
+    def execute(self, statement: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        """Execute a statement and return its rows.
+
+        Raises:
+            JournalError: If that failed; what it was to change may be changed or not.
+        """
+        with explained(self.place):
+            if self._connection is None or self._connection.closed:
+                self._connection = connected(self._url, self.place)
+            cursor = self._connection.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []

@@ -121,8 +121,10 @@ class Midwife:
         born, answer = anyio.Event(), list[Life]()
         self._wanted.append((born, answer))
         assert self._nursery.stdin is not None
-        await self._nursery.stdin.send(json.dumps(order).encode() + b"\n")
-        await born.wait()
+        with suppress(anyio.BrokenResourceError):  # it is gone, and what it wrote says why
+            await self._nursery.stdin.send(json.dumps(order).encode() + b"\n")
+            if not self._gone:
+                await born.wait()
         if not answer:
             raise await self._died(self._nursery)
         return answer[0]

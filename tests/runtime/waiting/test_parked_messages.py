@@ -7,9 +7,10 @@ from typing import Any
 import anyio
 import pytest
 
-from organism import BudgetExhaustedError, Context, Limits, Organism, Text, agent, llm_agent
+from organism import BudgetExhaustedError, BudgetPlan, Context, Limits, Organism, Text, agent, llm_agent
 from organism.agents.tools.function_tool import function_tool
 from organism.agents.tools.tool import ToolRules
+from organism.budgets import ScopeRule
 from organism.llm.requests import ToolCall
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import CrashingJournal, ScriptedAnswer, ScriptedProvider, VirtualClock, run
@@ -319,8 +320,6 @@ def test_a_call_whose_room_another_thread_holds_goes_on_when_that_is_given_back(
         return Text("ok")
 
     async def main() -> None:
-        from organism import BudgetPlan
-
         provider = ScriptedProvider(latency_s=80)
         plan = BudgetPlan(thread=Limits(), windows={"day": Limits(tokens=1000)})
         options: dict[str, Any] = {"models": {"m": "s/x"}, "providers": {"s": provider}, "clock": VirtualClock()}
@@ -328,5 +327,37 @@ def test_a_call_whose_room_another_thread_holds_goes_on_when_that_is_given_back(
             threads = [await organism.open_thread("go") for _ in range(3)]
             await anyio.sleep(1000)
             assert [organism.pump.result(thread) is not None for thread in threads] == [True] * 3
+
+    run(main)
+
+
+def test_what_does_not_fit_below_where_a_limit_ends_is_not_run_again_until_others_give_back() -> None:
+    """A limit that ends at 90 % has no room in its last tenth: a refused message waits there, run twice in all."""
+    begun: list[str] = []
+
+    @agent(timeout_s=1000)
+    async def eater(message: Text, ctx: Context) -> Text:
+        begun.append(message.text)
+        if len(begun) > 20:
+            raise RuntimeError("run again and again")
+        await ctx.llm.complete(message.text, max_output_tokens=600 if message.text == "x" else 10)
+        return Text("ok")
+
+    async def main() -> None:
+        long = "long " * 150
+        rule = ScopeRule(thresholds=(90,), actions=((90, "park"),))
+        plan = BudgetPlan(thread=Limits(), windows={"day": Limits(tokens=1000)}, rules={"day": rule})
+        provider = ScriptedProvider(["word"], latency_s=80)
+        options: dict[str, Any] = {"models": {"m": "s/x"}, "providers": {"s": provider}, "clock": VirtualClock()}
+        async with Organism([eater], limits=plan, wait_s=0, **options) as organism:
+            first = await organism.open_thread("x")
+            await anyio.sleep(1)
+            assert organism.budgets.states()[1].held.tokens == 649
+            second = await organism.open_thread(long)  # it needs some 300: more than 900 leave, less than 1,000
+            await anyio.sleep(40)
+            assert begun == ["x", long]
+            for thread in (first, second):
+                assert (await organism.wait(thread)).outcome == "completed"
+        assert begun == ["x", long, long]
 
     run(main)

@@ -1,6 +1,7 @@
 """What a message waits for may come while its handler still ends: then it does not wait, for nothing would wake it."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -10,6 +11,7 @@ from msgspec.structs import replace
 from organism import BudgetPlan, Context, Limits, Organism, Text, agent
 from organism.amounts import Amounts
 from organism.runtime.bounds import Bounds
+from organism.stores.sqlite import SqliteJournal
 from organism.testing import ScriptedProvider, VirtualClock, run
 from organism.threads.approvals import ApprovalNeededError, Decision
 
@@ -160,3 +162,39 @@ def test_a_question_whose_asker_is_cut_short_before_a_full_mailbox_is_taken_in()
                 await organism.wait(thread)
 
     run(main)
+
+
+@pytest.mark.parametrize("after_s", [1, 5])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_process_is_cancelled_while_a_question_is_before_a_full_mailbox(
+    seed: int, after_s: float, tmp_path: Path
+) -> None:
+    """Its end waits for nothing that is stopped along with it, and the next process delivers what was sent."""
+
+    def stored() -> Organism:
+        bounds = Bounds(mailbox_messages=1, attempts=1)
+        return made(bounds=bounds, journal=SqliteJournal(tmp_path / "journal.db"))
+
+    async def first() -> tuple[str, str]:
+        with anyio.CancelScope() as scope:
+            async with stored() as organism:
+                await organism.control.pause_agent("clerk")
+                before = await organism.open_thread("1", to="clerk")
+                await organism.control.pause_thread(before)
+                await organism.control.resume_agent("clerk")
+                thread = await organism.open_thread("1", to="impatient")
+                await anyio.sleep(after_s)  # the asker waits, or it is cut short and its question is still there
+                scope.cancel()
+                await anyio.sleep(1)
+        return before, thread
+
+    async def second(before: str, thread: str) -> None:
+        async with stored() as organism:
+            await organism.control.resume_thread(before)
+            with anyio.fail_after(60):
+                assert (await organism.wait(before)).outcome == "completed"
+                await organism.wait(thread)
+            assert not organism.threads()
+
+    ids = run(first, seed=seed)
+    run(lambda: second(*ids))

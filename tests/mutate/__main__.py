@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 
 from tests.mutate.check import Verdict, check
@@ -76,24 +77,26 @@ def _table(verdicts: list[Verdict]) -> None:
 
 
 def _score(options: argparse.Namespace) -> int:
-    def say(number: int, text: str) -> None:
-        print(f"[{number}/{options.score}] {text}", flush=True)
+    done = count(1)
+
+    def say(text: str) -> None:
+        print(f"[{next(done)}/{options.score}] {text}", flush=True)
 
     try:
-        result = score(options.rooms, options.score, options.seed, options.jobs, options.limit, say)
+        result = score(options.rooms, options.score, options.seed, options.limit, say, minutes=options.minutes)
     except RedError as error:
         print(error)
         return 1
     print(f"\nchanges that could be made: {result.possible}; tried: {result.tried}, seed {options.seed}")
-    print("\n| room | tried | noticed | the same program | survived |\n| --- | --- | --- | --- | --- |")
+    print("\n| room | possible | tried | noticed | the same program | survived |\n|" + " --- |" * 6)
     for room in options.rooms:
         counts = result.rooms[room]
-        row = (counts["tried"], counts["noticed"], counts["equivalent"], counts["survived"])
+        row = (counts["possible"], counts["tried"], counts["noticed"], counts["equivalent"], counts["survived"])
         print(f"| {room} | {' | '.join(map(str, row))} |")
-    print(f"score: {result.percent:.1f} % of those that change the program")
+    print(f"score: {result.percent:.1f} % of those that change the program; of all at least {result.at_least:.1f} %")
     _survivors(result.survivors)
     if options.json:
-        Path(options.json).write_text(json.dumps(asdict(result), indent=1), encoding="utf-8")
+        Path(options.json).write_text(json.dumps(result.figures, indent=1), encoding="utf-8")
     return 1 if result.survivors else 0
 
 

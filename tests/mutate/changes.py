@@ -34,7 +34,8 @@ class Change:
     Attributes:
         file: The module.
         within: The function or class it is made in.
-        line: The line.
+        line: The first line.
+        last: The last line.
         text: What becomes what.
         source: The module with it.
     """
@@ -42,6 +43,7 @@ class Change:
     file: str
     within: str
     line: int
+    last: int
     text: str
     source: str
 
@@ -64,7 +66,8 @@ def changes_of(file: str, source: str) -> list[Change]:
         if isinstance(node, ast.expr):
             new = f"({new})"
         edited = _replaced(source, node, new)
-        found.append(Change(file, within, node.lineno, f"{_short(old)} -> {_short(new)}", edited))
+        text, last = f"{_short(old)} -> {_short(new)}", node.end_lineno or node.lineno
+        found.append(Change(file, within, node.lineno, last, text, edited))
     return found
 
 
@@ -86,6 +89,8 @@ def _variants(node: ast.AST, within: str = "") -> Iterator[tuple[str, ast.expr |
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "decorator_list", "type_params", "bases"):
             continue  # types are read by nobody at run time, or by msgspec, which would refuse the module
+        if name == "keywords" and isinstance(node, ast.ClassDef):
+            continue  # that a value is frozen: nobody assigns to it, which ruff and mypy watch
         for child in value if isinstance(value, list) else [value]:
             if not isinstance(child, ast.AST) or isinstance(child, ast.JoinedStr | ast.Raise) or _is_quiet(child):
                 continue

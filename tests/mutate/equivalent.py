@@ -3,11 +3,7 @@
 By file, function and change; where the program is rewritten an entry matches nothing any more, and the change is tried.
 """
 
-_NOBODY_ASSIGNS = "a value that nobody assigns to, hashes or compares: ruff and mypy watch that it stays frozen"
-
 EQUIVALENT: dict[str, str] = {
-    "organism/pricing/rates.py::Tier: True -> (False)": _NOBODY_ASSIGNS,
-    "organism/ledger/explain.py::BudgetTrace: True -> (False)": _NOBODY_ASSIGNS,
     "organism/ledger/fold.py::: 100 -> (101)": "thresholds are at most 100 within a limit, and at least 200 beyond",
 }
 """By key, why it makes no difference."""

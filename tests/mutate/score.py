@@ -1,24 +1,31 @@
 """How many changes of single operators do the tests notice, in the rooms that count money?
 
-A sample, drawn with a seed from all changes that could be made: comparisons, arithmetic, ``and`` and ``or``, constants,
-``return`` and calls whose result nobody takes. Each is tried in a copy against the tests of its room, which stop at the
-first failure. A change after which the program does the same is no hole in the tests: those that somebody has looked at
-and found to be so are listed, by their text, in :mod:`tests.mutate.equivalent`.
+All changes that could be made, or a sample drawn with a seed: comparisons, arithmetic, ``and`` and ``or``, constants,
+``return`` and calls whose result nobody takes. Each is tried in a fork of one process that has imported and collected
+everything (:mod:`tests.mutate.warm`), against the tests that execute its lines; what only an import decides, in a new
+process. A change after which the program does the same is no hole in the tests: those that somebody has looked at and
+found to be so are listed, by their text, in :mod:`tests.mutate.equivalent`.
 """
 
+import math
+import os
 import random
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from queue import SimpleQueue
+
+import msgspec
 
 from tests.mutate.changes import Change, changes_of
-from tests.mutate.check import nothing_ran
 from tests.mutate.equivalent import EQUIVALENT
 from tests.mutate.guard import ROOT
-from tests.mutate.trial import Trial, copies, edited, run_tests
+from tests.mutate.trial import copies, edited, run_tests
+from tests.mutate.warm import JOB, Baseline, Job, Told
 
 _MONEY = ("tests/runtime/test_budget_warnings.py", "tests/runtime/test_warn_ahead.py", "tests/runtime/test_pump.py")
 
@@ -79,7 +86,10 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
     ),
 }
-"""By room, its modules and its tests, the quickest first."""
+"""By room, its modules and its tests."""
+
+_COLD_SHARE = 0.8
+"""Of the time of a room, how much of it may have passed before changes are tried that take a new process each."""
 
 
 class RedError(Exception):
@@ -106,75 +116,101 @@ class Survivor:
 
 @dataclass
 class Score:
-    """What came of a sample.
+    """What came of it.
 
     Attributes:
         possible: How many changes could be made.
         tried: How many were.
-        rooms: By room, how many were tried, noticed, equivalent, survived.
+        rooms: By room, how many were possible, tried, noticed, equivalent, survived.
         survivors: Those that no test has noticed.
+        at_least: With 95 % confidence the score of all changes, from those that were tried.
     """
 
     possible: int = 0
     tried: int = 0
     rooms: dict[str, Counter[str]] = field(default_factory=dict)
     survivors: list[Survivor] = field(default_factory=list)
+    at_least: float = 0.0
+
+    def count(self, room: str, change: Change, verdict: str) -> None:
+        """Count one change."""
+        self.tried += 1
+        self.rooms[room].update(("tried", verdict))
+        if verdict == "survived":
+            self.survivors.append(Survivor(room, change.place, change.text))
+        matter = self._sum("noticed") + self._sum("survived")
+        self.at_least = 100 * lower_bound(self._sum("noticed"), matter, self.tried / max(1, self.possible))
+
+    @property
+    def figures(self) -> dict[str, object]:
+        """What is written for others to read."""
+        rooms = {room: dict(counts) for room, counts in self.rooms.items()}
+        survivors = [asdict(each) for each in self.survivors]
+        told = {"possible": self.possible, "tried": self.tried, "at_least": round(self.at_least, 1)}
+        return {**told, "rooms": rooms, "survivors": survivors}
 
     @property
     def percent(self) -> float:
         """Noticed changes, of those that change what the program does."""
-        noticed = sum(counts["noticed"] for counts in self.rooms.values())
-        survived = sum(counts["survived"] for counts in self.rooms.values())
-        return 100 * noticed / max(1, noticed + survived)
+        return 100 * self._sum("noticed") / max(1, self._sum("noticed") + self._sum("survived"))
+
+    def _sum(self, name: str) -> int:
+        return sum(counts[name] for counts in self.rooms.values())
+
+
+def lower_bound(hits: int, tried: int, share: float) -> float:
+    """Return what a proportion is at least, with 95 % confidence: Wilson's interval, for a finite whole.
+
+    Args:
+        hits: How many of the sample.
+        tried: The size of the sample.
+        share: Of all there are, the part that was tried; where it is all nothing is left to guess.
+    """
+    if not tried:
+        return 0.0
+    z2, found = 1.645**2 * (1 - share), hits / tried
+    spread = math.sqrt(z2 * (found * (1 - found) / tried + z2 / (4 * tried**2)))
+    return (found + z2 / (2 * tried) - spread) / (1 + z2 / tried)
 
 
 def score(
-    rooms: Sequence[str], sample: int, seed: int, jobs: int, limit_s: float, say: Callable[[int, str], object]
+    rooms: Sequence[str],
+    sample: int,
+    seed: int,
+    limit_s: float,
+    say: Callable[[str], object],
+    *,
+    minutes: float = math.inf,
 ) -> Score:
-    """Try a sample of changes.
+    """Try changes.
 
     Args:
         rooms: Where.
         sample: How many.
         seed: Where chance begins.
-        jobs: How many at a time.
         limit_s: Seconds for the tests of one change; one that takes longer is noticed, for it does not end.
-        say: Called with the number and the words of each that is done.
+        say: Called with the words of each that is done.
+        minutes: When to begin no further one; each room has a part of it, by the number of its changes.
 
     Raises:
         RedError: If the tests of a room do not pass without any change.
     """
     pool = [(room, change) for room in rooms for change in _changes(room)]
     chosen = random.Random(seed).sample(pool, min(sample, len(pool)))
-    result = Score(possible=len(pool), tried=len(chosen), rooms={room: Counter() for room in rooms})
-    with copies(max(1, min(jobs, len(chosen)))) as places, ThreadPoolExecutor(len(places)) as workers:
-        free: SimpleQueue[Path] = SimpleQueue()
-        for place in places:
-            free.put(place)
-        for room in sorted({room for room, _ in chosen}):
-            check_green(room, run_tests(places[0], ROOMS[room][1], 10 * limit_s, "-x"))
-
-        def one(of: tuple[str, Change]) -> str:
-            place = free.get()
-            try:
-                return _try(place, *of, limit_s)
-            finally:
-                free.put(place)
-
-        for number, ((room, change), verdict) in enumerate(zip(chosen, workers.map(one, chosen), strict=True), 1):
-            result.rooms[room].update(("tried", verdict))
-            if verdict == "survived":
-                result.survivors.append(Survivor(room, change.place, change.text))
-            say(number, f"{verdict:10} {change.place}: {change.text}")
+    result = Score(possible=len(pool), rooms={room: Counter() for room in rooms})
+    for room, _ in pool:
+        result.rooms[room]["possible"] += 1
+    with copies(1) as (copy,):
+        left_s, left = 60 * minutes, len(chosen)
+        for room in rooms:
+            mine = [change for each, change in chosen if each == room]
+            began = time.monotonic()
+            if mine:
+                for change, verdict in _tried(copy, room, mine, limit_s, left_s * len(mine) / left):
+                    result.count(room, change, verdict)
+                    say(f"{verdict:10} {change.place}: {change.text}")
+            left_s, left = left_s - (time.monotonic() - began), left - len(mine)
     return result
-
-
-def check_green(room: str, before: Trial) -> None:
-    """Refuse to try anything where the tests fail, or do not run, without a change: each would seem to be noticed."""
-    bad = [f"{name}: {each.why}" for name, each in before.tests.items() if each.outcome in ("failed", "error")]
-    why = nothing_ran(before) or (bad[0] if bad else "") or ("its tests did not end in time" if before.hung else "")
-    if why:
-        raise RedError(room, why)
 
 
 def _changes(room: str) -> list[Change]:
@@ -186,11 +222,85 @@ def _changes(room: str) -> list[Change]:
     return found
 
 
-def _try(copy: Path, room: str, change: Change, limit_s: float) -> str:
-    if change.key in EQUIVALENT:
-        return "equivalent"
+def _tried(
+    copy: Path, room: str, changes: Sequence[Change], limit_s: float, within_s: float
+) -> Iterator[tuple[Change, str]]:
+    """Yield what came of changes of one room, for as long as there is time."""
+    began, cold = time.monotonic(), []
+    yield from ((change, "equivalent") for change in changes if change.key in EQUIVALENT)
+    left = [change for change in changes if change.key not in EQUIVALENT]
+    for change, told in _warm(copy, room, left, limit_s, began + _COLD_SHARE * within_s):
+        if told.verdict == "cold":
+            cold.append((change, told.tests))
+        else:
+            yield change, told.verdict
+    for change, tests in cold:
+        if time.monotonic() > began + within_s:
+            return
+        yield change, _cold(copy, change, tests, limit_s)
+
+
+def _warm(
+    copy: Path, room: str, changes: Sequence[Change], limit_s: float, until_s: float
+) -> Iterator[tuple[Change, Told]]:
+    by_place = {(change.file, change.source): change for change in changes}
+    numbered: dict[tuple[str, int], Change] = {}
+    for file in sorted({change.file for change in changes}):
+        for number, each in enumerate(changes_of(file, (copy / file).read_text(encoding="utf-8"))):
+            if (mine := by_place.get((file, each.source))) is not None:
+                numbered[file, number] = mine
+    order = {id(change): place for place, change in enumerate(changes)}
+    wanted = sorted(numbered, key=lambda key: order[id(numbered[key])])
+    read, write = os.pipe()
+    job = Job(changes=wanted, until_s=until_s if math.isfinite(until_s) else 1e18, limit_s=limit_s, told=write)
+    process = _pytest(copy, ROOMS[room][1], job)
+    os.close(write)
+    try:
+        with os.fdopen(read, "rb") as lines:
+            check_green(room, next(lines, b""))
+            for line in lines:
+                told = msgspec.json.decode(line, type=Told)
+                yield numbered[told.file, told.number], told
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _pytest(copy: Path, tests: Sequence[str], job: Job) -> "subprocess.Popen[bytes]":
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(copy),
+        "PYTHONHASHSEED": "0",
+        JOB: msgspec.json.encode(job).decode(),
+    }
+    plugins = ("-p", "tests.mutate.outcomes", "-p", "tests.mutate.warm", "-p", "no:cacheprovider")
+    return subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-q", *plugins, *tests],
+        cwd=copy,
+        env=environment,
+        pass_fds=(job.told,),
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def check_green(room: str, line: bytes) -> None:
+    """Refuse to try anything where the tests fail, or do not run, without a change: each would seem to be noticed."""
+    if not line:
+        raise RedError(room, "pytest ran no test")
+    baseline = msgspec.json.decode(line, type=Baseline)
+    if baseline.failed:
+        raise RedError(room, ", ".join(baseline.failed[:3]))
+    if not baseline.seconds:
+        raise RedError(room, "pytest ran no test")
+
+
+def _cold(copy: Path, change: Change, tests: Sequence[str], limit_s: float) -> str:
+    if not tests:
+        return "survived"
     with edited(copy, {change.file: change.source}):
-        trial = run_tests(copy, ROOMS[room][1], limit_s, "-x")
+        trial = run_tests(copy, tests, limit_s, "-x")
     failed = any(each.outcome in ("failed", "error") for each in trial.tests.values())
     # Tests that cannot be read any more were read before: the change is why.
     return "noticed" if failed or trial.hung or trial.broken or not trial.tests else "survived"

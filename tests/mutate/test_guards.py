@@ -9,7 +9,6 @@ from tests.mutate.changes import changes_of
 from tests.mutate.check import check, judge, nothing_ran
 from tests.mutate.entries import GUARDS
 from tests.mutate.guard import Edit, Guard, MovedError, missing_tests
-from tests.mutate.score import RedError, check_green
 from tests.mutate.trial import Outcome, Trial
 
 SOURCE = """
@@ -112,22 +111,6 @@ def test_what_there_is_no_time_for_is_neither_caught_nor_a_failure() -> None:
     (verdict,) = check([guard], 1, 120, lambda _verdict: None, until_s=-math.inf)
 
     assert (verdict.verdict, verdict.fails) == ("not tried", False)
-
-
-@pytest.mark.parametrize(
-    ("before", "why"),
-    [
-        (trial(Outcome("failed", why="AssertionError: 1")), "AssertionError: 1"),
-        (Trial({}, (), False, 1.0, "no tests"), "pytest ran no test"),
-        (trial(Outcome("passed"), hung=True), "did not end in time"),
-    ],
-)
-def test_a_score_is_not_counted_on_red_tests(before: Trial, why: str) -> None:
-    """Tests that fail anyway would seem to notice every change: the score is refused instead."""
-    with pytest.raises(RedError, match=why):
-        check_green("budget", before)
-
-    check_green("budget", trial(Outcome("passed")))
 
 
 def test_changes_of_operators_leave_a_program() -> None:

@@ -1,0 +1,123 @@
+"""The score: changes that are put into what is alive, told apart, and counted with what is not known of the rest."""
+
+import math
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.mutate.score import RedError, Score, check_green, lower_bound, score
+from tests.mutate.transplant import NotAliveError, Transplant
+from tests.mutate.warm import Baseline
+
+SOURCE = """
+from functools import cache
+
+MOST = 10
+TABLE = {"a": 1}
+
+class Gate:
+    wide: int = 3
+
+    @property
+    def open(self):
+        return self.wide < MOST
+
+def twice(
+    number,
+):
+    return number * 2
+
+@cache
+def thrice(number, times=3):
+    return [number * each for each in range(times)]
+"""
+
+
+@pytest.fixture
+def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transplant]:
+    """A module that is imported, and by whose functions others have got hold of."""
+    (tmp_path / "gate_to_change.py").write_text(SOURCE, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    __import__("gate_to_change")
+    yield Transplant("gate_to_change", SOURCE)
+    del sys.modules["gate_to_change"]
+
+
+def test_a_change_reaches_whoever_has_the_function(put: Transplant) -> None:
+    """Behind a property, a cache or another name: it is the same function, and does what the change says."""
+    module = sys.modules["gate_to_change"]
+    gate, twice = module.Gate(), module.twice
+
+    put.put(SOURCE.replace("number * 2", "number // 2").replace("self.wide < MOST", "self.wide >= MOST"))
+
+    assert twice(8) == 4
+    assert not gate.open
+    assert module.thrice(1) == [0, 1, 2]
+
+
+def test_a_constant_is_changed_where_it_is_looked_up(put: Transplant) -> None:
+    """A bound or a table of a module is data, and is found by its name."""
+    module = sys.modules["gate_to_change"]
+
+    put.put(SOURCE.replace("MOST = 10", "MOST = 3"))
+
+    assert not module.Gate().open
+
+
+@pytest.mark.parametrize("change", [("wide: int = 3", "wide: int = 4"), ("times=3", "times=4")])
+def test_what_only_an_import_decides_is_not_tried_in_a_warm_process(put: Transplant, change: tuple[str, str]) -> None:
+    """A class or a default is made when its module is imported; a change of it takes a new process."""
+    with pytest.raises(NotAliveError):
+        put.put(SOURCE.replace(*change))
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b"", "pytest ran no test"),
+        (msgspec.json.encode(Baseline([], [], {})), "pytest ran no test"),
+        (msgspec.json.encode(Baseline([1.0], ["tests/t.py::test_it"], {})), "tests/t.py::test_it"),
+    ],
+)
+def test_a_score_is_not_counted_on_red_tests(line: bytes, why: str) -> None:
+    """Tests that fail anyway would seem to notice every change: the score is refused instead."""
+    with pytest.raises(RedError, match=why):
+        check_green("budget", line)
+
+    check_green("budget", msgspec.json.encode(Baseline([1.0], [], {})))
+
+
+def test_what_was_not_tried_is_not_claimed() -> None:
+    """The score of all is at least what a sample supports; where all were tried it is what was found."""
+    assert lower_bound(0, 0, 0.0) == 0
+    assert math.isclose(lower_bound(90, 100, 1.0), 0.9)
+    assert 0.83 < lower_bound(90, 100, 0.0) < 0.85 < lower_bound(900, 1000, 0.0) < 0.9
+    assert lower_bound(90, 100, 0.0) < lower_bound(90, 100, 0.5) < 0.9
+
+
+def test_figures_have_every_room() -> None:
+    """What is written can be read: names and counts of each room, and the survivors."""
+    found = Score(possible=2, rooms={"budget": Counter(possible=2)})
+
+    assert msgspec.json.decode(msgspec.json.encode(found.figures)) == {
+        "possible": 2,
+        "tried": 0,
+        "at_least": 0.0,
+        "rooms": {"budget": {"possible": 2}},
+        "survivors": [],
+    }
+
+
+def test_a_sample_is_tried_against_the_tests_that_execute_it() -> None:
+    """From the source to the count, in a process of its own, and nothing of this checkout changes."""
+    before = Path("organism/pricing/rates.py").read_bytes()
+
+    found = score(["pricing"], 2, 3, 120, lambda _told: None)
+
+    assert found.tried == 2
+    assert sum(found.rooms["pricing"][name] for name in ("noticed", "survived", "equivalent")) == 2
+    assert Path("organism/pricing/rates.py").read_bytes() == before

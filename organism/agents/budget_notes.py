@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from organism.amounts import DIMENSIONS, BudgetState, Dimension, format_amount
-from organism.budget.thresholds import amount_of, limit_of
+from organism.amounts import BudgetState, Dimension
+from organism.amounts.units import DIMENSIONS, amount_of, format_amount, limit_of
 from organism.messages import AgentFailed, BudgetWarning, LoopWarning
 
 

@@ -15,8 +15,8 @@ from organism.agents.tools.function_tool import function_tool
 from organism.agents.tools.tool import AgentTool, ServedTools, ToolSource, open_tools
 from organism.agents.tools.tool_loop import DEFAULT_ROUNDS, ToolLoop
 from organism.amounts import format_usd
+from organism.amounts.units import limit_of
 from organism.budget.estimate import input_tokens_tight
-from organism.budget.thresholds import limit_of
 from organism.concurrency.foreign_code import failure_of
 from organism.errors import AnswerError
 from organism.llm.answers import Completion

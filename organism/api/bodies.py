@@ -5,12 +5,12 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from organism.amounts import AMOUNT_MAX, DIMENSIONS, NS_PER_S, ZERO, Amounts, Dimension, Limits
+from organism.amounts import AMOUNT_MAX, NS_PER_S, ZERO, Amounts, Dimension, Limits
+from organism.amounts.units import DIMENSIONS, UNITS, limit_of
 from organism.api.tokens import TokenScope
 from organism.budget.guards.freezes import labels_of
 from organism.budget.holds import Mode
 from organism.budget.requests import LimitsRequest
-from organism.budget.thresholds import limit_of
 from organism.control.accounts import LimitsChange, seconds_ns, usd_nano
 from organism.errors import ConfigError
 from organism.messages import Message, MessageRegistry, PayloadError, Text
@@ -28,10 +28,6 @@ SecondsStep = Annotated[int, msgspec.Meta(ge=-_SECONDS_MAX, le=_SECONDS_MAX)]
 Lifted = Literal["unlimited"]
 Label = Annotated[str, msgspec.Meta(max_length=200)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
-
-
-_LIMIT_OF = {"tokens": "tokens", "usd": "cost_nanousd", "seconds": "elapsed_ns", "calls": "calls"}
-"""What a unit's limit is called in :class:`organism.amounts.Limits`, by its name in a request."""
 
 
 class LimitsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -244,7 +240,10 @@ class LimitsRequestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
             **{name: value for name, value in asked.items() if value is not msgspec.UNSET and name not in removed}
         ).limits()
         return LimitsRequest(
-            **{unit: "unlimited" if name in removed else getattr(written, unit) for name, unit in _LIMIT_OF.items()}
+            **{
+                unit.limit: "unlimited" if name in removed else getattr(written, unit.limit)
+                for name, unit in UNITS.items()
+            }
         )
 
 

@@ -6,6 +6,7 @@ Everything here is a step of arithmetic over the ledger's balances; nothing awai
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from organism.amounts import ZERO, Amounts, BudgetState, Dimension, Limits
+from organism.amounts.units import amount_of, limit_of
 from organism.budget.accounts.account_warnings import AccountWarnings
 from organism.budget.accounts.idle_accounts import forget_over, idle_accounts
 from organism.budget.accounts.shared_limits import SharedLimits
@@ -27,7 +28,6 @@ from organism.budget.scopes import (
     thread_of,
     window_end_ns,
 )
-from organism.budget.thresholds import amount_of, limit_of
 from organism.clock import Clock
 from organism.errors import LedgerStateError, Refusal, UnknownAccountError
 from organism.ledger.account import Account

@@ -9,14 +9,11 @@ from collections.abc import Iterable
 
 import msgspec
 
-from organism.amounts import AMOUNT_MAX, ZERO, Amounts, Dimension, Limits, format_amount
-from organism.budget.thresholds import amount_of, limit_of
+from organism.amounts import AMOUNT_MAX, ZERO, Amounts, Dimension, Limits
+from organism.amounts.units import ADDITIVE, amount_of, format_amount, limit_of, whole
 from organism.errors import ConfigError, Refusal
 
 _PER_MTOK = 1_000_000
-
-ADDITIVE: tuple[Dimension, ...] = ("tokens", "usd", "calls")
-"""What adds up, so that a child can be given of it and spend can be corrected: wall time passes for all alike."""
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +93,7 @@ def decide(headrooms: Iterable[Headroom], ask: Ask) -> Grant | Refusal:
     """Grant the longest answer that fits every scope, or name the scope that leaves the least.
 
     Of several scopes that refuse, the one that allows the shortest answer is named; of equals, the first given, and
-    within it the first of :data:`organism.amounts.DIMENSIONS`.
+    within it the first of :data:`organism.amounts.units.DIMENSIONS`.
     """
     cap = ask.output_cap
     tightest: Refusal | None = None
@@ -150,11 +147,6 @@ def carve(headrooms: Iterable[Headroom], limits: Limits) -> Amounts | Refusal:
     return whole(limits)
 
 
-def whole(limits: Limits) -> Amounts:
-    """Return all that limits allow to be spent; what they do not limit counts as nothing."""
-    return Amounts(limits.tokens or 0, limits.cost_nanousd or 0, limits.calls or 0)
-
-
 def room(headrooms: Iterable[Headroom], wanted: Amounts) -> Amounts:
     """Return how much of some amounts every scope has room for, what it keeps for a last call included."""
     left = {unit: amount_of(wanted, 0, unit) for unit in ADDITIVE}
@@ -163,7 +155,7 @@ def room(headrooms: Iterable[Headroom], wanted: Amounts) -> Amounts:
             if (limit := limit_of(scope.limits, unit)) is not None:
                 free = limit - amount_of(scope.spent, 0, unit) - amount_of(scope.held, 0, unit)
                 left[unit] = max(0, min(left[unit], free))
-    return Amounts(left["tokens"], left["usd"], left["calls"])
+    return Amounts(*left.values())
 
 
 def check_correction(account: str, spent: Amounts, by: Amounts) -> None:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec.structs import replace
 
-from organism.amounts import NANOUSD_PER_USD, NS_PER_S, ZERO, Amounts, BudgetState, Dimension
+from organism.amounts import NANOUSD_PER_USD, ZERO, Amounts, BudgetState, Dimension
+from organism.amounts.units import UNITS, amount_of, limit_of
 from organism.budget.guards.actions import up_to
 from organism.budget.holds import GrantedHold, Mode
 from organism.budget.policy import Ask, Headroom, fits
 from organism.budget.scopes import BudgetPlan, actions_of, has_final_reserve, rule_of, window_end_ns
-from organism.budget.thresholds import amount_of, limit_of
 from organism.errors import Refusal, Relief
 from organism.ledger.windows import counted_ns
 
@@ -81,10 +81,8 @@ def amount_option(dimension: Dimension, amount: int, prefix: str = "") -> tuple[
         case "usd":
             cents = -(-amount * 100 // NANOUSD_PER_USD)
             value = f"{cents // 100}.{cents % 100:02d}"
-        case "seconds":
-            value = str(-(-amount // NS_PER_S))
         case _:
-            value = str(amount)
+            value = str(-(-amount // UNITS[dimension].scale))
     return f"--{prefix}{dimension}", value
 
 

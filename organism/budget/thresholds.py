@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from organism.amounts import DIMENSIONS, Amounts, Dimension, Limits
+from organism.amounts import Amounts, Dimension, Limits
+from organism.amounts.units import DIMENSIONS, amount_of, limit_of
 from organism.messages import WarningLevel
 
 DEFAULT_THRESHOLDS = (75, 90, 95)
@@ -31,32 +32,6 @@ class Due(NamedTuple):
     threshold: int
     call_size: int = 0
     limits_passed: int = 0
-
-
-def limit_of(limits: Limits, dimension: Dimension) -> int | None:
-    """Return the ceiling of one dimension in its integer unit, or ``None``."""
-    match dimension:
-        case "tokens":
-            return limits.tokens
-        case "usd":
-            return limits.cost_nanousd
-        case "seconds":
-            return limits.elapsed_ns
-        case "calls":
-            return limits.calls
-
-
-def amount_of(amounts: Amounts, elapsed_ns: int, dimension: Dimension) -> int:
-    """Return what counts against the limit of one dimension."""
-    match dimension:
-        case "tokens":
-            return amounts.tokens
-        case "usd":
-            return amounts.cost_nanousd
-        case "seconds":
-            return elapsed_ns
-        case "calls":
-            return amounts.calls
 
 
 def reached(

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from organism.amounts import NS_PER_S, BudgetState, Dimension, format_amount
-from organism.budget.thresholds import amount_of, limit_of
+from organism.amounts import NS_PER_S, BudgetState, Dimension
+from organism.amounts.units import ADDITIVE, DIMENSIONS, UNITS, amount_of, format_amount, limit_of
 from organism.cli.terminal import Markup, markup
 from organism.control.views import AccountState
 from organism.ledger.account import Account
@@ -15,11 +15,10 @@ _HIGH_PERCENT = 75
 
 def budget_lines(states: Iterable[BudgetState], width: int = 24) -> list[Markup]:
     """Draw a bar for each limit of each account; accounts without a limit need none."""
-    dimensions: tuple[Dimension, ...] = ("tokens", "usd", "seconds", "calls")
     limited = [
         (state, dimension, limit)
         for state in states
-        for dimension in dimensions
+        for dimension in DIMENSIONS
         if (limit := limit_of(state.limits, dimension)) is not None
     ]
     labels = [f"{scope_name(state.account)} {dimension}" for state, dimension, _ in limited]
@@ -37,14 +36,14 @@ def budget_lines(states: Iterable[BudgetState], width: int = 24) -> list[Markup]
 
 def share_text(dimension: Dimension, spent: int, limit: int) -> str:
     """Say how much of a limit is used, its unit once: ``3 of 4 calls``, ``$0.10 of $1.00``."""
-    used = f"{spent:,}" if dimension in ("tokens", "calls") else format_amount(dimension, spent)
+    used = f"{spent:,}" if UNITS[dimension].scale == 1 else format_amount(dimension, spent)
     return f"{used} of {format_amount(dimension, limit)}"
 
 
 def _left_text(state: BudgetState, dimension: Dimension, left: int) -> str:
     """Say what remains, and when what is spent counts no more."""
     text = f", {format_amount(dimension, max(0, left))} left"
-    if dimension == "seconds" or state.resets_ns is None:
+    if dimension not in ADDITIVE or state.resets_ns is None:
         return text
     return f"{text}, resets {datetime.fromtimestamp(state.resets_ns // NS_PER_S, UTC):%Y-%m-%d %H:%M} UTC"
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from organism.amounts import DIMENSIONS, NS_PER_S, BudgetState, Dimension
-from organism.budget.thresholds import amount_of, limit_of
+from organism.amounts import NS_PER_S, BudgetState, Dimension
+from organism.amounts.units import DIMENSIONS, amount_of, limit_of
 from organism.control.views import Burn, ThreadSummary
 from organism.ledger.account import Account
 

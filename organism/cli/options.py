@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter, Token
 
-from organism.amounts import NS_PER_S, nanousd
+from organism.amounts import nanousd
+from organism.amounts.units import DIMENSIONS, UNITS
 from organism.cli.client import Client
 from organism.daemon.state_folder import state_folder
 from organism.errors import ConfigError
@@ -178,8 +179,7 @@ class Budget:
     def written(self) -> dict[str, object]:
         """Return the limits that are given as the API takes them; raises as :meth:`given`."""
         self.given()
-        named = {"tokens": self.budget_tokens, "usd": self.budget_usd, "calls": self.budget_calls}
-        named |= {"seconds": self.budget_seconds}
+        named = {unit: getattr(self, f"budget_{unit}") for unit in DIMENSIONS}
         return {unit: amount for unit, amount in named.items() if amount is not None}
 
     def given(self) -> dict[str, int]:
@@ -188,20 +188,19 @@ class Budget:
         Raises:
             ConfigError: If one is negative or not an amount.
         """
-        units = {"tokens": 1, "calls": 1, "seconds": NS_PER_S}
-        fields = {"tokens": "tokens", "calls": "calls", "seconds": "elapsed_ns"}
         found: dict[str, int] = {}
-        for unit, field in fields.items():
-            amount: int | None = getattr(self, f"budget_{unit}")
-            if amount is None:
-                continue
-            if amount < 0:
-                raise ConfigError(f"--budget-{unit} must not be negative")
-            found[field] = amount * units[unit]
-        try:
-            return found if self.budget_usd is None else found | {"cost_nanousd": nanousd(self.budget_usd)}
-        except ValueError as error:
-            raise ConfigError(f"--budget-usd: {error}") from None
+        for name, unit in UNITS.items():
+            amount: int | str | None = getattr(self, f"budget_{name}")
+            if isinstance(amount, str):
+                try:
+                    found[unit.limit] = nanousd(amount)
+                except ValueError as error:
+                    raise ConfigError(f"--budget-{name}: {error}") from None
+            elif amount is not None:
+                if amount < 0:
+                    raise ConfigError(f"--budget-{name} must not be negative")
+                found[unit.limit] = amount * unit.scale
+        return found
 
 
 NO_BUDGET = Budget()

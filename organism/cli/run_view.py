@@ -6,7 +6,8 @@ from typing import Self
 
 import anyio
 
-from organism.amounts import NS_PER_S, BudgetState, format_amount, format_usd
+from organism.amounts import NS_PER_S, BudgetState, format_usd
+from organism.amounts.units import format_amount
 from organism.cli.budget_bars import budget_lines
 from organism.cli.tables import cost_text, token_cells
 from organism.cli.terminal import Live, Markup, Table, Terminal, drawn, markup

@@ -8,8 +8,9 @@ import structlog
 from msgspec.structs import replace
 
 from organism.amounts import ZERO, Amounts, Limits
+from organism.amounts.units import AMOUNT_FIELDS, ceilings_of, limited, numbers_of, positive, whole
 from organism.budget.accounts.shared_limits import SharedLimits, SliceAnswer
-from organism.budget.accounts.slice_sizes import CALLS_AHEAD, given_back_of, is_shared, limited, positive
+from organism.budget.accounts.slice_sizes import CALLS_AHEAD, given_back_of, is_shared
 from organism.budget.scopes import window_end_ns
 from organism.budget.thresholds import Due
 from organism.concurrency.own_threads import OwnThreads
@@ -155,17 +156,9 @@ class PartitionSlices:
             return
         before = self.shared.answers.get(row.account)
         since_ns = before.since_ns if before is not None and before.since_ns else now_ns
-        whole = Amounts(row.limits.tokens or 0, row.limits.cost_nanousd or 0, row.limits.calls or 0)
         used = row.amounts + row.elsewhere + row.held_elsewhere
-        idle = positive(limited(whole - used, row.limits))
-        more = any(
-            lacks and left
-            for lacks, left in (
-                (missing.tokens, idle.tokens),
-                (missing.cost_nanousd, idle.cost_nanousd),
-                (missing.calls, idle.calls),
-            )
-        )
+        idle = positive(limited(whole(row.limits) - used, row.limits))
+        more = any(lacks and left for lacks, left in zip(numbers_of(missing), numbers_of(idle), strict=True))
         scarce = not more or now_ns - since_ns > _SCARCE_NS
         self.shared.answers[row.account] = SliceAnswer(now_ns, scarce=scarce, since_ns=since_ns)
 
@@ -284,7 +277,7 @@ class PartitionSlices:
         if balance.agreed is not None and balance.limits != balance.agreed:
             absolute = balance.limits == balance.configured
             change = LimitChange(
-                amounts=_amounts(balance.limits) if absolute else _moved(balance.limits, balance.agreed),
+                amounts=ceilings_of(balance.limits) if absolute else _moved(balance.limits, balance.agreed),
                 absolute=absolute,
                 revision=balance.revision,
                 standing=tuple(balance.fired),
@@ -311,7 +304,7 @@ class PartitionSlices:
         moved = elsewhere - balance.elsewhere
         if any(
             limit is not None and abs(by) * _NOTED_PART >= limit
-            for by, limit in zip(_amounts_of(moved), _amounts(balance.limits), strict=True)
+            for by, limit in zip(numbers_of(moved), ceilings_of(balance.limits), strict=True)
         ):
             self._reservations.slice(account, balance.slice, positive(elsewhere), balance.agreed or balance.limits)
 
@@ -355,40 +348,29 @@ def replace_slice(balance: Balance, amounts: Amounts) -> Balance:
 
 def units(limits: Limits) -> Limits:
     """Return the units of limits that add up, and so can be shared."""
-    return Limits(tokens=limits.tokens, cost_nanousd=limits.cost_nanousd, calls=limits.calls)
+    return Limits(**_additive(limits))
 
 
 def with_units(limits: Limits, shared: Limits) -> Limits:
     """Return limits with the units that add up taken from others."""
-    return replace(limits, tokens=shared.tokens, cost_nanousd=shared.cost_nanousd, calls=shared.calls)
+    return replace(limits, **_additive(shared))
+
+
+def _additive(limits: Limits) -> dict[str, int | None]:
+    return dict(zip(AMOUNT_FIELDS, ceilings_of(limits), strict=True))
 
 
 def whole_of(limit: SharedLimit) -> Amounts:
     """Return a limit as amounts; what is not limited as what is granted."""
-    limits, granted = limit.limits, limit.granted
-    return Amounts(
-        granted.tokens if limits.tokens is None else limits.tokens,
-        granted.cost_nanousd if limits.cost_nanousd is None else limits.cost_nanousd,
-        granted.calls if limits.calls is None else limits.calls,
-    )
+    pairs = zip(ceilings_of(limit.limits), numbers_of(limit.granted), strict=True)
+    return Amounts(*(granted if ceiling is None else ceiling for ceiling, granted in pairs))
 
 
 def _times(amounts: Amounts, factor: int) -> Amounts:
-    return Amounts(amounts.tokens * factor, amounts.cost_nanousd * factor, amounts.calls * factor)
+    return Amounts(*(number * factor for number in numbers_of(amounts)))
 
 
-def _amounts(limits: Limits) -> tuple[int | None, int | None, int | None]:
-    return limits.tokens, limits.cost_nanousd, limits.calls
-
-
-def _amounts_of(amounts: Amounts) -> tuple[int, int, int]:
-    return amounts.tokens, amounts.cost_nanousd, amounts.calls
-
-
-def _moved(limits: Limits, before: Limits) -> tuple[int | None, int | None, int | None]:
+def _moved(limits: Limits, before: Limits) -> tuple[int | None, ...]:
     """Return by how much each limit has moved; where there was none before, or is none now, the limit itself."""
-    tokens, money, calls = (
-        now if now is None or was is None else now - was
-        for now, was in zip(_amounts(limits), _amounts(before), strict=True)
-    )
-    return tokens, money, calls
+    pairs = zip(ceilings_of(limits), ceilings_of(before), strict=True)
+    return tuple(now if now is None or was is None else now - was for now, was in pairs)

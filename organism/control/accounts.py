@@ -68,7 +68,7 @@ class LimitsChange(msgspec.Struct, frozen=True, kw_only=True):
             ConfigError: If a unit is to be moved that is not limited, or beyond what 64 bits hold.
         """
         moved: dict[str, int | None] = {}
-        for name in ("tokens", "cost_nanousd", "elapsed_ns", "calls"):
+        for name in Limits.__struct_fields__:
             limit, by = getattr(limits, name), getattr(self, name)
             if limit is None:
                 if by:

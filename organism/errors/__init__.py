@@ -43,7 +43,8 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from organism.amounts import Dimension, format_amount
+from organism.amounts import Dimension
+from organism.amounts.units import format_amount
 from organism.error_root import AmountError, ConfigError, MissingExtraError, OrganismError
 from organism.errors.messages import (
     AskCycleError,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from organism.amounts import format_amount
+from organism.amounts.units import format_amount
 from organism.budget.relief import raise_command
 from organism.control.components import Components
 from organism.gateway.payer import Payer

@@ -2,7 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from organism.amounts import NS_PER_S, Dimension
+from organism.amounts import NS_PER_S
+from organism.amounts.units import UNITS
 from organism.budget.relief import lacking, raise_command
 from organism.errors import BudgetExhaustedError, Relief
 from organism.formats.errors.faults import BudgetRefusal, Fault
@@ -22,7 +23,6 @@ _OTHERWISE = {
 """What to do about a refusal that no limit has made."""
 
 _PAYMENT_REQUIRED = 402
-_UNITS: dict[Dimension, str] = {"tokens": "tokens", "usd": "nanousd", "seconds": "nanoseconds", "calls": "calls"}
 
 
 def exhausted(error: BudgetExhaustedError, now: datetime) -> Fault:
@@ -54,7 +54,7 @@ def exhausted(error: BudgetExhaustedError, now: datetime) -> Fault:
         remedy = raised
     refusal = BudgetRefusal(
         scope=short.account,
-        unit=_UNITS[short.dimension],
+        unit=UNITS[short.dimension].integer,
         limit=short.limit,
         used=short.spent,
         held=short.held,

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
-from organism.amounts import DIMENSIONS, NANOUSD_PER_USD, NS_PER_S, BudgetState
-from organism.budget.thresholds import amount_of, limit_of
+from organism.amounts import NANOUSD_PER_USD, NS_PER_S, BudgetState, Dimension
+from organism.amounts.units import DIMENSIONS, UNITS, amount_of, limit_of
 from organism.formats.errors.faults import Fault
 from organism.messages import BudgetWarning
 
@@ -21,7 +21,7 @@ def budget_headers(thread_id: str, states: Iterable[BudgetState], warning: Budge
         states: The accounts.
         warning: The warning of the limit that is nearest to its end.
     """
-    left: dict[str, int] = {}
+    left: dict[Dimension, int] = {}
     used, tightest = 0, -1
     resets_ns: int | None = None
     for state in states:
@@ -46,15 +46,13 @@ def budget_headers(thread_id: str, states: Iterable[BudgetState], warning: Budge
     return encoded(headers)
 
 
-def _texts(left: dict[str, int]) -> Iterator[tuple[str, str]]:
+def _texts(left: dict[Dimension, int]) -> Iterator[tuple[str, str]]:
     for dimension, amount in left.items():
         match dimension:
             case "usd":
                 yield dimension, f"{amount // NANOUSD_PER_USD}.{amount % NANOUSD_PER_USD:09d}"
-            case "seconds":
-                yield dimension, str(amount // NS_PER_S)
             case _:
-                yield dimension, str(amount)
+                yield dimension, str(amount // UNITS[dimension].scale)
 
 
 def fault_headers(fault: Fault) -> Headers:

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from organism.amounts import Amounts, Limits, TokenUsage, format_usd
+from organism.amounts import Amounts, Limits, TokenUsage
+from organism.amounts.units import ADDITIVE, amount_of, format_amount
 from organism.errors import Refusal
 from organism.ledger.account import Account
 from organism.ledger.entries import (
@@ -24,7 +25,6 @@ from organism.ledger.entries import (
     ThresholdPassed,
 )
 from organism.pricing.rates import Rates
-from organism.text.plain_text import counted
 
 
 class HoldTrace(msgspec.Struct, kw_only=True):
@@ -163,10 +163,5 @@ def _decided(entry: Adjusted | Remarked | ThresholdPassed, own: str) -> Note | N
 
 def _signed(amounts: Amounts) -> str:
     """Write what a correction adds and takes off, unit by unit."""
-    usd = format_usd(amounts.cost_nanousd)
-    parts = (
-        (amounts.tokens, counted(amounts.tokens, "token", signed=True)),
-        (amounts.cost_nanousd, usd if usd.startswith("-") else f"+{usd}"),
-        (amounts.calls, counted(amounts.calls, "call", signed=True)),
-    )
-    return ", ".join(text for amount, text in parts if amount)
+    changes = ((unit, amount_of(amounts, 0, unit)) for unit in ADDITIVE)
+    return ", ".join(f"{'+' if by > 0 else ''}{format_amount(unit, by)}" for unit, by in changes if by)

@@ -8,6 +8,7 @@ at most counts longer than it must.
 import msgspec
 
 from organism.amounts import ZERO, Amounts
+from organism.amounts.units import positive
 
 _SLICES = 60
 
@@ -42,7 +43,7 @@ def counted(slices: SpendSlices, now_ns: int, window_ns: int) -> Amounts:
 def with_spend(slices: SpendSlices, amounts: Amounts, now_ns: int, window_ns: int) -> SpendSlices:
     """Return slices with what was spent now, or corrected, and without those that do not count any more."""
     kept = [each for each in slices if each.until_ns >= now_ns - window_ns]
-    added, rest = _above_zero(amounts), _above_zero(ZERO - amounts)
+    added, rest = positive(amounts), positive(ZERO - amounts)
     if rest != ZERO:
         # The oldest first: a correction that counted from now on would go on doing so when the spend that it corrects
         # counts no more, as room that nobody has.
@@ -57,10 +58,6 @@ def with_spend(slices: SpendSlices, amounts: Amounts, now_ns: int, window_ns: in
             since_ns, added = last.since_ns, last.amounts + added
         kept.append(SpendSlice(since_ns, now_ns, added))
     return tuple(kept)
-
-
-def _above_zero(amounts: Amounts) -> Amounts:
-    return Amounts(max(0, amounts.tokens), max(0, amounts.cost_nanousd), max(0, amounts.calls))
 
 
 def free_again_ns(slices: SpendSlices, now_ns: int, window_ns: int) -> list[tuple[int, Amounts]]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from organism.amounts import Amounts
+from organism.amounts.units import numbers_of
 from organism.errors import ConfigError, OrganismError
 from organism.journal import StoredEntry
 from organism.ledger.entries import AnyEntry, Checkpoint, Overran, Released, Reserved, Settled, decode_entry
@@ -200,7 +201,7 @@ class _Reading:
         """Nothing is negative, and what is held is what the open holds hold."""
         for account in _accounts_of(entry, self._ledger):
             balance = self._ledger.balance(account)
-            if min(balance.spent.tokens, balance.spent.cost_nanousd, balance.spent.calls, balance.held.tokens) < 0:
+            if min(*numbers_of(balance.spent), *numbers_of(balance.held)) < 0:
                 raise LedgerFaultError(f"makes a balance of {account} negative")
         if not self._count % _HELD_EVERY:
             self._check_held()

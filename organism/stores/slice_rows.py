@@ -59,7 +59,7 @@ class LimitChange(msgspec.Struct, frozen=True, kw_only=True):
         standing: The thresholds that stand as warned of under the new limits.
     """
 
-    amounts: tuple[int | None, int | None, int | None]
+    amounts: tuple[int | None, ...]
     absolute: bool
     revision: int
     standing: tuple[tuple[str, int], ...]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from organism.amounts import ZERO, Amounts, Limits
+from organism.amounts.units import ceilings_of, numbers_of
 from organism.ledger.entries import (
     AccountClosed,
     AccountOpened,
@@ -64,16 +65,12 @@ class AccountSums(msgspec.Struct, kw_only=True):
     slice: Amounts | None = None
 
     @property
-    def most(self) -> tuple[int | None, int | None, int | None]:
+    def most(self) -> tuple[int | None, ...]:
         """What may be used of each unit at most."""
-        limits, slice_ = self.limits, self.slice
-        if slice_ is None:
-            return limits.tokens, limits.cost_nanousd, limits.calls
-        return (
-            None if limits.tokens is None else slice_.tokens,
-            None if limits.cost_nanousd is None else slice_.cost_nanousd,
-            None if limits.calls is None else slice_.calls,
-        )
+        most = ceilings_of(self.limits)
+        if self.slice is None:
+            return most
+        return tuple(None if own is None else part for own, part in zip(most, numbers_of(self.slice), strict=True))
 
     def spend(self, amounts: Amounts, now_ns: int) -> None:
         """Add what was spent now."""
@@ -178,7 +175,7 @@ class Books:
             account = self.accounts[name]
             account.held += entry.amounts
             used = account.used(entry.time_ns, entry.amounts)
-            for amount, limit in zip((used.tokens, used.cost_nanousd, used.calls), account.most, strict=True):
+            for amount, limit in zip(numbers_of(used), account.most, strict=True):
                 if refusable and limit is not None and amount > limit:
                     self._wrong(f"{entry.hold_id} takes {name} to {amount}, above its limit of {limit}")
 

@@ -7,6 +7,7 @@ from heapq import merge
 import msgspec
 
 from organism.amounts import ZERO, Amounts, Limits
+from organism.amounts.units import ceilings_of, numbers_of
 from organism.ledger.entries import AnyEntry, LimitSliced, LimitsSet, Overran, Reserved, decode_entry
 from organism.stores.group_storage import GroupStorage
 from organism.testing.books import Books
@@ -91,11 +92,8 @@ def _having(books: Mapping[int, Books], account: str) -> list[Books]:
 
 def _larger(most: Amounts, limits: Limits) -> Amounts:
     """Return the larger of two limits, unit by unit; what is not limited is as large as anything."""
-    return Amounts(
-        max(most.tokens, 2**62 if limits.tokens is None else limits.tokens),
-        max(most.cost_nanousd, 2**62 if limits.cost_nanousd is None else limits.cost_nanousd),
-        max(most.calls, 2**62 if limits.calls is None else limits.calls),
-    )
+    pairs = zip(numbers_of(most), ceilings_of(limits), strict=True)
+    return Amounts(*(max(number, 2**62 if ceiling is None else ceiling) for number, ceiling in pairs))
 
 
 def _check(audit: SharedAudit, account: str, what: str, amounts: Amounts, limit: Amounts) -> None:

@@ -6,6 +6,7 @@ from datetime import date
 import msgspec
 
 from organism.amounts import Dimension, Limits
+from organism.amounts.units import UNITS
 from organism.budget.holds import Mode
 from organism.budget.scopes import BudgetPlan
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
@@ -15,13 +16,6 @@ from organism.pricing.book import Override, ProviderPrices
 from organism.router.planning.plan import ModelPlan
 
 EVERY_MODEL = "*"
-
-_FIELDS: dict[Dimension, str] = {
-    "tokens": "tokens",
-    "usd": "cost_nanousd",
-    "seconds": "elapsed_ns",
-    "calls": "calls",
-}
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +54,9 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     def applied(self, account: str, own: str, limits: Limits) -> Limits:
         """Return an account's limits with the changed ones in their place."""
         changed = self.limits_of(account, own)
-        return msgspec.structs.replace(limits, **{_FIELDS[dimension]: limit for dimension, limit in changed.items()})
+        return msgspec.structs.replace(
+            limits, **{UNITS[dimension].limit: limit for dimension, limit in changed.items()}
+        )
 
     def check(self, accounts: Collection[str]) -> None:
         """Refuse limits of a scope on which no call was held: what others have spent there is not recorded.

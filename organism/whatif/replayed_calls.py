@@ -6,8 +6,8 @@ from collections.abc import Iterable
 import msgspec
 
 from organism.amounts import NS_PER_S, ZERO
+from organism.amounts.units import amount_of, limit_of
 from organism.budget.holds import GrantedHold
-from organism.budget.thresholds import amount_of, limit_of
 from organism.errors import Refusal
 from organism.ledger.ledger import Cost
 from organism.messages import BudgetWarning

@@ -9,18 +9,10 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from organism.amounts import Amounts, Dimension, Limits
+from organism.amounts.units import amount_of, limit_of
 from organism.budget.accounts.shared_limits import SharedLimits
 from organism.budget.scopes import BudgetPlan
-from organism.budget.thresholds import (
-    Due,
-    amount_of,
-    calls_left,
-    level_of,
-    limit_of,
-    reached,
-    running_short,
-    whole_limits,
-)
+from organism.budget.thresholds import Due, calls_left, level_of, reached, running_short, whole_limits
 from organism.clock import Clock
 from organism.errors import Refusal
 from organism.ledger.account_balance import Balance

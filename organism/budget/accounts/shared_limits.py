@@ -11,9 +11,10 @@ import msgspec
 from msgspec.structs import replace
 
 from organism.amounts import NS_PER_S, ZERO, Amounts, Dimension
-from organism.budget.accounts.slice_sizes import is_shared, limited, others_hold, positive
+from organism.amounts.units import ADDITIVE, amount_of, limit_of, limited, positive
+from organism.budget.accounts.slice_sizes import is_shared, others_hold
 from organism.budget.policy import Ask
-from organism.budget.thresholds import Due, amount_of, limit_of
+from organism.budget.thresholds import Due
 from organism.clock import Clock
 from organism.errors import Refusal
 from organism.ledger.account_balance import Balance
@@ -24,8 +25,6 @@ FRESH_NS = NS_PER_S
 
 _PATIENCE_S = 5.0
 """So long at least a call waits for a slice, however short it waits for other calls."""
-
-_UNITS: tuple[Dimension, ...] = ("tokens", "usd", "calls")
 
 
 class DueKey(NamedTuple):
@@ -145,7 +144,7 @@ class SharedLimits:
         left, floor = balance.total_by(self._clock.now_ns), ask.amounts(min(ask.output_min, ask.output_cap))
         return any(
             (limit := limit_of(balance.limits, unit)) is not None and amount_of(left + floor, 0, unit) > limit
-            for unit in _UNITS
+            for unit in ADDITIVE
         )
 
     def _need(self, account: str, full: Amounts) -> None:
@@ -155,7 +154,7 @@ class SharedLimits:
     def _refusal(self, balance: Balance, full: Amounts) -> Refusal:
         """Return the refusal of a call that waits for a slice."""
         lacking = self.lacking(balance, full)
-        unit = next(unit for unit in _UNITS if amount_of(lacking, 0, unit))
+        unit = next(unit for unit in ADDITIVE if amount_of(lacking, 0, unit))
         return Refusal(
             account=balance.account,
             dimension=unit,

@@ -5,7 +5,8 @@ so no partition needs to ask another one before a call, and the limit holds whic
 What a slice has and does not use is as good as held by somebody else: it may come back.
 """
 
-from organism.amounts import ZERO, Amounts, Limits
+from organism.amounts import ZERO, Amounts
+from organism.amounts.units import limited, numbers_of, positive, whole
 from organism.ledger.account import Account
 from organism.ledger.account_balance import Balance
 from organism.ledger.windows import counted_ns
@@ -45,34 +46,13 @@ def given_back(idle: int, need: int) -> int:
 
 def taken_of(want: Amounts, need: Amounts, free: Amounts, partitions: int) -> Amounts:
     """Return :func:`taken` of each unit."""
-    return Amounts(
-        taken(want.tokens, need.tokens, free.tokens, partitions),
-        taken(want.cost_nanousd, need.cost_nanousd, free.cost_nanousd, partitions),
-        taken(want.calls, need.calls, free.calls, partitions),
-    )
+    units = zip(numbers_of(want), numbers_of(need), numbers_of(free), strict=True)
+    return Amounts(*(taken(wanted, needed, left, partitions) for wanted, needed, left in units))
 
 
 def given_back_of(idle: Amounts, need: Amounts) -> Amounts:
     """Return :func:`given_back` of each unit."""
-    return Amounts(
-        given_back(idle.tokens, need.tokens),
-        given_back(idle.cost_nanousd, need.cost_nanousd),
-        given_back(idle.calls, need.calls),
-    )
-
-
-def positive(amounts: Amounts) -> Amounts:
-    """Return amounts without what is below zero."""
-    return Amounts(max(0, amounts.tokens), max(0, amounts.cost_nanousd), max(0, amounts.calls))
-
-
-def limited(amounts: Amounts, limits: Limits) -> Amounts:
-    """Return amounts in the units that are limited; nothing of the others."""
-    return Amounts(
-        0 if limits.tokens is None else amounts.tokens,
-        0 if limits.cost_nanousd is None else amounts.cost_nanousd,
-        0 if limits.calls is None else amounts.calls,
-    )
+    return Amounts(*map(given_back, numbers_of(idle), numbers_of(need)))
 
 
 def others_hold(balance: Balance) -> Amounts:
@@ -83,6 +63,4 @@ def others_hold(balance: Balance) -> Amounts:
     """
     if balance.slice is None:
         return ZERO
-    limits = balance.limits
-    whole = Amounts(limits.tokens or 0, limits.cost_nanousd or 0, limits.calls or 0)
-    return limited(positive(whole - balance.slice - balance.elsewhere), limits)
+    return limited(positive(whole(balance.limits) - balance.slice - balance.elsewhere), balance.limits)

@@ -10,8 +10,9 @@ from typing import Literal, get_args
 
 from msgspec.structs import replace
 
-from organism.amounts import Amounts, Dimension, Limits, format_amount
-from organism.budget.thresholds import amount_of, limit_of, reached
+from organism.amounts import Amounts, Dimension, Limits
+from organism.amounts.units import amount_of, format_amount, limit_of
+from organism.budget.thresholds import reached
 from organism.errors import ConfigError, Refusal
 from organism.ledger.ledger import Ledger
 

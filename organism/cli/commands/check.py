@@ -3,10 +3,10 @@
 import os
 
 from organism.agents.llm_agent import tool_prices
-from organism.amounts import DIMENSIONS, Limits, format_amount
+from organism.amounts import Limits
+from organism.amounts.units import DIMENSIONS, format_amount, limit_of
 from organism.app import Organism
 from organism.budget.scopes import BudgetPlan, ScopedLimits, ScopeRule, limits_over_time
-from organism.budget.thresholds import limit_of
 from organism.cli import exit_codes
 from organism.cli.commands.prices import unpriced_in_words, unpriced_routes
 from organism.cli.options import DEFAULT_FILE, File, Json

@@ -8,6 +8,7 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 
 from organism.amounts import Amounts
+from organism.amounts.units import AMOUNT_FIELDS, numbers_of
 from organism.cli import exit_codes
 from organism.cli.ledger_sources import LedgerSource, kept_journal, ledger_sources
 from organism.cli.options import DAEMON, DaemonOptions, Json
@@ -24,7 +25,7 @@ from organism.threads.quarantine import set_aside
 
 app = App(name="ledger")
 
-_COLUMNS = ("seq", "time", "kind", "hold_id", "accounts", "tokens", "cost_nanousd", "calls", "source")
+_COLUMNS = ("seq", "time", "kind", "hold_id", "accounts", *AMOUNT_FIELDS, "source")
 
 
 @app.command(name="verify")
@@ -148,5 +149,5 @@ def _csv_row(stored: StoredEntry) -> dict[str, object]:
         "source": getattr(entry, "source", ""),
     }
     if isinstance(amounts, Amounts):
-        row |= {"tokens": amounts.tokens, "cost_nanousd": amounts.cost_nanousd, "calls": amounts.calls}
+        row |= dict(zip(AMOUNT_FIELDS, numbers_of(amounts), strict=True))
     return row

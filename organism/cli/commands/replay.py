@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from organism.amounts import DIMENSIONS, NS_PER_S, Dimension, format_amount, format_usd, nanousd
+from organism.amounts import Dimension, format_usd, nanousd
+from organism.amounts.units import DIMENSIONS, UNITS, format_amount, limit_of
 from organism.budget.guards.actions import thresholds_in
 from organism.budget.holds import Mode
-from organism.budget.thresholds import limit_of
 from organism.cli import exit_codes
 from organism.cli.client import UnreachableError
 from organism.cli.commands.prices import prices_of
@@ -189,7 +189,7 @@ def _limit(written: str) -> tuple[Dimension, int | None]:
             return dimension, nanousd(amount)
         if not (amount.isascii() and amount.isdecimal()):
             raise ValueError(f"not a whole number: {amount!r}")
-        return dimension, int(amount) * (NS_PER_S if dimension == "seconds" else 1)
+        return dimension, int(amount) * UNITS[dimension].scale
     except ValueError as error:
         raise ConfigError(f"{name}: {error}; give an amount, or {_LIFTED!r}", where="--limit") from None
 
@@ -216,13 +216,9 @@ def _limits_for_api(limits: dict[Dimension, int | None]) -> dict[str, object]:
 def _for_api(dimension: Dimension, limit: int | None) -> object:
     if limit is None:
         return _LIFTED
-    match dimension:
-        case "usd":
-            return format_usd(limit).removeprefix("$").replace(",", "")
-        case "seconds":
-            return limit // NS_PER_S
-        case _:
-            return limit
+    if dimension == "usd":
+        return format_usd(limit).removeprefix("$").replace(",", "")
+    return limit // UNITS[dimension].scale
 
 
 # -- what is printed --------------------------------------------------------------------------------------------------

@@ -8,10 +8,10 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
-from organism.amounts import DIMENSIONS, NANOUSD_PER_USD, Limits, format_amount
+from organism.amounts import NANOUSD_PER_USD, Limits
+from organism.amounts.units import DIMENSIONS, format_amount, limit_of
 from organism.app import Organism
 from organism.budget.relief import amount_option
-from organism.budget.thresholds import limit_of
 from organism.cli.options import DEFAULT_FILE, command_text
 from organism.cli.output import complain, note, note_json
 from organism.cli.programs.child import run_child

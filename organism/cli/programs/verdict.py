@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
-from organism.amounts import format_amount
+from organism.amounts.units import format_amount
 from organism.cli import exit_codes
 from organism.cli.output import complain
 from organism.cli.run_view import crossed_text

@@ -6,6 +6,7 @@ import structlog
 from msgspec.structs import replace
 
 from organism.amounts import NS_PER_S, UNLIMITED, Limits, nanousd
+from organism.amounts.units import ADDITIVE, UNITS
 from organism.budget.guards.actions import actions_in, thresholds_in
 from organism.budget.scopes import (
     AS_THE_ORGANISM,
@@ -120,9 +121,11 @@ def _value(section: ValueLimitsSection, each: ScopedLimits) -> ScopedLimits:
     named, rule = _limits(section), _rule(section)
     return ScopedLimits(
         Limits(
-            tokens=named.tokens if section.tokens is not None else each.limits.tokens,
-            cost_nanousd=each.limits.cost_nanousd if named.cost_nanousd is None else named.cost_nanousd,
-            calls=each.limits.calls if named.calls is None else named.calls,
+            **{
+                unit.limit: getattr(each.limits if getattr(section, name) is None else named, unit.limit)
+                for name, unit in UNITS.items()
+                if name in ADDITIVE
+            }
         ),
         section.per or each.per,
         ScopeRule(

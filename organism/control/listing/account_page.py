@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlencode
 
-from organism.amounts import DIMENSIONS, BudgetState
-from organism.budget.thresholds import amount_of, limit_of
+from organism.amounts import BudgetState
+from organism.amounts.units import DIMENSIONS, amount_of, limit_of
 
 ACCOUNTS_MAX = 500
 """Accounts of a page at most."""
@@ -31,5 +31,5 @@ def next_page(page: Sequence[BudgetState], scopes: Iterable[str], search: str, l
 def fullness(state: BudgetState) -> float:
     """Return which part of its nearest limit is spent or held."""
     used = state.spent + state.held
-    limited = ((limit_of(state.limits, unit), amount_of(used, 0, unit)) for unit in DIMENSIONS)
+    limited = ((limit_of(state.limits, unit), amount_of(used, state.elapsed_ns, unit)) for unit in DIMENSIONS)
     return max((amount / limit if limit else 1.0 for limit, amount in limited if limit is not None), default=0.0)

@@ -6,8 +6,8 @@ The reserve queue cannot do that: its places are bounded in time, and the handle
 
 from collections.abc import Callable, Container, Iterable, Mapping
 
+from organism.amounts.units import amount_of, limit_of
 from organism.budget.registry import ThreadBudgetRegistry
-from organism.budget.thresholds import amount_of, limit_of
 from organism.errors import Refusal, UnknownAccountError
 from organism.threads.approvals import WaitReason
 from organism.threads.lanes import Lane, ParkedMessage

@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from organism.amounts import Amounts, Limits
+from organism.amounts.units import AMOUNT_FIELDS, ceilings_of, numbers_of
 from organism.stores.leases import Lease
 from organism.stores.postgres.table_connection import TableConnection
 from organism.stores.slice_rows import LimitChange, Share, SharedLimit, SliceRow, SliceWanted
@@ -31,7 +32,7 @@ from organism.stores.slice_rows import LimitChange, Share, SharedLimit, SliceRow
 WANTED_S = 2.0
 """What was wanted so long ago and not again is wanted no more: its node has gone, or its call."""
 
-_UNITS = ("tokens", "cost_nanousd", "calls")
+_UNITS = len(AMOUNT_FIELDS)
 
 
 class SliceTable:
@@ -67,7 +68,7 @@ class SliceTable:
             until_ns: When its window ends.
         """
         self.statements += 1
-        self._execute(_BEGIN, **_at(lease, account), **_named("lim", _of(limits)), until=until_ns)
+        self._execute(_BEGIN, **_at(lease, account), **_named("lim", ceilings_of(limits)), until=until_ns)
 
     def look(self, lease: Lease, account: str) -> SliceRow | None:
         """Return a partition's slice as it is; ``None`` if there is none, or the partition is another owner's."""
@@ -168,14 +169,14 @@ class SliceTable:
         )
         return [
             SharedLimit(
-                account=row[0],
-                limits=_limits(row[1:4]),
-                granted=Amounts(*row[4:7]),
-                revision=row[7],
-                shares={p: Share(Amounts(*s), Amounts(*h), Amounts(*a)) for p, s, h, a in row[8] or ()},
-                wanted=tuple(SliceWanted(p, Amounts(*needed)) for p, needed in row[9] or ()),
+                account=account,
+                limits=_limits(numbers[:_UNITS]),
+                granted=Amounts(*numbers[_UNITS:]),
+                revision=revision,
+                shares={p: Share(Amounts(*s), Amounts(*h), Amounts(*a)) for p, s, h, a in shares or ()},
+                wanted=tuple(SliceWanted(p, Amounts(*needed)) for p, needed in wanted or ()),
             )
-            for row in rows
+            for account, *numbers, revision, shares, wanted in rows
         ]
 
     def forget(self, before_ns: int) -> None:
@@ -187,17 +188,13 @@ def _at(lease: Lease, account: str) -> dict[str, object]:
     return {"account": account, "p": lease.partition, "epoch": lease.epoch}
 
 
-def _of(limits: Limits) -> tuple[int | None, ...]:
-    return limits.tokens, limits.cost_nanousd, limits.calls
-
-
 def _limits(row: Sequence[int | None]) -> Limits:
-    return Limits(tokens=row[0], cost_nanousd=row[1], calls=row[2])
+    return Limits(**dict(zip(AMOUNT_FIELDS, row, strict=True)))
 
 
 def _named(prefix: str, amounts: Amounts | Sequence[int | None]) -> dict[str, object]:
-    values = (amounts.tokens, amounts.cost_nanousd, amounts.calls) if isinstance(amounts, Amounts) else amounts
-    return {f"{prefix}_{unit}": value for unit, value in zip(_UNITS, values, strict=True)}
+    values = numbers_of(amounts) if isinstance(amounts, Amounts) else amounts
+    return {f"{prefix}_{unit}": value for unit, value in zip(AMOUNT_FIELDS, values, strict=True)}
 
 
 def _shared(share: Share) -> dict[str, object]:
@@ -206,23 +203,25 @@ def _shared(share: Share) -> dict[str, object]:
 
 def _slice_row(row: tuple[Any, ...]) -> SliceRow:
     account, version, *numbers = row
-    found = [Amounts(*map(int, numbers[at : at + 3])) for at in (0, 3, 6, 9)]
+    *found, limits = (numbers[at : at + _UNITS] for at in range(0, 5 * _UNITS, _UNITS))
+    amounts, granted, elsewhere, held_elsewhere = (Amounts(*map(int, each)) for each in found)
+    revision, pushed = numbers[5 * _UNITS :]
     return SliceRow(
         account=account,
         version=version,
-        amounts=found[0],
-        limits=_limits(numbers[12:15]),
-        granted=found[1],
-        revision=numbers[15],
-        pushed=numbers[16],
-        elsewhere=found[2],
-        held_elsewhere=found[3],
+        amounts=amounts,
+        limits=_limits(limits),
+        granted=granted,
+        revision=revision,
+        pushed=pushed,
+        elsewhere=elsewhere,
+        held_elsewhere=held_elsewhere,
     )
 
 
 def _each(template: str, join: str = ", ") -> str:
     """Write something for each unit, in place of ``$``."""
-    return join.join(template.replace("$", unit) for unit in _UNITS)
+    return join.join(template.replace("$", unit) for unit in AMOUNT_FIELDS)
 
 
 _MINE = """

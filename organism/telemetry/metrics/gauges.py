@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from typing import Protocol
 
-from organism.amounts import DIMENSIONS, NANOUSD_PER_USD, NS_PER_S, BudgetState, Dimension
+from organism.amounts import NANOUSD_PER_USD, NS_PER_S, BudgetState, Dimension
+from organism.amounts.units import DIMENSIONS, amount_of, limit_of
 from organism.budget.accounts.idle_accounts import latest
 from organism.budget.holds import RegistryStatistics
-from organism.budget.thresholds import amount_of, limit_of
 from organism.journal import Watched
 from organism.ledger.account import Account
 from organism.router.call import RouterStatistics

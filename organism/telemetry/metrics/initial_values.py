@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import get_args
 
-from organism.amounts import DIMENSIONS
+from organism.amounts.units import DIMENSIONS
 from organism.messages import ThreadOutcome
 from organism.telemetry.metrics import instruments as i
 from organism.telemetry.metrics.gauges import ObservedOrganism

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from organism.amounts import DIMENSIONS, NANOUSD_PER_USD, NS_PER_S, BudgetState, TokenUsage
-from organism.budget.thresholds import amount_of, limit_of
+from organism.amounts import NANOUSD_PER_USD, NS_PER_S, BudgetState, TokenUsage
+from organism.amounts.units import DIMENSIONS, amount_of, limit_of
 from organism.ledger.account import Account
 from organism.telemetry.conventions import Conventions
 from organism.text.redaction import headline

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from organism.amounts import NS_PER_S, Limits
+from organism.amounts.units import AMOUNT_FIELDS
 from organism.budget.guards.actions import Actions
 from organism.control.orders.budget_grants import GrantRecord
 from organism.errors import Refusal
@@ -22,7 +23,6 @@ from organism.usage.events import ThreadClosed
 
 _GRANT: Final = "grant"
 _LATE_NS: Final = NS_PER_S
-_UNITS: Final = ("tokens", "cost_nanousd", "calls")
 _PERIODS: Final = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
 
 
@@ -115,14 +115,14 @@ class GuardChecks:
         last_ns = max(self._passed[account].values(), default=0)
         if passed and (window_ns is None or entry.time_ns - last_ns < window_ns):
             return
-        for unit in _UNITS:
+        for unit in AMOUNT_FIELDS:
             limit = getattr(sums.limits, unit)
             if limit and getattr(spent, unit) * 100 >= limit * threshold:
                 self._wrong(f"{entry.hold_id} was granted at {threshold} % of {account}, which nobody has let go on")
 
     def _check_end(self, entry: Reserved, account: str, sums: AccountSums, threshold: int) -> None:
         used = sums.used(entry.time_ns, entry.amounts)
-        for unit in _UNITS:
+        for unit in AMOUNT_FIELDS:
             limit = getattr(sums.limits, unit)
             if limit is not None and getattr(used, unit) > limit * threshold // 100:
                 self._wrong(f"{entry.hold_id} takes {account} beyond {threshold} %, where it ends")

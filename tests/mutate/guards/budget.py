@@ -281,7 +281,7 @@ GUARDS = (
     guard(
         "nan-in-amounts",
         "NaN, infinity and truth values are no limits.",
-        "amounts.py::Limits.__post_init__",
+        "amounts/__init__.py::Limits.__post_init__",
         "if limit is not None and not (type(limit) is int and 0 <= limit <= AMOUNT_MAX):",
         "if limit is not None and limit < 0:",
         "text/test_error_text.py::test_a_limit_is_a_whole_number",
@@ -289,7 +289,7 @@ GUARDS = (
     guard(
         "nan-in-dollars",
         "NaN and infinity are no dollars.",
-        "amounts.py::nanousd",
+        "amounts/__init__.py::nanousd",
         "if not amount.is_finite() or amount < 0 or amount.adjusted() > _USD_DIGITS_MAX:",
         "if False:",
         "test_amounts.py::test_what_is_no_limit_is_refused_where_it_is_written",

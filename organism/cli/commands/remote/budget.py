@@ -8,9 +8,9 @@ from urllib.parse import quote
 import msgspec
 from cyclopts import App, Parameter
 
-from organism.amounts import DIMENSIONS, ZERO, Amounts, BudgetState, Limits, format_amount, format_usd
+from organism.amounts import ZERO, Amounts, BudgetState, Limits, format_usd
+from organism.amounts.units import DIMENSIONS, UNITS, format_amount, limit_of
 from organism.budget.scopes import thread_account
-from organism.budget.thresholds import limit_of
 from organism.cli import exit_codes
 from organism.cli.budget_bars import budget_lines
 from organism.cli.client import Client, UnreachableError
@@ -21,7 +21,7 @@ from organism.cli.output import agreed, note, print_json
 from organism.cli.recorded_state import answer_of
 from organism.cli.tables import instant_text
 from organism.cli.terminal import Table, Terminal, markup
-from organism.control.accounts import seconds_ns, usd_nano
+from organism.control.accounts import usd_nano
 from organism.control.listing.account_page import ACCOUNTS_MAX
 from organism.control.views import AccountState, Corrected
 from organism.errors import ConfigError
@@ -124,8 +124,8 @@ def _check_upward(by: Step, verb: str, other: str) -> None:
     Raises:
         ConfigError: If it has one.
     """
-    given = [("tokens", by.tokens), ("usd", by.usd), ("seconds", by.seconds), ("calls", by.calls)]
-    for unit, amount in (*given, ("percent", by.percent)):
+    for unit in (*DIMENSIONS, "percent"):
+        amount = getattr(by, unit)
         if str(amount).startswith("-"):
             way = f"organism budget {other} ACCOUNT --{unit} {str(amount)[1:]}"
             raise ConfigError(
@@ -135,11 +135,10 @@ def _check_upward(by: Step, verb: str, other: str) -> None:
 
 def _spent_out(limits: Limits, down: Step) -> Iterator[str]:
     """Yield the units of which a step downwards leaves nothing, where there is something."""
-    steps = {"tokens": down.tokens, "usd": usd_nano(down.usd) or 0, "calls": down.calls}
-    steps["seconds"] = seconds_ns(down.seconds) or 0
     for unit in DIMENSIONS:
-        limit = limit_of(limits, unit)
-        if limit and limit + steps[unit] + -(-limit * down.percent // 100) <= 0:
+        limit, step = limit_of(limits, unit), getattr(down, unit)
+        moved = usd_nano(step) or 0 if unit == "usd" else step * UNITS[unit].scale
+        if limit and limit + moved + -(-limit * down.percent // 100) <= 0:
             yield unit
 
 

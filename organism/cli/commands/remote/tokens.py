@@ -5,9 +5,9 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from organism.amounts import DIMENSIONS, Limits, format_amount
+from organism.amounts import Limits
+from organism.amounts.units import DIMENSIONS, format_amount, limit_of
 from organism.api.tokens import NewToken, TokenScope, TokenView
-from organism.budget.thresholds import limit_of
 from organism.cli.options import DAEMON, DaemonOptions, Json, Whole, named_labels
 from organism.cli.output import print_answer
 from organism.control.views import OrderDone

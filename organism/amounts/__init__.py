@@ -13,7 +13,6 @@ import msgspec
 
 from organism.error_root import AmountError, ConfigError
 from organism.text.error_text import shown
-from organism.text.plain_text import counted
 
 NANOUSD_PER_USD = 1_000_000_000
 NS_PER_S = 1_000_000_000
@@ -43,9 +42,7 @@ Dollars = str | int | float | Decimal
 """Dollars as people write them."""
 
 Dimension = Literal["tokens", "usd", "seconds", "calls"]
-"""What a limit can count. The order of :data:`DIMENSIONS` is the order in which refusals name them."""
-
-DIMENSIONS: tuple[Dimension, ...] = ("tokens", "usd", "seconds", "calls")
+"""What a limit can count; each is described in :data:`organism.amounts.units.UNITS`."""
 
 
 class TokenUsage(msgspec.Struct, frozen=True, gc=False):
@@ -334,14 +331,3 @@ def format_usd_estimate(cost_nanousd: int) -> str:
     beyond = max(0, len(str(abs(cost_nanousd))) - 3)
     cents = 7  # digits of nano-USD below a cent: dollars have whole cents, however many there are
     return format_usd(round(cost_nanousd, -min(beyond, cents)))
-
-
-def format_amount(dimension: Dimension, amount: int) -> str:
-    """Write an amount of one dimension with its unit, for people."""
-    match dimension:
-        case "usd":
-            return format_usd(amount)
-        case "seconds":
-            return f"{amount / NS_PER_S:,.1f} s"
-        case _:
-            return counted(amount, dimension[:-1])

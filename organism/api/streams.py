@@ -10,7 +10,7 @@ import msgspec
 from organism.api.problems import Problem, ProblemError
 from organism.control.control import Control
 from organism.usage.cloudevents import CloudEvent, envelope
-from organism.usage.event_log import EventsGoneError
+from organism.usage.event_log import EventsGoneError, EventsOfTime, events_between
 from organism.usage.events import AgentSaid, AnyEvent
 from organism.usage.headlines import with_headline
 from organism.usage.tracker import SlowConsumerError
@@ -126,6 +126,10 @@ class Reader:
             self._leave()
             raise
         return Followed(self._follow(after, wanted), self._leave)
+
+    async def between(self, since_ns: int | None, until_ns: int | None) -> EventsOfTime:
+        """Return all stored events of a time."""
+        return await events_between(self._log, since_ns, until_ns)
 
     def _leave(self) -> None:
         self.followers -= 1

@@ -1,13 +1,15 @@
 """What a day or a month will have cost at its end, if it goes on as it has begun. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta, tzinfo
 from typing import Literal
 
 import msgspec
 
-from organism.amounts import NS_PER_S
-from organism.usage.events import UsageEvent
+from organism.amounts import NS_PER_S, BudgetState
+from organism.usage.totals import UsageTotals
+
+_Window = Literal["day", "month"]
 
 
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +26,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
         exhausted_ns: When the limit is reached at this pace; ``None`` when not before the window's end.
     """
 
-    window: Literal["day", "month"]
+    window: _Window
     name: str
     spent_nanousd: int
     projected_nanousd: int
@@ -34,33 +36,47 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     exhausted_ns: int | None = None
 
 
-def forecasts(used: Sequence[UsageEvent], time_zone: tzinfo, now_ns: int) -> tuple[Forecast, ...]:
+def forecasts(
+    days: Mapping[str, UsageTotals], states: Mapping[str, BudgetState], time_zone: tzinfo, now_ns: int
+) -> tuple[Forecast, ...]:
     """Project the day and the month that an instant falls into.
 
-    The windows' own accounts count where events show them; without such limits, the events themselves.
+    The windows' own accounts count where events show them; without such limits, what was used on their days.
+
+    Args:
+        days: What was used, by day.
+        states: The windows' accounts as last seen, by name.
+        time_zone: Where days begin.
+        now_ns: The instant.
     """
     now = datetime.fromtimestamp(now_ns // NS_PER_S, time_zone)
     day = now.replace(hour=0, minute=0, second=0, microsecond=0)
     month = day.replace(day=1)
     next_month = (month + timedelta(days=32)).replace(day=1)
-    return (
-        _project(used, "day", f"{day:%Y-%m-%d}", (_ns(day), _ns(day + timedelta(days=1)), now_ns)),
-        _project(used, "month", f"{month:%Y-%m}", (_ns(month), _ns(next_month), now_ns)),
+    named: tuple[tuple[_Window, str, datetime, datetime], ...] = (
+        ("day", f"{day:%Y-%m-%d}", day, day + timedelta(days=1)),
+        ("month", f"{month:%Y-%m}", month, next_month),
+    )
+    return tuple(
+        _project(_spent(days, states, window, name), window, name, (_ns(begin), _ns(end), now_ns))
+        for window, name, begin, end in named
     )
 
 
-def _project(
-    used: Sequence[UsageEvent], window: Literal["day", "month"], name: str, instants: tuple[int, int, int]
-) -> Forecast:
+_Spent = tuple[int, int, int | None]
+"""Nano-USD, tokens, and the limit of nano-USD."""
+
+
+def _spent(days: Mapping[str, UsageTotals], states: Mapping[str, BudgetState], window: _Window, name: str) -> _Spent:
+    if (state := states.get(f"organism@{window}:{name}")) is not None:
+        return state.spent.cost_nanousd, state.spent.tokens, state.limits.cost_nanousd
+    within = [totals for day, totals in days.items() if day.startswith(name)]
+    return sum(each.cost_nanousd for each in within), sum(each.usage.total for each in within), None
+
+
+def _project(found: _Spent, window: _Window, name: str, instants: tuple[int, int, int]) -> Forecast:
+    spent, tokens, limit = found
     begin_ns, end_ns, now_ns = instants
-    within = [event for event in used if begin_ns <= event.time_ns < end_ns]
-    spent = sum(event.cost_nanousd or 0 for event in within)
-    tokens = sum(event.usage.total for event in within)
-    limit = None
-    account = f"organism@{window}:{name}"
-    state = next((b for event in reversed(within) for b in event.budgets if b.account == account), None)
-    if state is not None:
-        spent, tokens, limit = state.spent.cost_nanousd, state.spent.tokens, state.limits.cost_nanousd
     # The first second of a window would make a forecast out of nothing.
     gone_ns = max(now_ns - begin_ns, NS_PER_S)
     length_ns = end_ns - begin_ns

@@ -1,15 +1,18 @@
 """What a period or a thread has cost, cut by day, agent, model and label, computed from events. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, tzinfo
 
 import msgspec
 
-from organism.amounts import NS_PER_S, Dimension
+from organism.amounts import NS_PER_S, BudgetState, Dimension
 from organism.billing.forecast import Forecast, forecasts
+from organism.errors import ConfigError
 from organism.ledger.account import Account
+from organism.tables import pop_and_shrink
 from organism.usage.events import AnyEvent, BudgetExceeded, ThreadClosed, ThresholdCrossed, UsageEvent
-from organism.usage.totals import RunningTotals, UsageTotals
+from organism.usage.instants import instant_of
+from organism.usage.totals import RunningTotals, UsageTotals, remainder
 
 
 class Period(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +29,36 @@ class Period(msgspec.Struct, frozen=True, kw_only=True):
     until_ns: int | None = None
     thread_id: str | None = None
     time_zone: tzinfo = UTC
+
+    @classmethod
+    def asked(
+        cls,
+        since: str | None,
+        until: str | None,
+        zone: tzinfo,
+        now_ns: int,
+        *,
+        thread: str | None = None,
+        mark: str = "",
+    ) -> "Period":
+        """Understand a period as people write it, on the command line and in the API.
+
+        Args:
+            since: The first day, an instant, or so long ago, such as ``7d``.
+            until: The last day, which is part of it, or an instant, which is not.
+            zone: Where days begin.
+            now_ns: The present instant.
+            thread: Only this thread and its descendants.
+            mark: What stands before a parameter's name where it is written: ``--`` on the command line.
+
+        Raises:
+            ConfigError: If an instant is none, or the first is not before the last.
+        """
+        since_ns = None if since is None else instant_of(since, zone, now_ns, path=f"{mark}since")
+        until_ns = None if until is None else instant_of(until, zone, now_ns, path=f"{mark}until", ends=True)
+        if since_ns is not None and until_ns is not None and since_ns >= until_ns:
+            raise ConfigError(f"it must be before {mark}until", path=f"{mark}since")
+        return cls(since_ns=since_ns, until_ns=until_ns, thread_id=thread, time_zone=zone)
 
     def holds(self, event: AnyEvent) -> bool:
         """Whether an event is part of it."""
@@ -80,6 +113,7 @@ class PeriodReport(msgspec.Struct, frozen=True, kw_only=True):
         by_label: By the label's name.
         by_tool: Tools that have a price, and what handlers have charged.
         forecasts: What the windows under way will have cost at their end.
+        kept_from_ns: What was recorded before this instant is not kept any more, and is missing; 0 if nothing is.
     """
 
     period: Period
@@ -96,39 +130,230 @@ class PeriodReport(msgspec.Struct, frozen=True, kw_only=True):
     waste: tuple[Waste, ...]
     forecasts: tuple[Forecast, ...]
     by_tool: tuple[Cut, ...] = ()
+    kept_from_ns: int = 0
 
 
-def report_period(events: Iterable[AnyEvent], period: Period, now_ns: int | None = None) -> PeriodReport:
+def report_period(
+    events: Iterable[AnyEvent], period: Period, now_ns: int | None = None, *, kept_from_ns: int = 0
+) -> PeriodReport:
     """Sum events up.
 
     Args:
         events: In order; events told twice count once.
         period: Which of them.
         now_ns: The instant of the forecast; that of the last event unless given.
+        kept_from_ns: When the oldest event happened that is kept, if older ones are not; 0 if all are.
     """
-    own = [event for event in _once(events) if period.holds(event)]
-    used = [event for event in own if isinstance(event, UsageEvent)]
-    last_ns = own[-1].time_ns if own else 0
-    labels = sorted({key for event in used for key in event.labels})
-    return PeriodReport(
-        period=period,
-        first_ns=own[0].time_ns if own else 0,
-        last_ns=last_ns,
-        threads=len({event.thread_id for event in used}),
-        totals=_sum(used),
-        by_day=_cuts(((period.day_of(event.time_ns).isoformat(), event) for event in used), in_order=True),
-        by_agent=_cuts((event.agent, event) for event in used),
-        by_model=_cuts((event.model, event) for event in used if not event.tool),
-        by_provider=_cuts((f"{event.provider}/{event.request_model}", event) for event in used if not event.tool),
-        by_tool=_cuts((event.tool, event) for event in used if event.tool),
-        by_label={key: _cuts((event.labels.get(key, "(none)"), event) for event in used) for key in labels},
-        warned=_warned(own),
-        waste=_waste(own, used),
-        forecasts=forecasts(used, period.time_zone, last_ns if now_ns is None else now_ns) if used else (),
-    )
+    sums = PeriodSums(period)
+    for event in _once(events):
+        sums.add(event)
+    return sums.report(now_ns, kept_from_ns)
 
 
-def _once(events: Iterable[AnyEvent]) -> Iterable[AnyEvent]:
+class PeriodSums:
+    """Adds a period up event by event: it takes memory for names and open threads, and none for each event.
+
+    Args:
+        period: Which events count.
+    """
+
+    def __init__(self, period: Period) -> None:
+        self._period = period
+        self._first_ns = self._last_ns = 0
+        self._total = RunningTotals()
+        self._threads: set[str] = set()
+        self._cuts: dict[str, dict[str, RunningTotals]] = {}
+        self._labels: dict[str, dict[str, RunningTotals]] = {}
+        self._met: dict[tuple[str, str, Dimension, str], int] = {}
+        self._waste = _WasteSums()
+        self._windows: dict[str, tuple[int, BudgetState]] = {}
+
+    def add(self, event: AnyEvent) -> None:
+        """Count an event in, if it is part of the period."""
+        if not self._period.holds(event):
+            return
+        self._first_ns = min(self._first_ns or event.time_ns, event.time_ns)
+        self._last_ns = max(self._last_ns, event.time_ns)
+        match event:
+            case UsageEvent():
+                self._add_usage(event)
+            case ThresholdCrossed(agent=agent, account=account, dimension=dimension, threshold=threshold):
+                self._add_met(agent, account, dimension, f"{threshold} %")
+            case BudgetExceeded(agent=agent, shortfall=shortfall):
+                self._add_met(agent, shortfall.account, shortfall.dimension, "refused")
+            case ThreadClosed():
+                self._waste.close(event)
+            case _:
+                pass
+
+    def report(self, now_ns: int | None = None, kept_from_ns: int = 0) -> PeriodReport:
+        """Return the report of what was added.
+
+        Args:
+            now_ns: The instant of the forecast; that of the last event unless given.
+            kept_from_ns: The oldest event that is kept, if older ones are not; 0 if all are.
+        """
+        since_ns, zone = self._period.since_ns, self._period.time_zone
+        days = sorted(_cuts(self._cuts.get("day", {})), key=lambda cut: cut.name)
+        states = {account: state for account, (_, state) in self._windows.items()}
+        at_ns = self._last_ns if now_ns is None else now_ns
+        return PeriodReport(
+            period=self._period,
+            first_ns=self._first_ns,
+            last_ns=self._last_ns,
+            threads=len(self._threads),
+            totals=self._total.snapshot(),
+            by_day=tuple(days),
+            by_agent=_dearest(_cuts(self._cuts.get("agent", {}))),
+            by_model=_dearest(_cuts(self._cuts.get("model", {}))),
+            by_provider=_dearest(_cuts(self._cuts.get("provider", {}))),
+            by_tool=_dearest(_cuts(self._cuts.get("tool", {}))),
+            by_label={name: self._of_label(parts) for name, parts in sorted(self._labels.items())},
+            warned=tuple(
+                Warned(agent=agent, scope=scope, dimension=dimension, level=level, count=count)
+                for (agent, scope, dimension, level), count in sorted(self._met.items())
+            ),
+            waste=self._waste.all(),
+            forecasts=forecasts({cut.name: cut.totals for cut in days}, states, zone, at_ns) if days else (),
+            kept_from_ns=kept_from_ns if since_ns is not None and since_ns < kept_from_ns else 0,
+        )
+
+    def _add_usage(self, event: UsageEvent) -> None:
+        self._total.add(event)
+        self._threads.add(event.thread_id)
+        for by in ("day", "agent", "model", "tool"):
+            for name in names_of(by, event, self._period):
+                self._cuts.setdefault(by, {}).setdefault(name, RunningTotals()).add(event)
+        if not event.tool:
+            served = f"{event.provider}/{event.request_model}"
+            self._cuts.setdefault("provider", {}).setdefault(served, RunningTotals()).add(event)
+        for name, value in event.labels.items():
+            self._labels.setdefault(name, {}).setdefault(value, RunningTotals()).add(event)
+        self._waste.add(event)
+        for state in event.budgets:
+            if state.account.startswith("organism@"):
+                known_ns, _ = self._windows.get(state.account, (0, state))
+                if event.time_ns >= known_ns:
+                    self._windows[state.account] = event.time_ns, state
+
+    def _add_met(self, agent: str, account: str, dimension: Dimension, level: str) -> None:
+        key = (agent, Account.parse(account).metric_label, dimension, level)
+        self._met[key] = self._met.get(key, 0) + 1
+
+    def _of_label(self, parts: Mapping[str, RunningTotals]) -> tuple[Cut, ...]:
+        """Return the values of a label, and what was used without it."""
+        cuts = list(_cuts(parts))
+        rest = remainder(self._total.snapshot(), (cut.totals for cut in cuts))
+        return _dearest([*cuts, Cut("(none)", rest)] if rest is not None else cuts)
+
+
+class _WasteSums:
+    """Adds up what was paid for without an answer that was used."""
+
+    def __init__(self) -> None:
+        self._followed, self._abandoned, self._in_doubt = RunningTotals(), RunningTotals(), RunningTotals()
+        self._ended: dict[str, RunningTotals] = {"terminated": RunningTotals(), "failed": RunningTotals()}
+        self._lost: dict[str, str] = {}
+        self._open: dict[str, RunningTotals] = {}
+        self._recent: dict[str, UsageEvent] = {}
+
+    def add(self, event: UsageEvent) -> None:
+        if event.abandoned:
+            self._abandoned.add(event)
+        if event.outcome in ("worst_case", "disputed"):
+            self._in_doubt.add(event)
+        self._add_attempt(event)
+        if (outcome := self._lost.get(event.thread_id)) is not None:
+            self._ended[outcome].add(event)  # what a call has cost may be known after the end of its thread
+        else:
+            self._open.setdefault(event.thread_id, RunningTotals()).add(event)
+
+    def _add_attempt(self, event: UsageEvent) -> None:
+        """Count an attempt that another followed; the attempts of a call lie close together among those of others."""
+        last = self._recent.get(event.call_id)
+        if last is not None and event.attempt != last.attempt:
+            self._followed.add(min(event, last, key=lambda each: each.attempt))
+        if last is None or event.attempt > last.attempt:
+            self._recent[event.call_id] = event
+        if len(self._recent) > _CALLS_MAX:
+            del self._recent[next(iter(self._recent))]
+
+    def close(self, event: ThreadClosed) -> None:
+        used = pop_and_shrink(self._open, event.thread_id) if event.thread_id in self._open else None
+        if event.outcome in self._ended:
+            self._lost[event.thread_id] = event.outcome
+            if used is not None:
+                self._ended[event.outcome].add_all(used.record("thread", event.thread_id))
+
+    def all(self) -> tuple[Waste, ...]:
+        return (
+            Waste("attempts that another followed", self._followed.snapshot()),
+            Waste("calls whose caller had gone", self._abandoned.snapshot()),
+            Waste("charged in full, without a usable answer", self._in_doubt.snapshot()),
+            Waste("threads that were ended by order", self._ended["terminated"].snapshot()),
+            Waste("threads that failed", self._ended["failed"].snapshot()),
+        )
+
+
+class GroupedSums:
+    """Adds the usage of a period up, in all and broken down by one thing.
+
+    Args:
+        period: Which events count.
+        by: ``agent``, ``model``, ``tool``, ``thread``, ``day`` or ``label``.
+    """
+
+    def __init__(self, period: Period, by: str) -> None:
+        self._period, self._by = period, by
+        self._total = RunningTotals()
+        self._groups: dict[str, RunningTotals] = {}
+
+    def add(self, event: AnyEvent) -> None:
+        """Count an event in, if it is one of usage and part of the period."""
+        if isinstance(event, UsageEvent) and self._period.holds(event):
+            self._total.add(event)
+            for name in names_of(self._by, event, self._period):
+                self._groups.setdefault(name, RunningTotals()).add(event)
+
+    @property
+    def total(self) -> UsageTotals:
+        """The sums of the period."""
+        return self._total.snapshot()
+
+    @property
+    def groups(self) -> dict[str, UsageTotals]:
+        """Its parts: days in order, of all else the dearest first, and no more than :data:`GROUPS_MAX`."""
+        cuts = _cuts(self._groups)
+        if self._by == "day":
+            return {cut.name: cut.totals for cut in sorted(cuts, key=lambda cut: cut.name)}
+        return {cut.name: cut.totals for cut in _dearest(cuts)[:GROUPS_MAX]}
+
+
+GROUPS_MAX = 10_000
+"""Names of a breakdown at most; what the others have used is in the sum of all."""
+
+_CALLS_MAX = 10_000
+"""So many other calls may come between the attempts of one before they are not known to belong together."""
+
+
+def names_of(by: str, event: UsageEvent, period: Period) -> tuple[str, ...]:
+    """Return the names that an event counts under in a breakdown: none for a tool among models, several for labels."""
+    match by:
+        case "day":
+            return (period.day_of(event.time_ns).isoformat(),)
+        case "model":
+            return () if event.tool else (event.model,)
+        case "tool":
+            return (event.tool,) if event.tool else ()
+        case "label":
+            return tuple(f"{name}={value}" for name, value in event.labels.items())
+        case "thread":
+            return (event.thread_id,)
+        case _:
+            return (event.agent,)
+
+
+def _once(events: Iterable[AnyEvent]) -> Iterator[AnyEvent]:
     seen: set[str] = set()
     for event in events:
         if event.id and event.id in seen:
@@ -137,48 +362,9 @@ def _once(events: Iterable[AnyEvent]) -> Iterable[AnyEvent]:
         yield event
 
 
-def _sum(events: Iterable[UsageEvent]) -> UsageTotals:
-    running = RunningTotals()
-    for event in events:
-        running.add(event)
-    return running.snapshot()
+def _cuts(parts: Mapping[str, RunningTotals]) -> Iterator[Cut]:
+    return (Cut(name, totals.snapshot()) for name, totals in parts.items())
 
 
-def _cuts(named: Iterable[tuple[str, UsageEvent]], *, in_order: bool = False) -> tuple[Cut, ...]:
-    running: dict[str, RunningTotals] = {}
-    for name, event in named:
-        running.setdefault(name, RunningTotals()).add(event)
-    cuts = (Cut(name, totals.snapshot()) for name, totals in running.items())
-    if in_order:
-        return tuple(sorted(cuts, key=lambda cut: cut.name))
+def _dearest(cuts: Iterable[Cut]) -> tuple[Cut, ...]:
     return tuple(sorted(cuts, key=lambda cut: (-cut.totals.cost_nanousd, -cut.totals.usage.total, cut.name)))
-
-
-def _warned(events: Iterable[AnyEvent]) -> tuple[Warned, ...]:
-    counts: dict[tuple[str, str, Dimension, str], int] = {}
-    for event in events:
-        match event:
-            case ThresholdCrossed(agent=agent, account=account, dimension=dimension, threshold=threshold):
-                key = (agent, Account.parse(account).metric_label, dimension, f"{threshold} %")
-            case BudgetExceeded(agent=agent, shortfall=shortfall):
-                key = (agent, Account.parse(shortfall.account).metric_label, shortfall.dimension, "refused")
-            case _:
-                continue
-        counts[key] = counts.get(key, 0) + 1
-    return tuple(
-        Warned(agent=agent, scope=scope, dimension=dimension, level=level, count=count)
-        for (agent, scope, dimension, level), count in sorted(counts.items())
-    )
-
-
-def _waste(events: Iterable[AnyEvent], used: Sequence[UsageEvent]) -> tuple[Waste, ...]:
-    last = {event.call_id: event.attempt for event in used}
-    ended = {event.thread_id: event.outcome for event in events if isinstance(event, ThreadClosed)}
-    kinds = (
-        ("attempts that another followed", lambda event: event.attempt < last[event.call_id]),
-        ("calls whose caller had gone", lambda event: event.abandoned),
-        ("charged in full, without a usable answer", lambda event: event.outcome in ("worst_case", "disputed")),
-        ("threads that were ended by order", lambda event: ended.get(event.thread_id) == "terminated"),
-        ("threads that failed", lambda event: ended.get(event.thread_id) == "failed"),
-    )
-    return tuple(Waste(kind, _sum(event for event in used if belongs(event))) for kind, belongs in kinds)

@@ -6,7 +6,7 @@ is printed. A test holds every other module to it. Heavy modules are imported wh
 """
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from types import TracebackType
 
 from organism.text.plain_text import csv_lines, one_line, plain, visible_json
@@ -25,11 +25,11 @@ def print_text(text: str) -> int:
     return _print(plain(text))
 
 
-def print_json(value: object, enc_hook: Callable[[object], object] | None = None) -> int:
+def print_json(value: object) -> int:
     """Print a value as one line of JSON; what a terminal could obey is written as an escape in it."""
     import msgspec
 
-    return _print(visible_json(msgspec.json.encode(value, enc_hook=enc_hook).decode()))
+    return _print(visible_json(msgspec.json.encode(value).decode()))
 
 
 def print_json_text(text: str) -> int:

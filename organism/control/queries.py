@@ -1,6 +1,7 @@
 """What an operator sees: every question about a running organism that has no effect."""
 
 from collections.abc import Iterator
+from datetime import tzinfo
 from importlib.metadata import version
 
 import anyio
@@ -284,6 +285,11 @@ class Queries:
         """
         return self._accounts.shown(self._accounts.state(account_of(account), self._clock.now_ns()))
 
+    @property
+    def time_zone(self) -> tzinfo:
+        """Where days begin."""
+        return self._budgets.plan.time_zone
+
     def usage(self, by: By = "agent") -> Usage:
         """Return sums since the start of this process, broken down."""
         tracker = self._tracker
@@ -324,8 +330,7 @@ class Queries:
         Raises:
             ConfigError: If an instant is none, or the first is behind the last.
         """
-        zone = self._budgets.plan.time_zone
-        shown = shown_period(since, until, step, zone=zone, now_ns=self._clock.now_ns())
+        shown = shown_period(since, until, step, zone=self.time_zone, now_ns=self._clock.now_ns())
         return self.usage_history.series(measure, by, *shown)
 
     def agents(self, *, content: bool = False) -> tuple[AgentView, ...]:

@@ -270,16 +270,23 @@ class OrganismStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Sums since the start of this process, in all and broken down.
+    """Sums of all that is recorded, or of a period, in all and broken down.
 
     Attributes:
+        total: The sums.
+        by: What they are broken down by.
+        groups: The sums by name.
         unanswered: Parts of a cluster that did not answer in time, and are not in this.
+        since_ns: When the period begins, nanoseconds since the Unix epoch; ``None`` for the first event.
+        until_ns: When it ends, likewise; ``None`` for the last event.
     """
 
     total: UsageTotals
     by: By
     groups: dict[str, UsageTotals]
     unanswered: tuple[str, ...] = ()
+    since_ns: int | None = None
+    until_ns: int | None = None
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from organism.amounts import NS_PER_S
 from organism.errors import ConfigError
@@ -37,3 +38,19 @@ def instant_of(text: str, zone: tzinfo, now_ns: int, *, path: str, ends: bool = 
     except (ValueError, OverflowError, OSError):
         what = "a day such as 2026-11-24, an instant such as 2026-11-24T18:00, or so long ago, such as 24h or 7d"
         raise ConfigError(f"{text[:40]!r} is no instant; write {what}", path=path) from None
+
+
+def zone_of(name: str, *, path: str) -> ZoneInfo:
+    """Return a time zone by its name.
+
+    Args:
+        name: Such as ``UTC`` or ``Europe/Berlin``.
+        path: What the caller has written it in, for the message.
+
+    Raises:
+        ConfigError: If none is called so.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigError(f"no time zone is called {name[:40]!r}; try UTC or Europe/Berlin", path=path) from None

@@ -184,6 +184,20 @@ class RunningTotals:
             self._usage[0] += event.usage.input
             self._usage[3] += event.usage.output
 
+    def add_all(self, kept: SumRecord) -> None:
+        """Count in all that was added up elsewhere."""
+        self._usage = list(map(add, self._usage, kept.usage))
+        self._cost += kept.cost_nanousd
+        self._unpriced += kept.unpriced
+        self._latency_sum += kept.latency_sum_ns
+        self._latency_max = max(self._latency_max, kept.latency_max_ns)
+        self._tool_uses += kept.tool_uses
+        self._tool_nanousd += kept.tool_nanousd
+        for bucket, number in kept.buckets.items():
+            self._buckets[bucket] = self._buckets.get(bucket, 0) + number
+        for outcome, number in kept.outcomes.items():
+            self._outcomes[outcome] = self._outcomes.get(outcome, 0) + number
+
     def snapshot(self) -> UsageTotals:
         """Return the sums so far."""
         attempts = sum(self._outcomes.values())

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from organism import ConfigError
 from organism.amounts import NANOUSD_PER_USD, NS_PER_S, UNLIMITED, ZERO, Amounts, BudgetState, Limits, TokenUsage
 from organism.billing.bill import read_bill
-from organism.billing.forecast import forecasts
 from organism.billing.period import Period, report_period
 from organism.billing.reconciliation import reconcile
 from organism.errors import Refusal
@@ -130,7 +129,7 @@ def test_forecast_goes_on_at_the_pace_so_far() -> None:
         "organism@day:2026-11-10", Limits(cost_nanousd=2 * NANOUSD_PER_USD), Amounts(15, 10**9, 1), ZERO
     )
 
-    day, month = forecasts([used("2026-11-10T06:00", budgets=(budget,))], UTC, at("2026-11-10T06:00"))
+    day, month = report_period([used("2026-11-10T06:00", budgets=(budget,))], Period()).forecasts
 
     assert (day.spent_nanousd, day.projected_nanousd) == (10**9, 4 * 10**9)
     assert day.exhausted_ns == at("2026-11-10T12:00")

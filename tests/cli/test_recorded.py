@@ -162,6 +162,12 @@ def test_state_folder_answers_when_no_daemon_runs(state: Path, capsys: pytest.Ca
     status: Any = told(capsys, "status", *folder)
     assert not status["running"]
     assert status["usage"]["calls"] == 3
+    last: Any = told(capsys, "usage", "--by", "day", "--since", "1d", *folder)
+    assert (last["total"], last["groups"]) == (by_day["total"], by_day["groups"])
+    earlier: Any = told(capsys, "usage", "--until", "1d", *folder)
+    assert (earlier["total"]["calls"], earlier["groups"]) == (0, {})
+    assert call(["usage", "--since", "1d", "--until", "2d", *folder]) == exit_codes.USAGE
+    assert "--since: it must be before --until" in capsys.readouterr().err
     assert isinstance(told(capsys, "budget", "show", *folder), list)
 
 

@@ -335,3 +335,25 @@ async def test_request_outlives_the_daemon_that_answers_it(
 
 def owners(daemon: Daemon) -> set[str | None]:
     return set() if daemon.node is None else {lease.owner for lease in daemon.node.view.leases}
+
+
+async def test_usage_of_a_period_is_that_of_all_partitions(cluster: Cluster) -> None:
+    """Any node gives the same sums and the same report of a period, exact and of everything, or of one thread."""
+    for number in range(8):
+        api = cluster.apis["ab"[number % 2]]
+        called = await api.post("/v1/chat/completions", json=CALL, headers={"organism-thread": f"t{number}"})
+        assert called.status_code == 200, called.text
+    whole = (await cluster.apis["a"].get("/v1/usage", params={"by": "model"})).json()
+    assert whole["total"]["calls"] == 8
+    for api in cluster.apis.values():
+        last = (await api.get("/v1/usage", params={"by": "model", "since": "1h"})).json()
+        assert last["total"]["calls"] == last["groups"]["main"]["calls"] == 8
+        assert last["total"]["usage"] == whole["total"]["usage"]
+        earlier = (await api.get("/v1/usage", params={"until": "1h"})).json()
+        assert earlier["total"]["calls"] == 0
+        report = (await api.get("/v1/usage/report", params={"since": "1h"})).json()["report"]
+        assert (report["totals"]["calls"], report["threads"]) == (8, 8)
+        one = (await api.get("/v1/usage/report", params={"thread": "t3"})).json()["report"]
+        assert one["totals"]["calls"] == 1
+        page = await api.get("/v1/usage/report", headers={"accept": "text/html"})
+        assert page.text.startswith("<!doctype html>")

@@ -9,6 +9,7 @@ from litestar.response import Stream
 
 from organism.api.dependencies import ControlOf, ReaderOf
 from organism.api.problems import Problem, ProblemError
+from organism.api.routes.period_usage import unknown_thread
 from organism.api.scopes import caller_of, may_read_content, needs
 from organism.api.streams import EVENT_NAMES, EventFilter, EventPage
 
@@ -34,8 +35,7 @@ async def _wanted(
             Problem(status=422, code="unknown_event_type", title="the query does not fit", detail=detail)
         )
     if thread is not None and not await control.queries.knows_thread(thread):
-        detail = f"there is no thread {thread[:80]!r}, and none of that name has ended; look at /v1/threads"
-        raise ProblemError(Problem(status=404, code="unknown_thread", title="no such thread", detail=detail))
+        raise ProblemError(unknown_thread(thread))
     errors = "operate" in caller_of(request).scopes
     return EventFilter(frozenset(types or ()), thread, may_read_content(request, asked=content), errors)
 

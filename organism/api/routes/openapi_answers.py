@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from organism.api.problems import ERROR_STATUS, MEDIA_TYPE, Problem
+from organism.billing.reports.report_formats import MEDIA_TYPES
 
 Document = dict[str, Any]
 """An OpenAPI document, or a part of it."""
@@ -108,6 +109,15 @@ _OF_MESSAGES = ("unknown_recipient", "reserved_message", "bound_exceeded", "mail
 _SENDS = ("/v1/threads", "/v1/threads/{thread_id}/messages")
 
 
+_FORMS: dict[str, Document] = {
+    "/v1/usage/report": {
+        kind.partition(";")[0]: {"schema": {"type": "object" if form == "json" else "string"}}
+        for form, kind in MEDIA_TYPES.items()
+    }
+}
+"""What is answered in several forms."""
+
+
 def error_answers(method: str, path: str, operation: Document) -> tuple[ErrorAnswer, ...]:
     """Return the errors that an operation answers.
 
@@ -145,6 +155,8 @@ def completed(document: Document) -> Document:
 def _completed(method: str, path: str, operation: Document) -> Document:
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     responses = {status: answer for status, answer in operation["responses"].items() if not status.startswith("4")}
+    if path in _FORMS:
+        responses["200"] = {**responses["200"], "content": _FORMS[path]}
     responses |= {
         status: {"description": description, "content": content}
         for status, description in _by_status(error_answers(method, path, operation))

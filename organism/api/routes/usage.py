@@ -1,12 +1,16 @@
-"""What was used: sums since the start, and over time."""
+"""What was used: sums in all and of a period, reports, and over time."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from litestar import get
-from litestar.params import QueryParameter
+from litestar import Request, Response, get
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromQuery, QueryParameter, SkipValidation
 
-from organism.api.dependencies import ControlOf
+from organism.api.dependencies import ControlOf, ReaderOf
+from organism.api.routes.period_usage import asked_period, period_report, period_usage
 from organism.api.scopes import needs
+from organism.billing.period import Period
+from organism.billing.reports.report_formats import MEDIA_TYPES, ReportFormat, accepted_format, write_report
 from organism.control.views import By, Usage
 from organism.usage.series import Measure, SeriesStep, UsageSeries
 
@@ -14,17 +18,60 @@ _GROUPS = r"^(?:agent|model|key|label:.+)$"
 _MEASURE = "cost in nano-USD, calls, tokens, refusals, or latency: the mean nanoseconds of a step's calls."
 _BY = "agent, model, key, or label:NAME, for the values of that label."
 _STEP = "hour for three days or less unless given, else day."
-_SINCE = (
-    "A day (2026-11-24), an instant (2026-11-24T18:00), or so long ago (24h, 7d); "
-    "24 hours ago, or 30 days for steps of a day, unless given."
-)
-_UNTIL = "Likewise; a day is part of it, an instant is not. Now unless given."
+_INSTANT = "A day (2026-11-24), an instant (2026-11-24T18:00), or so long ago (24h, 7d)"
+_SINCE_BACK = f"{_INSTANT}; 24 hours ago, or 30 days for steps of a day, unless given."
+_UNTIL_NOW = "Likewise; a day is part of it, an instant is not. Now unless given."
+_SINCE = f"{_INSTANT}; all that is recorded unless given."
+_UNTIL = "Likewise; a day is part of it, an instant is not. Up to the last event unless given."
+_ZONE = "Where days begin, such as Europe/Berlin; as the limits have it unless given."
+_FORMAT = "In which form; as Accept says unless given, and JSON if it says nothing."
+
+Since = Annotated[str | None, QueryParameter(name="since", max_length=40, description=_SINCE)]
+Until = Annotated[str | None, QueryParameter(name="until", max_length=40, description=_UNTIL)]
 
 
 @get("/v1/usage", opt=needs("read"))
-async def usage(control: ControlOf, by: Annotated[By, QueryParameter(name="by")] = "agent") -> Usage:
-    """Sum up all that the journal has seen, broken down by agent, model, tool, thread, day or label."""
-    return control.queries.usage(by)
+async def usage(
+    control: ControlOf,
+    reader: ReaderOf,
+    by: Annotated[By, QueryParameter(name="by")] = "agent",
+    since: Since = None,
+    until: Until = None,
+) -> Usage:
+    """Sum up usage, broken down by agent, model, tool, thread, day or label.
+
+    Without a period these are the sums of all that the journal has seen, kept as it happens. Those of a period are
+    made from the stored events, as long as they are kept (``journal.events_days``).
+    """
+    if since is None and until is None:
+        return control.queries.usage(by)
+    return await period_usage(reader, await asked_period(control, since, until), by)
+
+
+async def _period(
+    control: ControlOf,
+    since: Since = None,
+    until: Until = None,
+    thread: FromQuery[str | None] = None,
+    time_zone: Annotated[str | None, QueryParameter(name="time_zone", max_length=64, description=_ZONE)] = None,
+) -> Period:
+    return await asked_period(control, since, until, zone=time_zone, thread=thread)
+
+
+@get("/v1/usage/report", opt=needs("read"), dependencies={"period": Provide(_period)})
+async def usage_report(
+    request: Request[Any, Any, Any],
+    reader: ReaderOf,
+    period: NamedDependency[SkipValidation[Period]],
+    form: Annotated[ReportFormat | None, QueryParameter(name="format", description=_FORMAT)] = None,
+) -> Response[str]:
+    """Report cost and tokens of a period or a thread, by day, agent, model, provider, tool and label.
+
+    The same report as ``organism usage report``: JSON, CSV, Markdown, or an HTML page to send on.
+    """
+    chosen = form or accepted_format(request.headers.get("accept", ""))
+    text = write_report(await period_report(reader, period), None, chosen)
+    return Response(text, headers={"content-type": MEDIA_TYPES[chosen], "vary": "Accept"})
 
 
 @get("/v1/usage/series", opt=needs("read"))
@@ -32,8 +79,8 @@ async def usage_series(
     control: ControlOf,
     measure: Annotated[Measure, QueryParameter(name="measure", description=_MEASURE)] = "cost",
     by: Annotated[str, QueryParameter(name="by", pattern=_GROUPS, max_length=200, description=_BY)] = "agent",
-    since: Annotated[str | None, QueryParameter(name="since", max_length=40, description=_SINCE)] = None,
-    until: Annotated[str | None, QueryParameter(name="until", max_length=40, description=_UNTIL)] = None,
+    since: Annotated[str | None, QueryParameter(name="since", max_length=40, description=_SINCE_BACK)] = None,
+    until: Annotated[str | None, QueryParameter(name="until", max_length=40, description=_UNTIL_NOW)] = None,
     step: Annotated[SeriesStep | None, QueryParameter(name="step", description=_STEP)] = None,
 ) -> UsageSeries:
     """Show usage over time, by the hour (32 days are kept) or the day (400 days), from recorded history.
@@ -44,4 +91,4 @@ async def usage_series(
     return control.queries.usage_over_time(measure, by, since=since, until=until, step=step)
 
 
-ROUTES = (usage, usage_series)
+ROUTES = (usage, usage_report, usage_series)

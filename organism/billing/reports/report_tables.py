@@ -54,7 +54,8 @@ def describe(period: Period, report: PeriodReport) -> str:
     since = _instant(report.first_ns if period.since_ns is None else period.since_ns, zone)
     until = _instant(report.last_ns if period.until_ns is None else period.until_ns, zone)
     about = f"thread {period.thread_id} and its descendants, " if period.thread_id is not None else ""
-    return f"{about}{since} to {until} ({zone})" if report.last_ns else f"{about}no events"
+    gone = f"; events before {_instant(report.kept_from_ns, zone)} are not kept any more" if report.kept_from_ns else ""
+    return f"{about}{since} to {until} ({zone}){gone}" if report.last_ns else f"{about}no events{gone}"
 
 
 def tables(report: PeriodReport, drifts: Sequence[BillDifference] | None) -> tuple[ReportTable, ...]:

@@ -1,22 +1,19 @@
 """``organism usage``: what was used since the daemon started, and reports of a period or a thread."""
 
-from collections.abc import Iterator
-from datetime import tzinfo
+from collections.abc import Iterator, Sequence
+from datetime import UTC
 from itertools import starmap
 from pathlib import Path
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from cyclopts import App, Parameter
 
 from organism.amounts import TokenUsage
 from organism.billing.bill import read_bill
-from organism.billing.period import Period, report_period
-from organism.billing.reconciliation import BillDifference, reconcile
-from organism.billing.reports.csv_report import csv_rows
-from organism.billing.reports.html_report import render_html
-from organism.billing.reports.markdown_report import render_markdown
+from organism.billing.period import GroupedSums, Period, report_period
+from organism.billing.reconciliation import reconcile
+from organism.billing.reports.report_formats import SUFFIXES, ReportFormat, write_report
 from organism.cli import exit_codes
 from organism.cli.completion import ThreadName
 from organism.cli.event_sources import read_text, recorded_events
@@ -27,11 +24,10 @@ from organism.cli.recorded_state import answer_of
 from organism.cli.tables import USAGE_HEADINGS, state_table, usage_row
 from organism.cli.terminal import Terminal
 from organism.clock import SystemClock
-from organism.control.views import Usage
+from organism.control.views import By, Usage
 from organism.errors import ConfigError
-from organism.text.plain_text import csv_lines
-from organism.usage.events import UsageEvent
-from organism.usage.instants import instant_of
+from organism.usage.events import AnyEvent, UsageEvent
+from organism.usage.instants import zone_of
 from organism.usage.totals import UsageTotals, remainder
 
 app = App(name="usage")
@@ -42,18 +38,27 @@ def show_usage(
     *,
     daemon: DaemonOptions = DAEMON,
     by: Literal["agent", "model", "tool", "day", "thread", "label"] = "agent",
+    since: str | None = None,
+    until: str | None = None,
     json: Json = False,
     csv: bool = False,
 ) -> int:
-    """Show usage and cost of all that is recorded.
+    """Show usage and cost of all that is recorded, or of a period.
 
     Without a daemon the journal of the state folder is read.
 
     Args:
         by: Broken down by this.
+        since: The first day, an instant, or so long ago, such as 7d.
+        until: The last day, which is part of it, or an instant, which is not.
         csv: Print CSV.
     """
-    usage = answer_of(daemon, lambda client: client.ask(Usage, "/v1/usage", by=by), lambda found: found.usage(by))
+    period = Period.asked(since, until, UTC, SystemClock().now_ns(), mark="--")
+    usage = answer_of(
+        daemon,
+        lambda client: client.ask(Usage, "/v1/usage", by=by, since=since, until=until),
+        lambda found: found.usage(by) if since is None and until is None else _recorded_usage(daemon, period, by),
+    )
     if json:
         return print_json(usage)
     if csv:
@@ -127,32 +132,17 @@ def report(
         csv: Print CSV.
     """
     recorded = list(recorded_events(events, daemon.folder, lambda: configured_database(daemon)))
-    zone, now_ns = _zone(time_zone), SystemClock().now_ns()
-    period = Period(
-        since_ns=None if since is None else instant_of(since, zone, now_ns, path="--since"),
-        until_ns=None if until is None else instant_of(until, zone, now_ns, path="--until", ends=True),
-        thread_id=thread,
-        time_zone=zone,
-    )
-    made = report_period(recorded, period)
+    zone, now_ns = zone_of(time_zone, path="--time-zone"), SystemClock().now_ns()
+    period = Period.asked(since, until, zone, now_ns, thread=thread, mark="--")
+    made = report_period(recorded, period, kept_from_ns=_kept_from(recorded) if events is None else 0)
     drifts = None
     if bill is not None:
         used = (event for event in recorded if isinstance(event, UsageEvent) and period.holds(event))
         drifts = reconcile(used, read_bill(read_text(bill)), period)
-    whole = {"report": made, "drift": None if drifts is None else tuple(map(_explained, drifts))}
     if output is None:
-        if json or csv:
-            return print_json(whole, _plain) if json else print_csv(csv_rows(made, drifts))
-        return print_text(render_markdown(made, drifts).rstrip("\n"))
-    match output.suffix.lower():
-        case ".csv":
-            text = csv_lines(csv_rows(made, drifts))
-        case ".json":
-            text = msgspec.json.encode(whole, enc_hook=_plain).decode() + "\n"
-        case ".md" | ".markdown":
-            text = render_markdown(made, drifts)
-        case _:
-            text = render_html(made, drifts)
+        form: ReportFormat = "json" if json else "csv" if csv else "markdown"
+        return print_text(write_report(made, drifts, form).rstrip("\n"))
+    text = write_report(made, drifts, SUFFIXES.get(output.suffix.lower(), "html"))
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -161,25 +151,19 @@ def report(
     return exit_codes.OK
 
 
-def _explained(drift: BillDifference) -> dict[str, object]:
-    return {**msgspec.to_builtins(drift), "difference_nanousd": drift.difference_nanousd, "reason": drift.reason}
+def _kept_from(recorded: Sequence[AnyEvent]) -> int:
+    """Return when the oldest event happened that is kept, if it is not the first there ever was; else 0."""
+    return recorded[0].time_ns if recorded and int(recorded[0].id or 0) > 1 else 0
+
+
+def _recorded_usage(daemon: DaemonOptions, period: Period, by: By) -> Usage:
+    sums = GroupedSums(period, by)
+    for event in recorded_events(None, daemon.folder, lambda: configured_database(daemon)):
+        sums.add(event)
+    return Usage(sums.total, by, sums.groups, since_ns=period.since_ns, until_ns=period.until_ns)
 
 
 def _csv_row(name: str, totals: UsageTotals) -> tuple[object, ...]:
     tokens = msgspec.structs.astuple(totals.usage)
     costs = (totals.cost_nanousd, totals.unpriced_calls, totals.tool_uses, totals.tool_nanousd)
     return (name, totals.calls, *tokens, *costs)
-
-
-def _plain(value: object) -> str:
-    """Write what JSON has no word for: a time zone by its name, ``UTC`` or ``Europe/Berlin``."""
-    if isinstance(value, tzinfo):
-        return str(value)
-    raise NotImplementedError(f"a report has no words for a {type(value).__name__}")
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ConfigError(f"--time-zone: no time zone is called {name!r}; try UTC or Europe/Berlin") from None

@@ -18,7 +18,7 @@ from organism.concurrency.own_threads import OwnThreads
 from organism.journal import JournalError
 from organism.stores.postgres.cluster_events import ClusterEvents
 from organism.usage.cloudevents import CloudEvent
-from organism.usage.event_log import EventsGoneError
+from organism.usage.event_log import EventsGoneError, EventsOfTime, events_between
 from organism.usage.events import AnyEvent
 
 POLL_S = 0.2
@@ -120,6 +120,24 @@ class ClusterReader:
             raise
         return Followed(self._follow(place, wanted), self._leave)
 
+    async def between(self, since_ns: int | None, until_ns: int | None) -> EventsOfTime:
+        """Return all stored events of a time, of one partition after the other."""
+        found = [
+            await events_between(_PartitionLog(self, partition), since_ns, until_ns)
+            for partition in await self._latest()
+        ]
+        return EventsOfTime(_one_after_another(found), max((each.kept_from_ns for each in found), default=0))
+
+    async def of_partition(self, partition: int, after: str, limit: int) -> list[AnyEvent]:
+        """Return events of one partition after the one of an id.
+
+        Raises:
+            EventsGoneError: If some after that one are not kept any more.
+        """
+        async with self._turn:
+            found = await self._threads.run(self._events.after, {partition: int(after or 0)}, limit)
+        return found[partition]
+
     def _leave(self) -> None:
         self.followers -= 1
 
@@ -172,6 +190,24 @@ class ClusterReader:
                 self._newest = await self._threads.run(self._events.newest)
                 self._looked_s = loop_time()
         return self._newest
+
+
+class _PartitionLog:
+    """The events of one partition, read as those of a daemon alone are."""
+
+    def __init__(self, reader: ClusterReader, partition: int) -> None:
+        self._reader = reader
+        self._partition = partition
+
+    async def events_after(self, after: str, limit: int) -> list[AnyEvent]:
+        """Return those after an id."""
+        return await self._reader.of_partition(self._partition, after, limit)
+
+
+async def _one_after_another(found: Iterable[EventsOfTime]) -> AsyncGenerator[list[AnyEvent]]:
+    for each in found:
+        async for page in each.pages:
+            yield page
 
 
 def _merged(found: Mapping[int, list[AnyEvent]]) -> Iterable[tuple[int, AnyEvent]]:

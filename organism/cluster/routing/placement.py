@@ -133,6 +133,14 @@ def _of_events(request: PlacedRequest, _parts: list[str], partitions: int) -> De
     return HERE if thread is None else _at(thread[-1], partitions)
 
 
+def _of_usage(request: PlacedRequest, parts: list[str], partitions: int) -> Destination:
+    """Place usage: sums that each partition keeps are of all; those of a period any node makes from all events."""
+    query = parse_qs(request.query)
+    if parts[1:] == ["report"]:
+        return _of_events(request, parts, partitions)
+    return HERE if len(parts) == 1 and query.keys() & {"since", "until"} else ALL
+
+
 def _of_ledger(request: PlacedRequest, _parts: list[str], partitions: int) -> Destination:
     query = parse_qs(request.query, keep_blank_values=True)
     number = query.pop("partition", [""])[-1]
@@ -147,6 +155,7 @@ _SPECIAL: Mapping[str, Callable[[PlacedRequest, list[str], int], Destination]] =
     "budgets": _of_budgets,
     "events": _of_events,
     "ledger": _of_ledger,
+    "usage": _of_usage,
     "conversations": lambda request, _parts, partitions: _at(request.payer, partitions),
     "models": lambda _request, _parts, _partitions: ANY,
 }

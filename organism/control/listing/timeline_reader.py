@@ -8,7 +8,7 @@ from operator import attrgetter
 from organism.amounts import NS_PER_S
 from organism.control.components import Components
 from organism.control.listing.timeline import Timeline, TimelineItem, items_of_events, items_of_holds, items_of_hops
-from organism.usage.event_log import EventLog
+from organism.usage.event_log import EventLog, first_number, last_number
 from organism.usage.events import AnyEvent
 
 ITEMS_MAX = 2_000
@@ -66,8 +66,8 @@ async def _events_between(log: EventLog, since_ns: int, until_ns: int) -> AsyncI
     oldest = await log.events_after("", 1)
     if not oldest:
         return
-    last = await _last_number(log, int(oldest[0].id))
-    first = await _first_number(log, int(oldest[0].id), last, since_ns)
+    last = await last_number(log, int(oldest[0].id))
+    first = await first_number(log, int(oldest[0].id), last, since_ns)
     begin = max(first, last - _EVENTS_MAX)
     after = f"{begin - 1:016d}" if begin > int(oldest[0].id) else ""
     while page := await log.events_after(after, _PAGE):
@@ -75,29 +75,3 @@ async def _events_between(log: EventLog, since_ns: int, until_ns: int) -> AsyncI
         if until_ns and page[-1].time_ns > until_ns + _LATE_NS:
             return
         after = page[-1].id
-
-
-async def _last_number(log: EventLog, known: int) -> int:
-    """Return the number of the last event, found by doubling steps: a log is asked only for what comes behind one."""
-    step = 1
-    while step:
-        if found := await log.events_after(f"{known + step - 1:016d}", 1):
-            known, step = int(found[0].id), step * 2
-        else:
-            step //= 2
-    return known
-
-
-async def _first_number(log: EventLog, low: int, high: int, since_ns: int) -> int:
-    """Return the number of the first event that is not before an instant, of those between two numbers."""
-    oldest = low
-    while low < high:
-        middle = (low + high) // 2
-        # Only the log's own oldest event has none before it to be asked for. Asked so for any other, the log answers
-        # with an event below ``low``, and the search goes back and never ends.
-        found = await log.events_after(f"{middle - 1:016d}" if middle > oldest else "", 1)
-        if not found or found[0].time_ns >= since_ns:
-            high = middle
-        else:
-            low = int(found[0].id) + 1
-    return low

@@ -76,3 +76,80 @@ async def test_series_is_the_same_after_a_restart(tmp_path: Path) -> None:
             found.append((await client.get("/v1/usage/series", params={"measure": "tokens", "by": "key"})).json())
     assert found[0]["series"][0]["name"] == found[1]["series"][0]["name"] == "owner"
     assert sum(found[0]["series"][0]["values"]) == sum(found[1]["series"][0]["values"]) > 0
+
+
+BEFORE, AFTER = {"since": "1h"}, {"until": "1h"}
+
+
+@pytest.mark.parametrize("by", ["agent", "model", "tool", "thread", "day", "label"])
+async def test_period_has_the_sums_of_what_happened_in_it(served: Served, by: str) -> None:
+    """What was used within the last hour is all there is, and up to an hour ago there was nothing."""
+    async with served() as (organism, client):
+        await worked(client, organism)
+        whole = (await client.get("/v1/usage", params={"by": by})).json()
+        last = (await client.get("/v1/usage", params={"by": by, **BEFORE})).json()
+        assert (last["total"], last["groups"]) == (whole["total"], whole["groups"])
+        assert last["total"]["calls"] == 1
+        assert last["since_ns"] > 0
+        assert last["until_ns"] is None
+        earlier = (await client.get("/v1/usage", params={"by": by, **AFTER})).json()
+        assert (earlier["total"]["calls"], earlier["groups"]) == (0, {})
+
+
+@pytest.mark.parametrize("path", ["/v1/usage", "/v1/usage/report"])
+@pytest.mark.parametrize("query", [{"since": "yesterday"}, {"until": "2026-13-01"}, {"since": "1h", "until": "2h"}])
+async def test_period_that_is_none_is_refused(served: Served, path: str, query: dict[str, str]) -> None:
+    """A wrong instant is an error that names the parameter, in the words of the command line."""
+    async with served() as (_, client):
+        answer = await client.get(path, params=query)
+        assert answer.status_code == 400
+        assert answer.json()["detail"].startswith(next(iter(query)))
+
+
+@pytest.mark.parametrize(
+    ("asked", "accept", "media_type", "begins"),
+    [
+        ("", "", "application/json", '{"report":'),
+        ("", "*/*", "application/json", '{"report":'),
+        ("", "text/html,application/xhtml+xml,*/*;q=0.8", "text/html; charset=utf-8", "<!doctype html>"),
+        ("", "text/csv", "text/csv; charset=utf-8", "by,name,cost_usd"),
+        ("", "text/markdown, text/html;q=0.5", "text/markdown; charset=utf-8", "# Usage"),
+        ("", "image/png", "application/json", '{"report":'),
+        ("", "text/html;q=zero, ;;q=,,", "application/json", '{"report":'),
+        ("csv", "text/html", "text/csv; charset=utf-8", "by,name,cost_usd"),
+        ("html", "", "text/html; charset=utf-8", "<!doctype html>"),
+    ],
+)
+async def test_report_comes_in_the_form_that_is_asked_for(
+    served: Served, asked: str, accept: str, media_type: str, begins: str
+) -> None:
+    """By name or by the Accept header, whatever stands in it; and it is about what was used."""
+    async with served() as (organism, client):
+        await worked(client, organism)
+        params = {"format": asked} if asked else {}
+        answer = await client.get("/v1/usage/report", params=params, headers={"accept": accept})
+        assert answer.headers["content-type"] == media_type
+        assert answer.text.startswith(begins)
+        assert "writer" in answer.text
+        assert "tenant" in answer.text
+
+
+async def test_report_is_of_a_period_a_thread_and_a_time_zone(served: Served) -> None:
+    """It counts only what was asked for, and says what it is about; unknown words are errors."""
+    async with served() as (organism, client):
+        await worked(client, organism)
+        thread = (await client.post("/v1/threads", json={"text": "go"})).json()["thread_id"]
+        await organism.wait(thread)
+
+        async def report(**params: str) -> Any:
+            return (await client.get("/v1/usage/report", params=params)).json()
+
+        assert (await report())["report"]["totals"]["calls"] == 2
+        one = (await report(thread=thread, time_zone="Asia/Tokyo"))["report"]
+        assert (one["totals"]["calls"], one["threads"]) == (1, 1)
+        assert (one["period"]["thread_id"], one["period"]["time_zone"]) == (thread, "Asia/Tokyo")
+        assert (await report(until="1h"))["report"]["totals"]["calls"] == 0
+        assert (await report(thread="nobody"))["code"] == "unknown_thread"
+        assert (await report(format="pdf"))["status"] == 400
+        assert "time_zone" in (await report(time_zone="../etc/passwd"))["detail"]
+        assert (await report(from_="1h"))["code"] == "unknown_parameter"

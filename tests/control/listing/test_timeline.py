@@ -10,7 +10,6 @@ from organism.control.listing import timeline_reader
 from organism.control.listing.timeline import Timeline, items_of_holds
 from organism.errors import ThreadClosedError
 from organism.ledger.entries import CallRecord, Hold
-from organism.usage.events import AnyEvent, ThreadResumed
 from tests.api.conftest import make
 
 pytestmark = pytest.mark.anyio
@@ -105,26 +104,3 @@ async def test_only_the_events_of_its_life_are_read(page: int, monkeypatch: pyte
             assert cut.items == found.items[-2:]
             assert cut.more
     assert titles[0] == titles[1] == ["opened", "thread.open", "main", "completed"]
-
-
-class CountedLog:
-    """A log whose oldest event has the number 4; one asked more often than any search needs fails."""
-
-    def __init__(self, events: int) -> None:
-        self._events = [ThreadResumed(id=f"{number:016d}", time_ns=number) for number in range(4, 4 + events)]
-        self._asked = 0
-
-    async def events_after(self, after: str, limit: int) -> list[AnyEvent]:
-        self._asked += 1
-        assert self._asked < 100, "the search does not end"
-        assert not after or int(after) >= 4, "what is forgotten was asked for"
-        return [event for event in self._events if int(event.id) > int(after or 0)][:limit]
-
-
-@pytest.mark.parametrize("events", range(1, 12))
-async def test_first_event_of_a_life_is_found_wherever_it_is(events: int) -> None:
-    """A thread's timeline is found in a log of any length, and the search for its beginning ends."""
-    last = 3 + events
-    for since in range(last + 3):
-        found = await timeline_reader._first_number(CountedLog(events), 4, last, since)
-        assert found == min(max(4, since), last)

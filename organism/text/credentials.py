@@ -9,7 +9,7 @@ _AROUND = "\ufeff\u200b\u2060"
 """Marks that editors and web pages leave around a text, and nobody sees."""
 
 
-_SECRET_ENDINGS = ("_API_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
+_SECRET_ENDINGS = ("_API_KEY", "_ADMIN_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
 """What variables of the environment that hold secrets are called."""
 
 

@@ -10,13 +10,13 @@ import msgspec
 from cyclopts import App, Parameter
 
 from organism.amounts import TokenUsage
-from organism.billing.bill import read_bill
 from organism.billing.period import GroupedSums, Period, report_period
 from organism.billing.reconciliation import reconcile
 from organism.billing.reports.report_formats import SUFFIXES, ReportFormat, write_report
 from organism.cli import exit_codes
+from organism.cli.commands.usage_bill import NO_BILL, BillOptions
 from organism.cli.completion import ThreadName
-from organism.cli.event_sources import read_text, recorded_events
+from organism.cli.event_sources import recorded_events
 from organism.cli.ledger_sources import configured_database
 from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import note, print_csv, print_json, print_text
@@ -113,7 +113,7 @@ def report(
     until: str | None = None,
     thread: ThreadName | None = None,
     time_zone: str = "UTC",
-    bill: Path | None = None,
+    billed: BillOptions = NO_BILL,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     json: Json = False,
     csv: bool = False,
@@ -127,7 +127,6 @@ def report(
         until: The last day, which is part of the report, or an instant, which is not.
         thread: Only this thread and its children.
         time_zone: Where days begin.
-        bill: A provider's bill as CSV, to compare with.
         output: Where to: an .html page, .md, .csv or .json; Markdown on standard output unless given.
         csv: Print CSV.
     """
@@ -136,9 +135,9 @@ def report(
     period = Period.asked(since, until, zone, now_ns, thread=thread, mark="--")
     made = report_period(recorded, period, kept_from_ns=_kept_from(recorded) if events is None else 0)
     drifts = None
-    if bill is not None:
+    if (lines := billed.lines(period, made, now_ns, daemon.file.parent)) is not None:
         used = (event for event in recorded if isinstance(event, UsageEvent) and period.holds(event))
-        drifts = reconcile(used, read_bill(read_text(bill)), period)
+        drifts = reconcile(used, lines, period)
     if output is None:
         form: ReportFormat = "json" if json else "csv" if csv else "markdown"
         return print_text(write_report(made, drifts, form).rstrip("\n"))

@@ -138,9 +138,8 @@ class Organism:
         self._stack: AsyncExitStack | None = None
         self.name, self.journal, self.clock = components.name, components.journal, components.clock
         self.usage, self.activity, self.outbox = components.usage, components.activity, components.outbox
-        self.ledger, self.budgets = components.ledger, components.budgets
-        self.router, self.pump, self.ids = components.router, components.pump, components.ids
-        self.tool_servers = components.tool_servers
+        self.ledger, self.budgets, self.router = components.ledger, components.budgets, components.router
+        self.pump, self.ids, self.tool_servers = components.pump, components.ids, components.tool_servers
         self.control = Control(components, reload)  # the one door for orders: each is audited and carried out once
         self.freeze, self.unfreeze = self.control.freeze, self.control.unfreeze
         self.approvals = ApprovalQueue(self.control, orders.approvals)
@@ -175,24 +174,25 @@ class Organism:
 
         values = dict(os.environ if environment is None else environment)
         outside = Environment(journal, clock, providers=providers or {})
-        return cls.from_config(load_config(Path(path), values), values, progress, on_text, outside)
+        return cls.from_config(load_config(Path(path), values), values, outside, progress=progress, on_text=on_text)
 
     @classmethod
     def from_config(
         cls,
         loaded: "LoadedConfig",
         environment: dict[str, str],
+        outside: Environment | None = None,
+        *,
         progress: Callable[[str], None] = lambda _line: None,
         on_text: TextListener | None = None,
-        journal: Environment | Store | str | Path | None = None,
         only: Container[str] | None = None,
         reload: ReloadSource | None = None,
     ) -> Self:
         """Make the organism of a checked configuration; see :meth:`from_yaml`."""
         from organism.config.build.spec import build
 
-        outside = journal if isinstance(journal, Environment) else Environment(journal)
-        return cls.of_components(wire(build(loaded, environment, progress, on_text), outside), only, reload)
+        spec = build(loaded, environment, progress, on_text)
+        return cls.of_components(wire(spec, outside or Environment()), only, reload)
 
     @classmethod
     def of_components(cls, components: Components, only: Container[str] | None, reload: ReloadSource | None) -> Self:

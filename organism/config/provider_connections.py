@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from typing import assert_never
 from urllib.parse import urlsplit
 
 from organism.config.checking import Report
@@ -48,32 +49,45 @@ def check_reach(config: Config, report: Report) -> None:
                 report("no header can carry this value", *at, "headers", header)
 
 
-def speaks(section: ServerSection) -> Speaks:
+Server = OpenAIProviderSection | AnthropicProviderSection
+"""A section of a server that is asked over the network: one class a wire format."""
+
+
+def speaks(section: Server) -> Speaks:
     """Return the format of a server's conversations."""
-    return section.api if isinstance(section, OpenAIProviderSection) else "messages"
+    match section:
+        case OpenAIProviderSection():
+            return section.api
+        case AnthropicProviderSection():
+            return "messages"
+        case _:
+            assert_never(section)
 
 
-def is_vendors_own(section: OpenAIProviderSection | AnthropicProviderSection) -> bool:
+def _own_address(section: Server) -> str | None:
+    """Return the vendor's own address; ``None`` where a format has no vendor."""
+    match section:
+        case OpenAIProviderSection():
+            return vendor_of(str(section.__struct_config__.tag)).base_url
+        case AnthropicProviderSection():
+            return BASE_URL
+        case _:
+            assert_never(section)
+
+
+def is_vendors_own(section: Server) -> bool:
     """Whether a section leads to the vendor itself: without an address, or with the vendor's own, however pasted."""
-    if section.base_url is None:
-        return True
-    if isinstance(section, AnthropicProviderSection):
-        return is_own(section.base_url, "messages", BASE_URL)
-    own = vendor_of(str(section.__struct_config__.tag)).base_url
-    return own is None or is_own(section.base_url, section.api, own)
+    own = _own_address(section)
+    return section.base_url is None or own is None or is_own(section.base_url, speaks(section), own)
 
 
-def connection_of(folder: Path, section: ServerSection, environment: Mapping[str, str]) -> ConnectionSettings:
+def connection_of(folder: Path, section: Server, environment: Mapping[str, str]) -> ConnectionSettings:
     """Return how a server is reached.
 
     Raises:
         ConfigError: If certificates cannot be read, or a variable of the environment names what cannot be used.
     """
-    url = section.base_url or (
-        BASE_URL
-        if isinstance(section, AnthropicProviderSection)
-        else vendor_of(str(section.__struct_config__.tag)).base_url
-    )
+    url = section.base_url or _own_address(section)
     proxy = section.proxy or _proxy_of(url or "", environment)
     if proxy is not None and proxy.startswith("socks") and importlib.util.find_spec("socksio") is None:
         raise ConfigError(f"a SOCKS proxy needs one more package; run: {install('socksio')}")
@@ -86,7 +100,7 @@ def connection_of(folder: Path, section: ServerSection, environment: Mapping[str
     )
 
 
-def _ca_of(folder: Path, section: ServerSection, environment: Mapping[str, str]) -> str | None:
+def _ca_of(folder: Path, section: Server, environment: Mapping[str, str]) -> str | None:
     """Return whom to believe: what the section names, or the first variable that names anybody."""
     named = {name: environment[name] for name in _CA_VARIABLES if environment.get(name)}
     if section.ca_file is not None:

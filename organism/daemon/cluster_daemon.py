@@ -100,7 +100,7 @@ class ClusterDaemon:
         self._section, self._daemon = section, loaded.config.daemon
         self._environment = dict(environment)
         self._url = section.advertise or url_of(listener)
-        self.template = Organism.from_config(loaded, self._environment, hooks.progress, reload=_refuse_reload)
+        self.template = Organism.from_config(loaded, self._environment, progress=hooks.progress, reload=_refuse_reload)
         self.node = ClusterNode(
             self.template,
             section.url,

@@ -32,6 +32,7 @@ from organism.telemetry.conventions import genai_names
 from organism.telemetry.otel import otel_exporting
 from organism.text.redaction import remember
 from organism.usage.events import STORED, AnyEvent
+from organism.wiring import Environment
 
 if TYPE_CHECKING:
     from organism.api.mounts import Mount
@@ -179,8 +180,8 @@ class Daemon:
         self._organism = organism = Organism.from_config(
             loaded,
             self._environment,
+            Environment(journal_of(loaded, self.state, self._environment)),
             progress=self._hooks.progress,
-            journal=journal_of(loaded, self.state, self._environment),
             reload=reloader,
             only=self._hooks.resumed,
         )

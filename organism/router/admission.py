@@ -30,6 +30,7 @@ from organism.router.call import LastWord, RouterSettings
 from organism.router.call_events import CallEvents
 from organism.router.call_state import CallState
 from organism.router.limits.limiter import Permit
+from organism.router.limits.patience import Patience
 from organism.router.planning.call_rates import RateSource, held_rates, rates_for
 from organism.router.planning.estimator import InputEstimator
 from organism.router.planning.plan import Route
@@ -134,7 +135,7 @@ class Admission:
         """
         while True:
             counted = attempt.held.output_cap
-            await attempt.permit.enter(attempt.record.input_tokens + counted, attempt.deadline_s)
+            await attempt.permit.enter(attempt.record.input_tokens + counted, attempt.patience.deadline_s)
             if (stopped := self._reservations.stopped(attempt.record.thread_id)) is not None:
                 raise BudgetExhaustedError(stopped, attempt.record.thread_id)
             held = self._reservations.present_hold(attempt.held)
@@ -150,7 +151,7 @@ class Admission:
     async def _hold_again(self, attempt: Attempt) -> GrantedHold | Refusal | None:
         """Wait in line for the hold of an attempt whose day has ended; a hedge does not wait."""
         wait_s = 0 if attempt.is_hedge else self._registry.wait_s
-        return await self._reservations.hold_again(attempt.held, wait_s, attempt.deadline_s)
+        return await self._reservations.hold_again(attempt.held, wait_s, attempt.patience.deadline_s)
 
     def _granted_again(self, state: CallState, attempt: Attempt, answer: GrantedHold | Refusal | None) -> GrantedHold:
         if attempt.is_hedge and isinstance(answer, Refusal):
@@ -268,11 +269,13 @@ class Admission:
             request=(prepared.last or state.call.request).granted(prepared.route.model, held.output_cap),
             held=held,
             permit=permit,
-            timeout_s=min(timeout_s, left_s),
-            stream_timeout_s=min(math.inf if timeouts.call_s is None else timeouts.call_s, left_s),
-            first_token_s=timeouts.first_token_s,
-            between_tokens_s=timeouts.between_tokens_s,
-            deadline_s=state.deadline_s,
+            patience=Patience(
+                timeout_s=min(timeout_s, left_s),
+                stream_timeout_s=min(math.inf if timeouts.call_s is None else timeouts.call_s, left_s),
+                first_token_s=timeouts.first_token_s,
+                between_tokens_s=timeouts.between_tokens_s,
+                deadline_s=state.deadline_s,
+            ),
             stops_at_cap=bool(enforced),
             streams=leaves_little(enforced, held),
         )

@@ -8,7 +8,6 @@ The adapter runs in a task of its own again, because it is a stranger's: when it
 whether the adapter lets itself be cancelled or not.
 """
 
-import math
 from collections.abc import Awaitable
 from functools import partial
 from threading import get_ident
@@ -20,7 +19,6 @@ from msgspec.structs import replace
 
 from organism.budget.holds import GrantedHold
 from organism.concurrency.foreign_code import ForeignTask, failure_of
-from organism.concurrency.loop_time import loop_time
 from organism.errors import BudgetExhaustedError, ProviderError, Refusal, RejectedError, UncertainError
 from organism.ledger.entries import CallRecord
 from organism.llm.answers import Completion
@@ -46,13 +44,11 @@ from organism.router.answers.piece_checks import checked_piece
 from organism.router.answers.streamed_answer import StreamedAnswer
 from organism.router.limits.circuit import Health
 from organism.router.limits.limiter import Permit
+from organism.router.limits.patience import Patience
 from organism.router.planning.call_rates import RateSource
 from organism.router.planning.plan import Route
 from organism.router.prepared_call import PreparedCall
 from organism.text.error_text import shown
-
-PINGED_FACTOR = 6
-"""So many times as long a provider may be silent that says all the while that it is at work."""
 
 
 class Closed(msgspec.Struct, frozen=True):
@@ -76,14 +72,9 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         held: Its hold.
         permit: Its way through the provider's gate.
         is_hedge: Whether it was made beside a slow one.
-        timeout_s: Seconds until it is given up, if its answer comes whole.
-        stream_timeout_s: Seconds until it is given up, if its answer is streamed: as long as it goes on, unless said.
-        first_token_s: Seconds until a streamed answer must show a sign of life; ``None`` for no such limit.
-        between_tokens_s: Seconds it may be silent after that, likewise.
-        deadline_s: When its call must be over, on the event loop's clock.
+        patience: When it is given up.
         started_ns: When it was let out, on the monotonic clock; negative before that.
         on_text: Where pieces of the answer go.
-        scope: Ends the exchange with the provider; no cancellation from outside does.
         done: Set once its caller need not wait any more: it is resolved, or the caller's own ``on_text`` has failed.
         result: The answer, or why there is none.
         abandoned: Whether its caller has gone.
@@ -98,15 +89,10 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     request: Request
     held: GrantedHold
     permit: Permit
-    timeout_s: float
-    stream_timeout_s: float = math.inf
-    first_token_s: float | None = None
-    between_tokens_s: float | None = None
-    deadline_s: float = math.inf
+    patience: Patience
     is_hedge: bool = False
     started_ns: int = -1
     on_text: DeltaSink | None = None
-    scope: anyio.CancelScope = msgspec.field(default_factory=lambda: anyio.CancelScope(shield=True))
     done: anyio.Event = msgspec.field(default_factory=anyio.Event)
     result: Answer | ProviderError | None = None
     abandoned: bool = False
@@ -115,13 +101,9 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     stops_at_cap: bool = False
     streamed: StreamedAnswer | None = None
     closed_by_freeze: Refusal | None = None
-    _begun_s: float = 0.0
     _stops_when_closed: bool = False
     _closed: Closed | None = None
     _is_answered: bool = False
-    _latest: float = math.inf
-    _heard: bool = False
-    _word_s: float = 0.0
     _over: bool = False
     _thread: int = 0
 
@@ -152,9 +134,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         """
         self.on_text = None
         self.abandoned = True
-        # Never later than before: it is called again when the deadline comes, and when the thread ends.
-        self._latest = min(self._latest, loop_time() + within_s)
-        self.scope.deadline = min(self.scope.deadline, self._latest)
+        self.patience.end_within(within_s)
         self._close_if_due()
 
     def freeze(self, why: Refusal) -> bool:
@@ -187,9 +167,8 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             self._close("caller")
 
     def _close(self, by: Literal["caller", "hold"]) -> None:
-        now_s = loop_time()
-        self._closed = Closed(by, now_s - self._begun_s)
-        self._latest = self.scope.deadline = min(self._latest, now_s)
+        self._closed = Closed(by, self.patience.elapsed_s)
+        self.patience.end_now()
 
     def pass_on(self, piece: ProviderPiece) -> None:
         """Take a piece of the answer, which is a sign of life, and hand it to a caller that still listens.
@@ -207,13 +186,12 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         if self._over:
             return
         if isinstance(piece, Ping):
-            self._wait_on()
+            self.patience.on_ping()
             return
         if self.streamed is not None:
             self.streamed.add(piece)
         if not isinstance(piece, UsageDelta | StreamEnd):
-            self._heard = True
-            self._allow(self.between_tokens_s)
+            self.patience.on_piece()
             if self._closed is None:
                 self._tell("" if isinstance(piece, Unshown | ServerToolUse) else piece)
         self._close_if_due()
@@ -228,18 +206,6 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             self.on_text = None
             self.done.set()
 
-    def _allow(self, silence_s: float | None) -> None:
-        self._word_s = loop_time()
-        self.scope.deadline = min(self._latest, math.inf if silence_s is None else self._word_s + silence_s)
-
-    def _wait_on(self) -> None:
-        """Wait longer for a provider that says it is at work: with a limit, for a relay may say so of a dead one."""
-        silence_s = self.between_tokens_s if self._heard else self.first_token_s
-        if silence_s is not None:
-            # From the last word, not from the last ping: a relay that pings for a dead provider must run out at last.
-            until = min(loop_time() + silence_s, self._word_s + PINGED_FACTOR * silence_s)
-            self.scope.deadline = max(self.scope.deadline, min(self._latest, until))
-
     async def exchange(self, provider: Provider, adapters: Adapters, range_of: RangeOf) -> None:
         """Talk to the provider and set :attr:`result`; an exchange whose task is killed leaves it ``None``.
 
@@ -248,29 +214,24 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             adapters: Where its adapter runs, and stays if it does not end in time.
             range_of: What text takes with the model that answers.
         """
-        self._begun_s = begun_s = loop_time()
         self._thread = get_ident()
         is_read = self.on_text is not None
         sink = self.pass_on if is_read or self.streams else None
         if sink is not None:
             self.streamed = StreamedAnswer(self.request, range_of)
             self._stops_when_closed = stops_when_closed(provider)
-        if not is_read:  # nobody waits for pieces
-            self.first_token_s = self.between_tokens_s = None
-        longest_s = self.stream_timeout_s if is_read else self.timeout_s
-        self._latest = min(self._latest, begun_s + longest_s, self.deadline_s)
-        self._allow(self.first_token_s)
+        self.patience.begin(is_read=is_read)
         work = adapters.start(self.route.provider, partial(self._ask, provider, sink))
         # Cuts short the wait, not the adapter's task: that is foreign code, which is stopped below with a limit of its
         # own.
-        with self.scope:
+        with self.patience.scope:
             await work.wait()
         in_time = work.done
         if not in_time:
             await work.stop()
         # Before the result is read, with no await in between: a piece that came later would change what was charged.
         self._over = True
-        result = self._result_of(work, self._what_was_late(begun_s) if not in_time else None)
+        result = self._result_of(work, None if in_time else self.patience.what_was_late(abandoned=self.abandoned))
         if isinstance(result, Completion) and self.prepared.last is not None:
             result = replace(result, is_last_word=True)
         self.result = result
@@ -303,14 +264,6 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             return checked_answer(work.value, self.request, self.route.provider)
         except UncertainError as error:
             return error
-
-    def _what_was_late(self, begun_s: float) -> str:
-        now_s = loop_time()
-        if now_s >= self._latest:
-            return "abandoned by its caller" if self.abandoned else f"no answer within {now_s - begun_s:.3g} s"
-        if self._heard:
-            return f"silent for {self.between_tokens_s:g} s in the middle of the answer"
-        return f"no sign of an answer within {self.first_token_s:g} s"
 
     @property
     def listener_failure(self) -> Exception:

@@ -50,6 +50,7 @@ from organism.threads.approvals import Approval, ApprovalNeededError, Decision, 
 from organism.usage.event_log import Store, stored_events
 from organism.usage.events import AnyEvent
 from organism.usage.run_report import RunReport, build_report
+from organism.wiring import Environment
 
 OneJson = Annotated[bool, Parameter(name="--json", help="Print one JSON document and nothing else.")]
 
@@ -194,7 +195,9 @@ async def _run(
 ) -> int:
     console = Terminal(stderr=options.json)
     view = LiveView(console, quiet=options.json)
-    organism = Organism.from_config(loaded, environment, view.progress, view.on_text, journal, only)
+    organism = Organism.from_config(
+        loaded, environment, Environment(journal), progress=view.progress, on_text=view.on_text, only=only
+    )
     if options.mode is not None:
         organism.budgets.mode = options.mode
     events: list[AnyEvent] = []

@@ -21,6 +21,7 @@ from organism.router.answers.answer_checks import checked_answer, checked_failur
 from organism.router.answers.charge import Charge
 from organism.router.attempt import Attempt
 from organism.router.limits.limiter import Permit
+from organism.router.limits.patience import Patience
 from organism.router.planning.plan import Route
 from organism.router.prepared_call import PreparedCall
 from tests.formats.dialects.truth import Draft, Json
@@ -100,7 +101,8 @@ def charged(result: Answer | ProviderError, request: Request) -> Charge:
     )  # fmt: skip
     ask = Ask(input_tokens=HELD_INPUT, output_cap=HELD_OUTPUT)
     prepared = PreparedCall(Route("p", request.model), Spender("t", "a", "m", "p"), ask, record, RATES, None)
-    attempt = Attempt(prepared=prepared, request=request, held=HELD, permit=cast("Permit", None), timeout_s=1.0)
+    permit, patience = cast("Permit", None), Patience(timeout_s=1.0)
+    attempt = Attempt(prepared=prepared, request=request, held=HELD, permit=permit, patience=patience)
     attempt.result = (
         checked_failure(result, "p") if isinstance(result, ProviderError) else checked_answer(result, request, "p")
     )

@@ -70,7 +70,7 @@ GUARDS = (
     guard(
         "deadline",
         "A call ends within its deadline, whatever its provider does.",
-        "router/attempt.py::Attempt.exchange",
+        "router/limits/patience.py::Patience.begin",
         "self._latest = min(self._latest, begun_s + longest_s, self.deadline_s)",
         "self._latest = min(self._latest, begun_s + longest_s)",
         "router/test_router.py::test_whole_call_stays_within_its_deadline",
@@ -78,7 +78,7 @@ GUARDS = (
     guard(
         "silence-ends-a-stream",
         "A stream that falls silent is given up.",
-        "router/attempt.py::Attempt._allow",
+        "router/limits/patience.py::Patience._allow",
         "self.scope.deadline = min(self._latest, math.inf if silence_s is None else self._word_s + silence_s)",
         "self.scope.deadline = self._latest",
         "router/test_router.py::test_each_timeout_ends_an_attempt_at_its_time",
@@ -86,7 +86,7 @@ GUARDS = (
     guard(
         "pings-are-no-answer",
         "A provider that only says that it is at work is waited for with a limit.",
-        "router/attempt.py::Attempt._wait_on",
+        "router/limits/patience.py::Patience.on_ping",
         "until = min(loop_time() + silence_s, self._word_s + PINGED_FACTOR * silence_s)",
         "until = loop_time() + silence_s",
         "router/test_pings.py::test_pings_keep_an_attempt_alive_for_a_bounded_time",
@@ -208,7 +208,7 @@ GUARDS = (
         "An attempt is settled however its caller is cancelled.",
         "router/router.py::LLMRouter._run",
         "attempt.drain(config.settings.drain_s)",
-        "attempt.scope.cancel(); self._registry.release(attempt.held.hold_id)",
+        "attempt.patience.scope.cancel(); self._registry.release(attempt.held.hold_id)",
         "router/test_recorded_vs_billed.py::test_answer_after_the_caller_gave_up_is_charged_as_billed",
     ),
 )

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sized
 
 import msgspec
 
+from organism.budget.counted_prefixes import PREFIXES_MAX, CountedPrefix, CountedPrefixes
 from organism.budget.estimate import PER_MESSAGE, PER_REQUEST, TextPieces, TextSize, pieces_of, size_of
 
 TextKind = tuple[int, ...]
@@ -61,12 +62,14 @@ class Guess(msgspec.Struct, frozen=True):
         text: What there is of the text alone to scale by what was learnt: its pieces, or the bytes of an answer.
         kind: What kind of text it is.
         frame: The most that a chat template adds to it.
+        prefix: What comes before the text and was counted, and is no part of the guess.
     """
 
     tokens: int
     text: int
     kind: TextKind
     frame: int = 0
+    prefix: CountedPrefix | None = None
 
 
 class TextCount(msgspec.Struct, frozen=True, gc=False):
@@ -97,21 +100,27 @@ class Calibration:
 
     Args:
         samples_min: How many counts must be known before they are relied on.
+        prefixes_max: How many conversations are known by what their last call took.
+
+    Attributes:
+        prefixes: These.
     """
 
-    def __init__(self, *, samples_min: int = SAMPLES_MIN) -> None:
+    def __init__(self, *, samples_min: int = SAMPLES_MIN, prefixes_max: int = PREFIXES_MAX) -> None:
+        self.prefixes = CountedPrefixes(prefixes_max)
         self._samples_min = samples_min
         self._families: dict[str, dict[TextKind, deque[TextCount]]] = {}
 
     def __len__(self) -> int:
         return len(self._families)
 
-    def guess(self, family: str, texts: Iterable[str]) -> Guess:
+    def guess(self, family: str, texts: Iterable[str], prefix: CountedPrefix | None = None) -> Guess:
         """Estimate the tokens of a conversation; never above the strict bound.
 
         Args:
             family: Who serves the model, and its name without the release date.
             texts: The text of each turn.
+            prefix: What comes before them and was counted.
         """
         turns, whole, pieces = 0, TextSize(), TextPieces()
         for text in texts:
@@ -119,12 +128,12 @@ class Calibration:
             whole += size_of(text)
             pieces += pieces_of(text)
         kind = (*kind_of(whole), pieces.manner)
-        frame = PER_REQUEST + PER_MESSAGE * turns
+        frame = PER_MESSAGE * turns + (0 if prefix is not None and prefix.turns else PER_REQUEST)
         if self.knows(family, kind):
             most = self._most(family, kind, pieces.tokens, frame)
         else:
             most = frame + _scaled(whole.tokens, PRIOR_PERMILLE)
-        return Guess(min(frame + whole.size, most), pieces.tokens, kind, frame)
+        return Guess(min(frame + whole.size, most), pieces.tokens, kind, frame, prefix)
 
     def _most(self, family: str, kind: TextKind, text: int, frame: int) -> int:
         """Return what a text takes at most with its frame, by what is known of others of its kind."""

@@ -89,7 +89,7 @@ class InputCounting:
         with anyio.move_on_after(COUNT_S):
             await task.wait()
         if (count := await self._answer(route.provider, task)) is not None:
-            estimator.learn(route, guess, count, counted=True)
+            estimator.learn(route, guess, count)
         state.deadline_s += loop_time() - begun_s
 
     def _ask(

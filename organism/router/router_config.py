@@ -99,7 +99,8 @@ class RouterConfig:
         """Take note of what a settled attempt's text has taken, sent and answered."""
         if charge.outcome == "settled":
             if not _has_used_tools(attempt):  # what they have found is input too, of which the request has nothing
-                self.estimator.learn(attempt.route, attempt.prepared.guess, charge.usage.input_total)
+                answered_by = charge.response_model or attempt.route.model
+                self.estimator.learn(attempt.route, attempt.prepared.guess, charge.usage.input_total, answered_by)
             self._output_calibration.learn(attempt.route, attempt.request, attempt.result)
 
 

@@ -38,8 +38,21 @@ def test_learning_refuses_less_that_would_have_fitted_and_overspends_nothing() -
     assert fixed.overspent == learnt.overspent == 0
 
 
+def test_growing_conversations_are_held_at_what_they_take() -> None:
+    """Rounds of chats and tool loops: of refusals less than one in twenty was needless, nothing is overspent."""
+    workload = Workload(("German", "Russian"), 60, 3, a_token_a_word, grows=True)
+
+    fixed, learnt = run(measure, "tight", NEVER, workload), run(measure, "tight", 8, workload)
+    assert learnt.refusals == 60
+    assert learnt.over_blocks < 3 < fixed.over_blocks
+    assert (learnt.overspent, learnt.warned) == (0, 60)
+
+
 def test_figures_are_shares_of_what_they_say() -> None:
     """The table divides by the refusals, the calls and the limits."""
-    errors = Errors(calls=200, refusals=50, over_blocks=5, cuts=1, limits=10_000, overspent=10, held_permille=[1500])
+    errors = Errors(
+        calls=200, refusals=50, over_blocks=5, cuts=1, warned=49, limits=10_000, overspent=10, held_permille=[1500]
+    )
 
-    assert table([("a | b", errors)]).splitlines()[-1] == "| a | b | 200 | 50 | 1.000 ‰ | 0 | 10.0 % | 0.50 % | 1.50 |"
+    row = "| a | b | 200 | 50 | 1.000 ‰ | 0 | 10.0 % | 0.50 % | 1.50 | 98.0 % |"
+    assert table([("a | b", errors)]).splitlines()[-1] == row

@@ -1,6 +1,6 @@
 """How much input is held for an attempt, and what is learnt from how much it was."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 import msgspec
 
@@ -61,7 +61,9 @@ class InputEstimator:
         extra = self._extra_tokens(route.provider, request)
         if self._estimate == "strict":
             return InputEstimate(input_tokens_strict(request.texts()) + extra, extra=extra)
-        guess = self._calibration.guess(_family(route), request.texts())
+        guess = self._guess(route, request, extra)
+        if guess.prefix is not None and guess.prefix.turns:
+            return InputEstimate(guess.prefix.tokens + guess.tokens + _tokens_of_uses(request), guess, extra)
         return InputEstimate(guess.tokens + extra, guess if _teaches(request, guess, extra) else None, extra)
 
     def likely(self, route: Route, request: Request) -> int:
@@ -77,7 +79,7 @@ class InputEstimator:
         if self._estimate == "strict" or _has_attachments(request) or sum(map(len, request.texts())) < COUNTED_TEXT:
             return None
         family = _family(route)
-        guess = self._calibration.guess(family, request.texts())
+        guess = self._guess(route, request, self._extra_tokens(route.provider, request))
         return guess if guess.text >= COUNTED_TEXT and not self._calibration.knows(family, guess.kind) else None
 
     def _extra_tokens(self, provider: str, request: Request) -> int:
@@ -87,17 +89,33 @@ class InputEstimator:
             raise unbounded(error, provider) from None
         return checked_extra_tokens(tokens, provider)
 
-    def learn(self, route: Route, guess: Guess | None, input_tokens: int, *, counted: bool = False) -> None:
+    def _guess(self, route: Route, request: Request, extra: int) -> Guess:
+        """Guess a request's text: that of its new turns where those before them were counted in an earlier call."""
+        family, texts = _family(route), tuple(request.texts())
+        if not isinstance(request, CompletionRequest) or _has_attachments(request):
+            return self._calibration.guess(family, texts)
+        count = len(request.messages)
+        turns = zip((message.role for message in request.messages), texts, strict=False)
+        prefix = self._calibration.prefixes.find(family, _beside(request, texts[count:], extra), turns)
+        return self._calibration.guess(family, texts[prefix.turns : count] if prefix.turns else texts, prefix)
+
+    def learn(self, route: Route, guess: Guess | None, input_tokens: int, model: str | None = None) -> None:
         """Take note of what an attempt's input was by the provider's own count.
 
         Args:
             route: Where it went.
             guess: What it was taken for; nothing is learnt without.
             input_tokens: The count.
-            counted: Whether it was counted on its own, before the call.
+            model: The name under which the answer came; ``None`` where it was counted on its own, before the call.
         """
-        if guess is not None:
-            self._calibration.learn(_family(route), guess, input_tokens, counted=counted)
+        if guess is None:
+            return
+        family, prefix = _family(route), guess.prefix
+        if prefix is not None:
+            answered_by = None if model is None else undated(model)
+            self._calibration.prefixes.remember(family, answered_by, prefix, input_tokens, guess.text)
+            input_tokens = max(0, input_tokens - prefix.tokens)
+        self._calibration.learn(family, guess, input_tokens, counted=model is None)
 
 
 def _teaches(request: Request, guess: Guess, extra: int) -> bool:
@@ -106,8 +124,25 @@ def _teaches(request: Request, guess: Guess, extra: int) -> bool:
     What there is beside counts as text then, which errs on the side of too much. What is held for the vendor's tools
     is not looked at: it is put before the model only when they are used, and nothing is learnt from such an answer.
     """
-    beside = extra - (tokens_of_uses(request) if isinstance(request, CompletionRequest) else 0)
+    beside = extra - _tokens_of_uses(request)
     return not extra or (beside * EXTRA_PARTS <= guess.text and not _has_attachments(request))
+
+
+def _tokens_of_uses(request: Request) -> int:
+    return tokens_of_uses(request) if isinstance(request, CompletionRequest) else 0
+
+
+def _beside(request: CompletionRequest, texts: tuple[str, ...], extra: int) -> Hashable:
+    """Return what has part in a count beside the turns: tools and forms, and what else changes a model's instructions.
+
+    Args:
+        request: The request.
+        texts: Those of it that are no turn's.
+        extra: What is held beside text.
+    """
+    thinking = (request.reasoning_effort, request.reasoning_tokens, request.verbosity)
+    own = None if request.vendor_fields is None else msgspec.json.encode(request.vendor_fields.value)
+    return (texts, extra, thinking, request.tool_choice, own)
 
 
 def _has_attachments(request: Request) -> bool:

@@ -56,13 +56,25 @@ def remaining(states: Iterable[BudgetState], plan: BudgetPlan, default: Mode) ->
 
 
 def lacking(refusal: Refusal) -> int:
-    """Return by how much a limit must be raised to let a refused call in, in the dimension's integer unit."""
+    """Return by how much a limit must be raised to let a refused call in, in the dimension's integer unit.
+
+    Time goes on while a call is made: there it is as much again, and a minute at least.
+    """
     wanted = refusal.spent + refusal.held + refusal.needed
     if refusal.final_reserve:  # of a higher limit more is kept, in the same proportion
         wanted = -(-wanted * refusal.limit // (refusal.limit - refusal.final_reserve)) + 1
     if refusal.threshold:  # it ends before its limit does, and so does a higher one
         wanted = -(-wanted * 100 // refusal.threshold)
-    return max(1, wanted - limit_behind(refusal))
+    short = max(1, wanted - limit_behind(refusal))
+    return short + as_much_again(refusal.dimension, refusal.limit) if refusal.dimension == "seconds" else short
+
+
+_FIRST: dict[Dimension, int] = {"tokens": 10_000, "usd": NANOUSD_PER_USD, "seconds": 60 * NS_PER_S, "calls": 10}
+
+
+def as_much_again(dimension: Dimension, limit: int) -> int:
+    """Return what to raise a limit by to go on as before: as much again, of next to nothing enough to begin with."""
+    return max(limit, _FIRST[dimension]) if dimension == "seconds" else limit or _FIRST[dimension]
 
 
 def limit_behind(refusal: Refusal) -> int:

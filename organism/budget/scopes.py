@@ -95,6 +95,32 @@ def planned_limits(plan: BudgetPlan, account: str) -> Limits:
     return scoped.limits if scoped is not None else UNLIMITED
 
 
+def present_account(plan: BudgetPlan, account: str, now_ns: int) -> tuple[str, Limits] | None:
+    """Return the account of the same scope on which calls hold now, with the limits that it opens with.
+
+    Args:
+        plan: All limits.
+        account: Any name of it: of another day, or of none.
+        now_ns: When.
+
+    Returns:
+        ``None`` if it is a thread's own or the plan limits no such scope.
+    """
+    parsed = Account.parse(account)
+    if parsed.kind == "organism":
+        per, limits = parsed.per, plan.windows.get(parsed.per, UNLIMITED)
+    elif (scoped := _scoped_limits(plan, parsed)) is not None:
+        per, limits = scoped.per, scoped.limits
+    else:
+        return None
+    if limits == UNLIMITED or (per == "thread" and not parsed.within_thread):
+        return None
+    over, name = parsed.over if per == "thread" else period(per, now_ns, plan.time_zone), parsed.name
+    if parsed.kind in ("label", "pool"):  # as it is written in names, whoever has written this one
+        name = Account.of_label(*parsed.label, over).name
+    return str(Account(parsed.kind, name, over)), limits
+
+
 def rule_of(plan: BudgetPlan, account: str) -> ScopeRule:
     """Return what happens on an account as its limit comes near, where that differs from the organism's."""
     parsed = Account.parse(account)

@@ -11,10 +11,11 @@ from msgspec.structs import asdict
 
 from organism.amounts import AMOUNT_MAX, NS_PER_S, UNLIMITED, ZERO, BudgetState, Limits, nanousd
 from organism.budget.registry import ThreadBudgetRegistry
-from organism.budget.scopes import BudgetPlan, period, thread_account
+from organism.budget.scopes import BudgetPlan, period, present_account, thread_account
 from organism.control.listing.account_page import SCOPED_MAX, fullness
 from organism.control.views import AccountState
 from organism.errors import ConfigError, UnknownAccountError
+from organism.ledger.account import Account
 from organism.ledger.ledger import Ledger
 
 _PERCENT_MAX = 1_000_000
@@ -65,7 +66,8 @@ class LimitsChange(msgspec.Struct, frozen=True, kw_only=True):
         """Return limits moved by this much, never below zero.
 
         Raises:
-            ConfigError: If a unit is to be moved that is not limited, or beyond what 64 bits hold.
+            ConfigError: If a unit is to be moved that is not limited, or beyond what 64 bits hold, or nothing would
+                be raised: so many per cent of nothing.
         """
         moved: dict[str, int | None] = {}
         for name in Limits.__struct_fields__:
@@ -79,6 +81,10 @@ class LimitsChange(msgspec.Struct, frozen=True, kw_only=True):
             if fresh > AMOUNT_MAX:
                 raise ConfigError(f"{name} would be more than 64 bits hold")
             moved[name] = fresh
+        if self.percent > 0 and Limits(**moved) == limits != UNLIMITED:
+            raise ConfigError(
+                f"{self.percent} % of a limit of nothing is nothing; raise it by an amount", path="percent"
+            )
         return Limits(**moved)
 
 
@@ -154,18 +160,27 @@ class Accounts:
         """
         if self._ledger.has(account):
             return self._budgets.state(account)
-        limits = windows(self._budgets.plan, now_ns).get(account)
-        if limits is None:
-            raise UnknownAccountError(account)
+        present, limits = present_account(self._budgets.plan, account, now_ns) or ("", UNLIMITED)
+        thread = Account.parse(present).within_thread
+        if present != account or (thread and not self._is_root(thread)):
+            raise UnknownAccountError(account, present if present != account else "")
         return BudgetState(account, limits, ZERO, ZERO)
 
     def open(self, account: str, now_ns: int) -> None:
-        """Make sure that an account can be given limits.
+        """Make sure that an account can be given limits and be corrected, though no call has held on it yet.
 
         Raises:
             UnknownAccountError: If there is none of that name.
         """
+        if self._ledger.has(account):
+            return
         self._ledger.open(account, self.state(account, now_ns).limits, now_ns)
+        if thread := Account.parse(account).within_thread:
+            self._book.threads[thread].scoped.add(account)  # it is closed with it
+
+    def _is_root(self, thread_id: str) -> bool:
+        budget = self._book.threads.get(thread_id)
+        return budget is not None and budget.parent is None
 
 
 def seconds_ns(seconds: int | None) -> int | None:

@@ -12,6 +12,7 @@ import anyio
 from organism.amounts import Amounts, BudgetState, Limits
 from organism.budget.guards.freezes import Freeze, FreezeLabels, Frozen, labels_of, scope_of
 from organism.budget.holds import Mode
+from organism.budget.policy import check_correction
 from organism.budget.requests import LimitsRequest
 from organism.concurrency.slices import in_slices
 from organism.control.accounts import Accounts, LimitsChange, account_of
@@ -238,14 +239,17 @@ class Control(AgentOrders):
         A plain name is a thread's: its correction counts on the threads above it and on the organism's windows too.
 
         Raises:
-            UnknownAccountError: If none of that name is open.
+            UnknownAccountError: If there is none of that name.
             ConfigError: If spend would fall below zero.
             JournalError: If it cannot be kept.
         """
         name = account_of(account)
 
         def step() -> Corrected:
-            before = self._budgets.state(name).spent
+            now_ns = self._now_ns()
+            before = self._accounts.state(name, now_ns).spent
+            check_correction(name, before, amounts)
+            self._accounts.open(name, now_ns)
             states = self._budget_changes.adjust(name, amounts, f"{order.by}: {reason}")
             after = {"spent": states[0].spent, "reason": reason}
             self._audit(order, "budget.adjust", name, before={"spent": before}, after=after)

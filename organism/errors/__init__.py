@@ -250,11 +250,14 @@ class UnknownAccountError(BudgetError):
 
     Attributes:
         account: The name that was asked for.
+        present: The account of its scope on which calls hold now, where that is another one; else empty.
     """
 
-    def __init__(self, account: str) -> None:
+    def __init__(self, account: str, present: str = "") -> None:
         self.account = account
-        super().__init__(f"no budget is open for {account!r}; it was never opened or is closed")
+        self.present = present
+        hint = f"; the present one is {present!r}" if present else ""
+        super().__init__(f"no budget is open for {account!r}; it was never opened or is closed{hint}")
 
 
 class LedgerStateError(BudgetError):

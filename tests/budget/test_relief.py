@@ -9,7 +9,7 @@ import pytest
 
 from organism.amounts import Amounts, BudgetState, Dimension, Limits
 from organism.budget.policy import Ask
-from organism.budget.relief import comes_sooner, raise_command, relief
+from organism.budget.relief import as_much_again, comes_sooner, raise_command, relief
 from organism.budget.scopes import BudgetPlan, period, window_end_ns
 from organism.errors import Relief
 
@@ -21,6 +21,22 @@ FREE = Limits()
 
 def state(account: str, limits: Limits, *, spent: int = 0, held: int = 0, calls: int = 0) -> BudgetState:
     return BudgetState(account, limits, Amounts(spent, spent, calls), Amounts(held, held, calls and 1))
+
+
+@pytest.mark.parametrize(
+    ("dimension", "limit", "more"),
+    [
+        ("usd", 5 * 10**9, 5 * 10**9),
+        ("usd", 0, 10**9),
+        ("tokens", 0, 10_000),
+        ("calls", 0, 10),
+        ("seconds", 0, 60 * 10**9),
+        ("seconds", 90 * 10**9, 90 * 10**9),
+    ],
+)
+def test_what_is_offered_to_go_on_with_is_never_nothing(dimension: Dimension, limit: int, more: int) -> None:
+    """As much again, and where the limit was nothing an amount that a call can be made with."""
+    assert as_much_again(dimension, limit) == more
 
 
 @pytest.mark.parametrize(

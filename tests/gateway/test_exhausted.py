@@ -86,7 +86,9 @@ def test_time_is_said_in_the_zone_in_which_days_begin() -> None:
         ("usd", 10**9, 10**9, 0, 1, 0, "--usd 0.01"),
         ("usd", 10**9, 999_999_999, 0, 1_000_000_002, 0, "--usd 1.01"),
         ("usd", 2 * 10**9, 2 * 10**9, 0, 10**9, 5, None),
-        ("seconds", 60 * NS_PER_S, 61 * NS_PER_S, 0, 1, 0, "--seconds 2"),
+        ("seconds", 60 * NS_PER_S, 61 * NS_PER_S, 0, 1, 0, "--seconds 62"),
+        ("seconds", 0, NS_PER_S, 0, 1, 0, "--seconds 62"),
+        ("tokens", 0, 0, 0, 66, 5, "--tokens 66"),
     ],
 )
 def test_command_in_the_sentence_is_enough(

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from organism.amounts import NANOUSD_PER_USD, Limits
 from organism.amounts.units import DIMENSIONS, format_amount, limit_of
 from organism.app import Organism
-from organism.budget.relief import amount_option
+from organism.budget.relief import amount_option, as_much_again
 from organism.cli.options import DEFAULT_FILE, command_text
 from organism.cli.output import complain, note, note_json
 from organism.cli.programs.child import run_child
@@ -115,9 +115,10 @@ def _tell_start(run: ProgramRun, started: Invocation, url: str) -> None:
     limits = Limits(**run.purse.limits)
     amounts = [(each, amount) for each in DIMENSIONS if (amount := limit_of(limits, each)) is not None]
     budget = ", ".join(format_amount(*amount) for amount in amounts) or "the configured budget"
-    again = amounts[0] if amounts else ("usd", NANOUSD_PER_USD)  # as much again
+    again = amounts[0] if amounts else ("usd", NANOUSD_PER_USD)
+    more = amount_option(again[0], as_much_again(*again))
     there = None if run.state == state_folder(DEFAULT_FILE, None) else run.state
-    raised = command_text(("budget", "raise", run.purse.thread_id, *amount_option(*again)), DEFAULT_FILE, there)
+    raised = command_text(("budget", "raise", run.purse.thread_id, *more), DEFAULT_FILE, there)
     complain(f"{budget} for {run.purse.program}, at {url}; to raise it meanwhile: {raised}")
     if run.found and run.model is None and not found(run.known):
         complain(f"no vendor's key is set, so {LOCAL_MODEL} answers, whatever model is asked for")

@@ -142,6 +142,8 @@ async def test_budgets_of_every_scope_are_shown_and_moved(served: Served) -> Non
         assert half.json()["limits"]["tokens"] == 50
         none = await client.post("/v1/budgets/t/move", json={"tokens": -500})
         assert none.json()["limits"]["tokens"] == 0
+        more = await client.post("/v1/budgets/t/move", json={"percent": 25})
+        assert (more.status_code, "by an amount" in more.json()["detail"]) == (400, True)
         unlimited = await client.post("/v1/budgets/t/move", json={"usd": "1"})
         assert (unlimited.status_code, "not limited" in unlimited.json()["detail"]) == (400, True)
         assert (await client.get("/v1/budgets/organism@day:1999-01-01")).status_code == 404

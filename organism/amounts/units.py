@@ -21,6 +21,7 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
         amount: Its field in :class:`~organism.amounts.Amounts`; ``None`` where a clock counts, and not calls.
         integer: What its integers count, as refusals name it: ``nanousd``.
         scale: How many of these are one of what people write: a dollar, a second.
+        first: What is offered to begin with where the limit is nothing, in its integers.
         text: Writes an amount with its unit, for people.
     """
 
@@ -28,26 +29,44 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
     amount: str | None
     integer: str
     scale: int = 1
+    first: int
     text: Callable[[int], str]
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether calls take of it; else time passes for all alike."""
+        return self.amount is not None
 
 
 UNITS: Mapping[Dimension, Unit] = {
-    "tokens": Unit(limit="tokens", amount="tokens", integer="tokens", text=lambda amount: counted(amount, "token")),
-    "usd": Unit(limit="cost_nanousd", amount="cost_nanousd", integer="nanousd", scale=NANOUSD_PER_USD, text=format_usd),
+    "tokens": Unit(
+        limit="tokens", amount="tokens", integer="tokens", first=10_000, text=lambda amount: counted(amount, "token")
+    ),
+    "usd": Unit(
+        limit="cost_nanousd",
+        amount="cost_nanousd",
+        integer="nanousd",
+        scale=NANOUSD_PER_USD,
+        first=NANOUSD_PER_USD,
+        text=format_usd,
+    ),
     "seconds": Unit(
         limit="elapsed_ns",
         amount=None,
         integer="nanoseconds",
         scale=NS_PER_S,
+        first=60 * NS_PER_S,
         text=lambda amount: f"{amount / NS_PER_S:,.1f} s",
     ),
-    "calls": Unit(limit="calls", amount="calls", integer="calls", text=lambda amount: counted(amount, "call")),
+    "calls": Unit(
+        limit="calls", amount="calls", integer="calls", first=10, text=lambda amount: counted(amount, "call")
+    ),
 }
 """Every unit, in the order in which refusals name them."""
 
 DIMENSIONS: tuple[Dimension, ...] = tuple(UNITS)
 
-ADDITIVE: tuple[Dimension, ...] = tuple(name for name, unit in UNITS.items() if unit.amount is not None)
+ADDITIVE: tuple[Dimension, ...] = tuple(name for name, unit in UNITS.items() if unit.adds_up)
 """What adds up, so that a child can be given of it and spend can be corrected: wall time passes for all alike."""
 
 AMOUNT_FIELDS = Amounts.__struct_fields__

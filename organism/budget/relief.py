@@ -66,15 +66,13 @@ def lacking(refusal: Refusal) -> int:
     if refusal.threshold:  # it ends before its limit does, and so does a higher one
         wanted = -(-wanted * 100 // refusal.threshold)
     short = max(1, wanted - limit_behind(refusal))
-    return short + as_much_again(refusal.dimension, refusal.limit) if refusal.dimension == "seconds" else short
-
-
-_FIRST: dict[Dimension, int] = {"tokens": 10_000, "usd": NANOUSD_PER_USD, "seconds": 60 * NS_PER_S, "calls": 10}
+    return short if UNITS[refusal.dimension].adds_up else short + as_much_again(refusal.dimension, refusal.limit)
 
 
 def as_much_again(dimension: Dimension, limit: int) -> int:
     """Return what to raise a limit by to go on as before: as much again, of next to nothing enough to begin with."""
-    return max(limit, _FIRST[dimension]) if dimension == "seconds" else limit or _FIRST[dimension]
+    unit = UNITS[dimension]
+    return limit or unit.first if unit.adds_up else max(limit, unit.first)
 
 
 def limit_behind(refusal: Refusal) -> int:

@@ -116,7 +116,7 @@ def present_account(plan: BudgetPlan, account: str, now_ns: int) -> tuple[str, L
     if limits == UNLIMITED or (per == "thread" and not parsed.within_thread):
         return None
     over, name = parsed.over if per == "thread" else period(per, now_ns, plan.time_zone), parsed.name
-    if parsed.kind in ("label", "pool"):  # as it is written in names, whoever has written this one
+    if parsed.kind in ("label", "pool"):  # as names have it, however this one was written
         name = Account.of_label(*parsed.label, over).name
     return str(Account(parsed.kind, name, over)), limits
 

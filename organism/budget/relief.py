@@ -58,7 +58,8 @@ def remaining(states: Iterable[BudgetState], plan: BudgetPlan, default: Mode) ->
 def lacking(refusal: Refusal) -> int:
     """Return by how much a limit must be raised to let a refused call in, in the dimension's integer unit.
 
-    Time goes on while a call is made: there it is as much again, and a minute at least.
+    Time goes on while a call is made: there it is as much again, and a minute at least. Of a limit of nothing no reserve
+    shows that a higher one has, so it is an amount to begin with.
     """
     wanted = refusal.spent + refusal.held + refusal.needed
     if refusal.final_reserve:  # of a higher limit more is kept, in the same proportion
@@ -66,7 +67,10 @@ def lacking(refusal: Refusal) -> int:
     if refusal.threshold:  # it ends before its limit does, and so does a higher one
         wanted = -(-wanted * 100 // refusal.threshold)
     short = max(1, wanted - limit_behind(refusal))
-    return short if UNITS[refusal.dimension].adds_up else short + as_much_again(refusal.dimension, refusal.limit)
+    again = as_much_again(refusal.dimension, refusal.limit)
+    if not UNITS[refusal.dimension].adds_up:
+        return short + again
+    return short if refusal.limit else max(2 * short, again)
 
 
 def as_much_again(dimension: Dimension, limit: int) -> int:

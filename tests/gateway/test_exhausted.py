@@ -88,7 +88,9 @@ def test_time_is_said_in_the_zone_in_which_days_begin() -> None:
         ("usd", 2 * 10**9, 2 * 10**9, 0, 10**9, 5, None),
         ("seconds", 60 * NS_PER_S, 61 * NS_PER_S, 0, 1, 0, "--seconds 62"),
         ("seconds", 0, NS_PER_S, 0, 1, 0, "--seconds 62"),
-        ("tokens", 0, 0, 0, 66, 5, "--tokens 66"),
+        ("tokens", 0, 0, 0, 66, 5, "--tokens 10000"),
+        ("tokens", 0, 0, 0, 30_000, 5, "--tokens 60000"),
+        ("usd", 0, 0, 0, 17_100, 5, "--usd 1.00"),
     ],
 )
 def test_command_in_the_sentence_is_enough(

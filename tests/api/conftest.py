@@ -68,7 +68,7 @@ async def serve(
                 tasks.start_soon(server.serve)
                 headers = {"authorization": f"Bearer {TOKEN}"}
                 async with httpx2.AsyncClient(
-                    base_url=url_of(listener), headers=headers, timeout=20, verify=NO_TLS
+                    base_url=url_of(listener), headers=headers, timeout=60, verify=NO_TLS
                 ) as client:
                     yield organism, client
             server.stop()

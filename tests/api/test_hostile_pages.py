@@ -140,7 +140,7 @@ def test_page_of_a_stranger_reads_and_orders_nothing(
     page.wait_for_timeout(200)
     page.close()
     assert set(found.values()) <= {"blocked", "opaque"}, found
-    with httpx2.Client(base_url=address, headers={"authorization": f"Bearer {token}"}, timeout=20) as client:
+    with httpx2.Client(base_url=address, headers={"authorization": f"Bearer {token}"}, timeout=60) as client:
         assert client.get("/v1/threads").json()["threads"] == []
         kinds = {event["type"] for event in client.get("/v1/events/page").json()["events"]}
         assert not kinds & {"ThreadOpened", "UsageEvent", "OperatorAction"}

@@ -28,7 +28,7 @@ async def serving(application: Application, grace_s: int) -> AsyncIterator[Conne
             application, lifespan="off", log_config=None, ws="none", timeout_graceful_shutdown=grace_s
         )
         server = UvicornServer(config)
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(lambda: server.serve(sockets=[listener]))
                 async with await anyio.connect_tcp("127.0.0.1", port) as client:

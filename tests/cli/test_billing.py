@@ -56,7 +56,7 @@ class Shop:
         command = [sys.executable, "-m", "organism", "daemon", "--port", "0", "--log-format", "json"]
         with log.open("wb") as file:
             process = subprocess.Popen(command, cwd=self.folder, stderr=file, text=True)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not (found := [line for line in log.read_text().splitlines() if '"ready"' in line]):
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.01)
@@ -88,7 +88,7 @@ class Shop:
     def wait_written(self, more: int) -> None:
         """Wait until the job has written so many more events: only then is it in the middle of something."""
         size = self.bill.read_bytes().count(b"\n")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while self.bill.read_bytes().count(b"\n") < size + more:
             assert time.monotonic() < deadline
             time.sleep(0.01)

@@ -57,7 +57,7 @@ def test_token_made_with_a_label_opens_threads_of_that_label(folder: Path) -> No
         address = read_address(folder / ".organism")
         assert address is not None
         headers = {"authorization": f"Bearer {secret}"}
-        opened = httpx2.post(f"{address.url}/v1/threads", json={"text": "hi"}, headers=headers)
+        opened = httpx2.post(f"{address.url}/v1/threads", json={"text": "hi"}, headers=headers, timeout=60)
         shown = organism(folder, "thread", opened.json()["thread_id"]).stdout
         assert "tenant=acme" in shown.splitlines()[0]
         wrong = organism(folder, "token", "make", "x", "--scope", "operate", "--label", "tenant=acme")

@@ -70,7 +70,7 @@ def organism(tmp_path: Path) -> Iterator[Organism]:
 
 def until(organism: Organism, phrase: str, *arguments: str) -> str:
     """Run a command until it says something: what it tells of happens in another process."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while phrase not in (said := organism(*arguments).stdout):
         assert time.monotonic() < deadline, said
     return said
@@ -215,7 +215,7 @@ def test_top_shows_budgets_and_obeys_keys(organism: Organism) -> None:
 
     def see(phrase: str) -> None:
         nonlocal seen
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while phrase not in seen:
             assert time.monotonic() < deadline, seen[-2000:]
             if select.select([master], [], [], 1)[0]:

@@ -94,12 +94,12 @@ async def state(tmp_path: Path) -> Any:
             async with organism:
                 tasks.start_soon(server.serve)
                 async with httpx2.AsyncClient(
-                    base_url=url_of(listener), headers={"authorization": f"Bearer {secret}"}
+                    base_url=url_of(listener), headers={"authorization": f"Bearer {secret}"}, timeout=60
                 ) as api:
                     for kind in ("ask", "wait", "fail"):
                         body = {"text": f"{kind} {EVIL}", "thread_id": kind, "labels": {"tenant": EVIL[:200]}}
                         assert (await api.post("/v1/threads", json=body)).status_code == 202
-                with anyio.fail_after(10):
+                with anyio.fail_after(60):
                     while not (organism.approvals.waiting() and organism.dead_letters()):  # noqa: ASYNC110
                         await anyio.sleep(0.01)
                 write_address(tmp_path, url_of(listener))

@@ -69,7 +69,7 @@ async def desk(folder: Path) -> AsyncIterator[tuple[Daemon, httpx2.AsyncClient]]
         file = folder / "organism.yaml"
         file.write_text(YAML.format(url=f"http://127.0.0.1:{server.server_port}/hook"))
         daemon = await stack.enter_async_context(Daemon(file, port=0))
-        yield daemon, await stack.enter_async_context(httpx2.AsyncClient(base_url=daemon.url))
+        yield daemon, await stack.enter_async_context(httpx2.AsyncClient(base_url=daemon.url, timeout=60))
 
 
 @pytest.fixture(autouse=True)

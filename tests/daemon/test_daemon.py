@@ -69,7 +69,7 @@ async def test_program_runs_daemon_in_its_own_loop(file: Path) -> None:
     async with Daemon(file, port=0) as daemon:
         result = await daemon.organism.run("tides")
         headers = {"authorization": f"Bearer {(daemon.state / 'token').read_text().strip()}"}
-        async with httpx2.AsyncClient(base_url=daemon.url, headers=headers) as api:
+        async with httpx2.AsyncClient(base_url=daemon.url, headers=headers, timeout=60) as api:
             status = (await api.get("/v1/status")).json()
         code = await anyio.to_thread.run_sync(call, ["threads", "--file", str(file)])
 
@@ -101,7 +101,7 @@ async def test_order_to_stop_and_reload_reach_the_program(file: Path) -> None:
         audit(file)
         await daemon.organism.control.reload_configuration()
         daemon.organism.control.stop_ordered.set()
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             await daemon.wait_stop_ordered()
     assert [one.config.mode for one in loaded] == ["enforce", "audit"]
     assert any(isinstance(event, ThreadClosed) for event in events)
@@ -178,7 +178,7 @@ async def test_program_of_the_manual_runs_until_it_is_ordered_to_stop(
     exec(page.split("```python\n")[1].split("```")[0], program)  # noqa: S102 - our own page
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(program["main"])
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while "answers at" not in capsys.readouterr().out:  # noqa: ASYNC110
                 await anyio.sleep(0.01)
             assert await anyio.to_thread.run_sync(call, ["stop"]) == 0

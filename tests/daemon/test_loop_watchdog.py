@@ -23,7 +23,7 @@ def _named(logged: Sequence[Mapping[str, object]]) -> list[Mapping[str, object]]
 
 def _blocks_until_named(logged: Sequence[Mapping[str, object]]) -> None:
     """Hold up the loop until the watchdog has said so; what never happens ends all the same."""
-    waiting, deadline = threading.Event(), time.monotonic() + 30
+    waiting, deadline = threading.Event(), time.monotonic() + 60
     while not any(line["event"] == "event_loop_blocked" for line in logged) and time.monotonic() < deadline:
         waiting.wait(0.01)
 

@@ -73,7 +73,7 @@ async def sent(kind: str, request: CompletionRequest, step: HTTPStep | None = No
 async def answered(kind: str, step: HTTPStep, pieces: list[str] | None) -> Completion:
     async with ScriptedHTTPProvider([step]) as server:
         adapter = connected(kind, server.url)
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             answer = await adapter.complete(FULL, None if pieces is None else pieces.append)
         await adapter.aclose()
     return answer

@@ -72,7 +72,7 @@ def key(name: str, secret: str, **options: object) -> Key:
 def openai_sdk(base_url: str, key: str = KEY, **options: Any) -> openai.AsyncOpenAI:
     """Return OpenAI's SDK, which knows a base URL and a key and nothing else."""
     http = openai.DefaultAsyncHttpxClient(verify=NO_TLS)
-    return openai.AsyncOpenAI(api_key=key, base_url=base_url, timeout=20, http_client=http, **options)
+    return openai.AsyncOpenAI(api_key=key, base_url=base_url, timeout=60, http_client=http, **options)
 
 
 def anthropic_sdk(base_url: str, **options: Any) -> anthropic.AsyncAnthropic:
@@ -85,7 +85,7 @@ def anthropic_sdk(base_url: str, **options: Any) -> anthropic.AsyncAnthropic:
 def plain_client(url: str, key: str) -> httpx2.AsyncClient:
     """Return a client that sends what it is told to."""
     headers = {"authorization": f"Bearer {key}"}
-    return httpx2.AsyncClient(base_url=url, headers=headers, timeout=20, verify=NO_TLS)
+    return httpx2.AsyncClient(base_url=url, headers=headers, timeout=60, verify=NO_TLS)
 
 
 @asynccontextmanager

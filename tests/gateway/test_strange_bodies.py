@@ -131,7 +131,7 @@ def test_no_broken_body_is_answered_with_5xx(path: str) -> None:
         transport = httpx2.ASGITransport(api)
         async with (
             organism,
-            httpx2.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as http,
+            httpx2.AsyncClient(transport=transport, base_url="http://localhost", headers=headers, timeout=60) as http,
         ):
             for body in bodies:
                 answer = await http.post(path, json=body)

@@ -32,7 +32,7 @@ async def ask(kind: str, step: HTTPStep, *, streamed: bool) -> Completion | Prov
         if kind != "messages":
             adapter = OpenAIProvider("p", "k", f"{server.url}/v1", api=kind)  # type: ignore[arg-type]
         try:
-            with anyio.fail_after(20):
+            with anyio.fail_after(60):
                 return await adapter.complete(REQUEST, (lambda _piece: None) if streamed else None)
         except ProviderError as error:
             return error

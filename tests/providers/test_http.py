@@ -34,7 +34,7 @@ def connect(request: pytest.FixtureRequest) -> Connect:
 
 async def ask(adapter: Provider, *, streamed: bool = False) -> Completion | ProviderError:
     try:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             return await adapter.complete(REQUEST, (lambda _piece: None) if streamed else None)
     except ProviderError as error:
         return error

@@ -48,7 +48,7 @@ def gone(pid: int) -> bool:
 
 
 async def wait_gone(pid: int) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         while not gone(pid):  # noqa: ASYNC110 - a process of another parent has no event to wait for
             await anyio.sleep(0.02)
 
@@ -128,7 +128,7 @@ async def test_images_are_refused_before_the_call(local: LocalProvider) -> None:
 
 
 async def wait_gone_child(local: LocalProvider) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         while local.pid is not None:  # noqa: ASYNC110
             await anyio.sleep(0.02)
 

@@ -121,7 +121,7 @@ async def one_call(kind: str, how: str, step: HTTPStep, timeout_s: float = 0.3) 
         )
         events: list[UsageEvent] = []
         organism.usage.subscribe(events.append, UsageEvent)  # type: ignore[arg-type]
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             async with organism:
                 result = await organism.run(how)
     return Outcome(events, result, server.billed)

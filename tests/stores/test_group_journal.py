@@ -32,7 +32,7 @@ async def test_a_commit_waits_for_what_was_appended_before_it(tmp_path: Path, mo
     async with SqliteJournal(tmp_path / "j.db") as journal, anyio.create_task_group() as tasks:
         journal.append(event(1))
         tasks.start_soon(journal.commit)
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while not writing.is_set():  # noqa: ASYNC110 - the writer's thread
                 await anyio.sleep(0.001)
         journal.append(event(2))

@@ -162,7 +162,7 @@ async def scraped(organism: Organism, folder: Path) -> AsyncIterator[Prometheus]
         async with (
             anyio.create_task_group() as tasks,
             await anyio.open_process(command, stdout=subprocess.DEVNULL, stderr=None) as process,
-            httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client,
+            httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
         ):
             tasks.start_soon(server.serve)
             prometheus = Prometheus(client)

@@ -59,4 +59,4 @@ def test_page_is_painted_without_an_answer_of_the_api(daemon: Daemon, browser: B
     page.close()
     assert asked
     for file in (one for one in loaded if "/dashboard/" in one):
-        assert "script-src 'self'" in httpx2.get(file).headers["content-security-policy"]
+        assert "script-src 'self'" in httpx2.get(file, timeout=60).headers["content-security-policy"]

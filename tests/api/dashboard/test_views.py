@@ -284,7 +284,7 @@ def test_key_is_made_limited_seen_once_and_revoked(daemon: Daemon, page: Page) -
     expect(shown).to_be_focused()
     secret = shown.inner_text()
     me = {"authorization": f"Bearer {secret}"}
-    assert httpx2.get(f"{url}v1/tokens", headers=me).status_code == 403
+    assert httpx2.get(f"{url}v1/tokens", headers=me, timeout=60).status_code == 403
     row = page.get_by_role("row", name="build send")
     expect(row).to_contain_text("5,000 tokens")
     expect(row).to_contain_text("$2.50")
@@ -306,7 +306,7 @@ def test_key_is_made_limited_seen_once_and_revoked(daemon: Daemon, page: Page) -
     expect(page.get_by_role("status").filter(has_text="build revoked")).to_be_visible()
     expect(row).to_have_count(0)
     # 429 where other tests have shown this daemon five bad tokens within the minute: a bad one waits then.
-    assert httpx2.get(f"{url}v1/threads", headers=me).status_code in {401, 429}
+    assert httpx2.get(f"{url}v1/threads", headers=me, timeout=60).status_code in {401, 429}
 
 
 def test_view_of_keys_without_admin_says_what_it_takes(daemon: Daemon, browser: Browser) -> None:

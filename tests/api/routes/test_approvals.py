@@ -26,7 +26,7 @@ async def careful(message: Text, ctx: Context) -> Text:
 async def waiting(organism: Organism) -> str:
     """Open a thread that waits for a person, and return its id."""
     thread = await organism.open_thread("Dear all")
-    with anyio.fail_after(10), pytest.raises(ApprovalNeededError, match="waits for a person"):
+    with anyio.fail_after(60), pytest.raises(ApprovalNeededError, match="waits for a person"):
         await organism.wait(thread)
     return thread
 

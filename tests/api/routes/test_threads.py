@@ -62,7 +62,7 @@ async def test_thread_out_of_budget_is_raised_and_goes_on(served: Served) -> Non
     """A blocked thread says what blocks it, and goes on when its limit is raised."""
     async with served(limits=Limits(calls=0)) as (organism, client):
         thread = (await client.post("/v1/threads", json={"text": "go"})).json()["thread_id"]
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             await organism.pump.wait_rest(thread)
         shown = (await client.get(f"/v1/threads/{thread}")).json()
         assert shown["thread"]["state"] == "blocked"

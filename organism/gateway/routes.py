@@ -228,8 +228,7 @@ def _google(gateway: request_handler.Gateway) -> Router:
         model, _, verb = name.removeprefix("/").rpartition(":")
         try:
             if verb == "countTokens":
-                body = request_handler.parsed(await request.body())
-                raw = {**(body.pop("generateContentRequest", None) or {}), **body, "model": model}
+                raw = _counted_by_google(request_handler.parsed(await request.body())) | {"model": model}
                 asked = await serving.read(_GOOGLE, caller_of(request), raw)
                 return _json_app(200, {"totalTokens": await serving.calls.input_count(asked.request)})
             stream = _streams(verb, str(request.query_params.get("alt")))
@@ -241,6 +240,19 @@ def _google(gateway: request_handler.Gateway) -> Router:
     return Router(
         GOOGLE, route_handlers=[list_models, show_model, call], exception_handlers=_exception_handlers(_GOOGLE.error)
     )
+
+
+def _counted_by_google(body: Json) -> Json:
+    """Return the request that is to be counted: a whole one stands in a field of its own.
+
+    Raises:
+        FaultError: What stands there is no request.
+    """
+    name = "generateContentRequest"
+    whole = body.get(name) or {}
+    if not isinstance(whole, dict):
+        raise bad_request(f"{name}: it must be an object", name)
+    return whole | {field: value for field, value in body.items() if field != name}
 
 
 def _streams(verb: str, alt: str) -> bool:

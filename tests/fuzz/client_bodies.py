@@ -4,7 +4,7 @@
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -12,13 +12,14 @@ import msgspec
 from organism.errors import OrganismError
 from organism.formats.anthropic_messages import request as messages
 from organism.formats.errors.faults import FaultError
+from organism.formats.google_content.server import GoogleFormat
 from organism.formats.openai_chat import request as chat
 from organism.formats.openai_embeddings import client as embeddings
 from organism.formats.openai_responses import request as responses
-from organism.formats.server_format import AskedFor, with_headers
+from organism.formats.server_format import AskedFor, ServerFormat, with_headers
 from organism.formats.vendors import COMPATIBLE, VENDORS
 from organism.gateway.request_handler import parsed
-from organism.gateway.routes import FORMATS
+from organism.gateway.routes import FORMATS, GOOGLE
 from organism.llm.embeddings import EmbeddingRequest
 from organism.llm.provider import Request
 from organism.llm.requests import CompletionRequest
@@ -34,6 +35,9 @@ IMAGE = {
 }
 FILE = {"type": "file", "file": {"filename": "n.txt", "file_data": "data:text/plain;base64,aGk="}}
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string", "enum": ["x", None]}}, "required": ["a"]}
+READERS: Mapping[str, ServerFormat] = {**FORMATS, GOOGLE: GoogleFormat()}
+"""What reads each; that of Google's has the model, and whether to stream, in its path."""
+
 GOOD: dict[str, Json] = {
     "/v1/chat/completions": {
         "model": "m", "max_tokens": 5, "max_completion_tokens": 6, "stop": ["END"], "stream": True, "n": 2,
@@ -120,6 +124,25 @@ GOOD: dict[str, Json] = {
         "output_config": {"format": {"type": "json_schema", "schema": SCHEMA}, "effort": "low"},
     },
     "/v1/embeddings": {"model": "m", "input": ["a b", [1, 2, 3]], "dimensions": 4, "encoding_format": "base64"},
+    GOOGLE: {
+        "model": "m", "stream": True, "systemInstruction": {"role": "system", "parts": [{"text": "be brief"}]},
+        "contents": [
+            {"role": "user", "parts": [{"text": "hi"}, {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}}]},
+            {"role": "model", "parts": [
+                {"text": "hm", "thought": True, "thoughtSignature": "s"}, {"text": "see"},
+                {"functionCall": {"id": "c", "name": "f", "args": {"a": None}}, "thoughtSignature": "s"}]},
+            {"role": "user", "parts": [{"functionResponse": {"id": "c", "name": "f", "response": {"output": "done"}}}]},
+            {"parts": [{"text": "go on"}]},
+        ],
+        "tools": [{"functionDeclarations": [{"name": "f", "description": "d", "parameters": {"type": "OBJECT",
+            "properties": {"a": {"type": "STRING", "enum": ["x"], "nullable": True}}, "required": ["a"]}}]}],
+        "toolConfig": {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["f"]}},
+        "generationConfig": {"maxOutputTokens": 5, "temperature": 0.5, "topP": 0.9, "topK": 3, "seed": 7, "candidateCount": 1,
+            "stopSequences": ["END"], "responseMimeType": "application/json", "responseSchema": {"type": "OBJECT"},
+            "presencePenalty": 0.1, "frequencyPenalty": -0.1, "thinkingConfig": {"thinkingBudget": 1024,
+            "includeThoughts": True}},
+        "safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}], "labels": {"a": "b"},
+    },
 }  # fmt: skip
 """Each field that a format knows, in requests that nobody makes but that are right in each of their parts."""
 
@@ -142,7 +165,7 @@ def some_body(path: str, chance: random.Random) -> Wrong:
     """Return a body with something wrong, and sometimes fewer fields, so that what is left is looked at."""
     body: Any = dict(GOOD[path])
     if chance.randrange(3):
-        kept = {"model", "messages", "input", "prompt", "max_tokens"}
+        kept = {"model", "messages", "input", "prompt", "contents", "max_tokens"}
         body = {name: value for name, value in body.items() if name in kept or chance.randrange(3) == 0}
     for _ in range(chance.choice((0, 1, 1, 1, 2, 4))):
         body = broken(body, chance)
@@ -157,7 +180,7 @@ def some_body(path: str, chance: random.Random) -> Wrong:
 
 def faults_of(wrong: Wrong) -> Iterator[str]:
     """Say what is wrong with how a request is understood: refused by name, or sent on as JSON in every format."""
-    format_ = FORMATS[wrong.path]
+    format_ = READERS[wrong.path]
     try:
         asked: AskedFor[Any] = format_.read(with_headers(format_, parsed(wrong.raw), wrong.headers), 100)
     except FaultError as error:

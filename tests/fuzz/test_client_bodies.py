@@ -5,9 +5,8 @@ import random
 import pytest
 
 from organism.gateway.request_handler import parsed
-from organism.gateway.routes import FORMATS
 from tests.fuzz.campaign import campaign
-from tests.fuzz.client_bodies import GOOD, Wrong, faults_of, some_body
+from tests.fuzz.client_bodies import GOOD, READERS, Wrong, faults_of, some_body
 from tests.fuzz.junk import encoded
 
 pytestmark = pytest.mark.anyio
@@ -16,7 +15,7 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize("path", GOOD)
 async def test_request_is_refused_by_name_or_passed_on(path: str, pytestconfig: pytest.Config) -> None:
     """Whatever is wrong with a request of any format, it is a 4xx in words, or JSON that any provider can read."""
-    FORMATS[path].read(parsed(encoded(GOOD[path])), 100)  # what is broken below was right before
+    READERS[path].read(parsed(encoded(GOOD[path])), 100)  # what is broken below was right before
 
     async def one(chance: random.Random) -> list[str]:
         wrong: Wrong = some_body(path, chance)

@@ -173,3 +173,21 @@ async def test_a_spent_budget_a_key_and_a_path_are_told_in_its_words(served: Ser
         assert (await gateway.http.get("/v1beta/models/nope")).status_code == 404
         count = await gateway.http.post(f"{MAIN}:countTokens", json={"generateContentRequest": HI})
         assert count.json()["totalTokens"] > 0
+
+
+@pytest.mark.parametrize("whole", ["x", [1], 5, True])
+async def test_a_count_of_what_is_no_request_is_refused_by_name(served: Serve, whole: object) -> None:
+    """What stands in the place of a request is looked at before it is taken for one."""
+    async with served() as gateway:
+        answer = await gateway.http.post(f"{MAIN}:countTokens", json={"generateContentRequest": whole})
+        assert (answer.status_code, answer.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
+        assert "generateContentRequest" in answer.json()["error"]["message"]
+
+
+async def test_a_thought_in_a_turn_of_the_user_is_refused_before_anything_is_held(served: Serve) -> None:
+    """Thoughts and calls are the model's; no provider's format has a place for them in another turn."""
+    async with served() as gateway:
+        turn = {"role": "user", "parts": [{"text": "hm", "thought": True}]}
+        answer = await gateway.http.post(f"{MAIN}:generateContent", json={"contents": [turn]})
+        assert (answer.status_code, gateway.provider.requests) == (400, [])
+        assert "no Reasoning" in answer.json()["error"]["message"]

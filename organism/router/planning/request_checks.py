@@ -18,6 +18,7 @@ from organism.concurrency.foreign_code import discarded, encodable
 from organism.errors import ConfigError, UnboundedError, UnsupportedError
 from organism.llm.embeddings import EmbeddingRequest
 from organism.llm.provider import Request
+from organism.llm.requests import Reasoning, ToolCall, ToolResult, VendorItem
 from organism.text.error_text import describe, shown
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -29,6 +30,8 @@ CHOICES_MAX = 128
 LOGPROBS_MAX = 20
 """Nor more other tokens beside each."""
 
+_OF_THE_MODEL = (ToolCall, Reasoning, VendorItem)
+_OF_OTHERS = (ToolResult,)
 _SEED_MIN, _SEED_MAX = -(2**63), 2**64 - 1
 _REMEDY = "give the adapter an extra_tokens() that returns a whole number of tokens"
 
@@ -61,9 +64,10 @@ def checked_request(request: Request, kind: type[Request]) -> CheckedRequest:
     _check_numbers(request)
     try:
         plain, raw = sound(request, kind)
-        return CheckedRequest(plain, sha256(raw).hexdigest())
     except Exception as error:  # noqa: BLE001 - what is in a request is a stranger's, and may fail in any way
         raise ConfigError(f"it cannot be sent: {describe(error)}", path="request") from None
+    _check_turns(plain)
+    return CheckedRequest(plain, sha256(raw).hexdigest())
 
 
 def checked_extra_tokens(tokens: object, provider: str) -> int:
@@ -115,6 +119,25 @@ def _encodable_throughout(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_encodable_throughout(inner) for inner in value]
     return value
+
+
+def _check_turns(request: Request) -> None:
+    """Refuse turns with parts that are the other side's: no format has a place for them.
+
+    Raises:
+        ConfigError: If there is one.
+    """
+    if isinstance(request, EmbeddingRequest):
+        return
+    for place, message in enumerate(request.messages):
+        if isinstance(message.content, str):
+            continue
+        wrong = _OF_OTHERS if message.role == "assistant" else _OF_THE_MODEL
+        found = next((part for part in message.content if isinstance(part, wrong)), None)
+        if found is not None:
+            raise ConfigError(
+                f"a turn of role '{message.role}' has no {type(found).__name__}", path=f"request.messages[{place}]"
+            )
 
 
 def _check_numbers(request: Request) -> None:

@@ -14,7 +14,7 @@ from organism.agents.context import Context
 from organism.budget.holds import Spender
 from organism.errors import ConfigError, RejectedError, UncertainError
 from organism.llm.embeddings import EmbeddingRequest
-from organism.llm.requests import ChatMessage, CompletionRequest, ResponseFormat, Tool, ToolCall, ToolResult
+from organism.llm.requests import ChatMessage, CompletionRequest, Reasoning, ResponseFormat, Tool, ToolCall, ToolResult
 from organism.messages import as_text
 from organism.pricing.rates import flat_rates
 from organism.router.call import Call, RouterSettings
@@ -79,6 +79,10 @@ REFUSED: dict[str, Any] = {
     "schema with an object": request(tools=(Tool("t", "", {"x": object()}),)),
     "schema without end": request(tools=(Tool("t", "", deep(100_000)),)),
     "form with a function": request(response_format=ResponseFormat(schema={"x": print})),
+    "a call of the user's": request(messages=(ChatMessage("user", (ToolCall("c", "f", "{}"),)),)),
+    "a thought of the user's": request(messages=(ChatMessage("user", (Reasoning("hm", "s"),)),)),
+    "an instruction with a call": request(messages=(ChatMessage("system", (ToolCall("c", "f", "{}"),)),)),
+    "a result of the model's": request(messages=(ChatMessage("assistant", (ToolResult("c", "done"),)),)),
     "another kind": Text("hello"),
     "dimensions 2^63": EmbeddingRequest(model="", inputs=("x",), dimensions=2**63),
     "dimensions zero": EmbeddingRequest(model="", inputs=("x",), dimensions=0),
@@ -135,7 +139,12 @@ LONE = "file \udcff"
 
 REPLACED: dict[str, Any] = {
     "a turn": request(messages=(ChatMessage("user", LONE),)),
-    "a part": request(messages=(ChatMessage("user", (ToolResult("c", LONE), ToolCall("c", LONE, LONE))),)),
+    "a part": request(
+        messages=(
+            ChatMessage("assistant", (ToolCall("c", LONE, LONE),)),
+            ChatMessage("user", (ToolResult("c", LONE),)),
+        )
+    ),
     "a stop": request(stop=(LONE,)),
     "a tool": request(tools=(Tool("t", LONE, {LONE: [LONE]}),)),
     "a form": request(response_format=ResponseFormat(schema={"x": LONE}, name=LONE)),

@@ -1,9 +1,11 @@
 """Shows again what is promised, and writes it down: ``python -m tests.proof``, or ``poe proof``.
 
 Runs the simulator, the fault campaign, the mutation check and its score, the fuzzing, the comparison with the peers and
-the soak, each in its time, and renders ``docs/RELIABILITY.md`` from what they found. ``--quick`` takes some minutes and
-shows that everything runs; a full one takes three hours. Parts can be run at different times: each leaves its file in
-``build/proof``, and ``--render`` writes the report from those that are there. Exits with 1 if anything did not hold.
+the soak, each in its time, and renders ``docs/RELIABILITY.md`` from what they found. A full one takes three hours,
+``--short`` one; ``--quick`` takes some minutes and shows that everything runs. Each part leaves its file in
+``build/proof``: a run that was stopped goes on where it was, and runs only what is missing, did not hold, or is of
+another commit; ``--again`` runs all. ``--render`` writes the report from what is there. Exits with 1 if anything did
+not hold.
 """
 
 import argparse
@@ -11,8 +13,8 @@ import sys
 from pathlib import Path
 
 from tests.mutate.guard import ROOT
-from tests.proof.parts import PARTS, read, run
-from tests.proof.report import machine, render
+from tests.proof.parts import PARTS, machine, read, run
+from tests.proof.report import render
 
 BUILT = ROOT / "build" / "proof"
 
@@ -20,7 +22,12 @@ BUILT = ROOT / "build" / "proof"
 def main() -> int:
     """Run what is asked for and write the report."""
     parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a little of each: minutes in place of hours")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--short", dest="form", action="store_const", const="short", help="an hour in place of three")
+    form.add_argument("--quick", dest="form", action="store_const", const="quick", help="a little of each: minutes")
+    parser.add_argument("--again", action="store_true", help="run also what is there already")
+    parser.add_argument("--keep", nargs="+", default=[], choices=[part.name for part in PARTS],
+        help="leave these as they are, of whatever commit: the report names it")  # fmt: skip
     parser.add_argument("--only", nargs="+", choices=[part.name for part in PARTS], help="run these parts")
     parser.add_argument("--render", action="store_true", help="run nothing; write the report from what is there")
     parser.add_argument("--folder", type=Path, default=BUILT, help="where parts leave what they found")
@@ -28,9 +35,11 @@ def main() -> int:
     given = parser.parse_args()
     if not given.render:
         chosen = [part for part in PARTS if not given.only or part.name in given.only]
-        run(chosen, given.folder, quick=given.quick, say=lambda text: print(text, flush=True))
+        for part in chosen if given.again else ():
+            (given.folder / f"{part.name}.json").unlink(missing_ok=True)
+        run(chosen, given.folder, given.form or "full", lambda text: print(text, flush=True), keep=given.keep)
     ran = read(given.folder)
-    report = given.report or (given.folder if given.quick else ROOT / "docs")
+    report = given.report or (given.folder if given.form == "quick" else ROOT / "docs")
     report.mkdir(parents=True, exist_ok=True)
     page = render(ran, machine())
     (report / "RELIABILITY.md").write_text(page.text, encoding="utf-8")

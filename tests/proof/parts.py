@@ -2,16 +2,20 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.mutate.guard import ROOT
 from tests.mutate.trial import run_tests
+
+FORMS = ("quick", "short", "full")
+"""From minutes to hours; a part that was run in a larger form need not be run in a smaller one."""
 
 SOAK = "soak"
 TEST_OF_SOAK = "tests/soak/test_soak.py"
@@ -24,16 +28,28 @@ class Part:
     Attributes:
         name: Of the part and of its file.
         module: What is run, as ``python -m``.
-        full: Its options in a full proof.
-        quick: Its options in a quick one.
         title: What it shows.
+        full: Its options in a full proof.
+        short: Its options in a short one.
+        quick: Its options in a quick one.
     """
 
     name: str
     module: str
     title: str
     full: tuple[str, ...]
+    short: tuple[str, ...]
     quick: tuple[str, ...]
+
+    def options(self, form: str) -> tuple[str, ...]:
+        """Return its options in a form."""
+        return {"full": self.full, "short": self.short, "quick": self.quick}[form]
+
+    def command(self, form: str) -> str:
+        """Return how it is run in a form."""
+        if self.name == SOAK:
+            return f"python -m pytest -q -s -m soak --soak-seconds {self.options(form)[0]}"
+        return " ".join(("python", "-m", self.module, *self.options(form)))
 
 
 def _cores() -> str:
@@ -46,6 +62,7 @@ PARTS = (
         "organism.testing.simulate",
         "Whole organisms of random shape, on a virtual clock, checked after every record",
         ("--minutes", "10", "--processes", _cores()),
+        ("--minutes", "3", "--processes", _cores()),
         ("--seeds", "100", "--processes", _cores()),
     ),
     Part(
@@ -53,6 +70,7 @@ PARTS = (
         "tests.faults",
         "What the world may do: kills, power cuts, full disks, providers that lie, floods",
         ("--minutes", "60"),
+        ("--minutes", "10"),
         ("--only", "F8", "F9", "F10", "F12", "F18", "F20", "F22", "F39", "F46"),
     ),
     Part(
@@ -60,13 +78,15 @@ PARTS = (
         "tests.mutate",
         "Guards taken out of the program, one at a time: a named test must notice",
         ("--minutes", "45"),
+        ("--sample", "40", "--minutes", "4"),
         ("--sample", "8"),
     ),
     Part(
         "score",
         "tests.mutate",
         "Single operators of what counts money, changed at random",
-        ("--score", "100"),
+        ("--score", "5000"),
+        ("--score", "5000", "--minutes", "20"),
         ("--score", "4", "--rooms", "pricing"),
     ),
     Part(
@@ -74,10 +94,11 @@ PARTS = (
         "tests.fuzz",
         "Made-up input for everything that strangers write",
         ("--minutes", "15"),
+        ("--minutes", "2"),
         ("--minutes", "0.5"),
     ),
-    Part("trust", "bench.trust", "Budgets side by side with the peers", (), ("--quick",)),
-    Part(SOAK, "pytest", "A daemon under mistakes of every kind", ("1800",), ("60",)),
+    Part("trust", "bench.trust", "Budgets side by side with the peers", (), ("--quick",), ("--quick",)),
+    Part(SOAK, "pytest", "A daemon under mistakes of every kind", ("1800",), ("180",), ("60",)),
 )
 """In the order in which they are run."""
 
@@ -92,8 +113,10 @@ class Ran:
         command: How it is done again.
         seconds: How long it took.
         code: 0 if everything held.
-        found: What it wrote; ``None`` if nothing.
         date: When it began, in UTC.
+        found: What it wrote; ``None`` if nothing.
+        machine: What its figures depend on.
+        load: How many processes wanted a processor while it ended: its own and those of others.
     """
 
     part: str
@@ -102,20 +125,58 @@ class Ran:
     seconds: float
     code: int
     date: str
-    found: Any = field(default=None)
+    found: Any = None
+    machine: str = ""
+    load: float | None = None
+
+    @property
+    def form(self) -> str:
+        """In which form it was run; ``other`` if its command is none of today's."""
+        part = next((each for each in PARTS if each.name == self.part), None)
+        return next(
+            (form for form in reversed(FORMS) if part is not None and part.command(form) == self.command), "other"
+        )
+
+    def stands(self, commit: str, form: str) -> bool:
+        """Whether it need not be run again: it held, of this very commit, in this form or a larger one."""
+        is_same = self.code == 0 and self.commit == commit and not commit.endswith("+")
+        return is_same and self.form in FORMS[FORMS.index(form) :]
 
 
-def run(parts: Iterable[Part], folder: Path, *, quick: bool, say: Callable[[str], object]) -> list[Ran]:
-    """Run parts one after another; each leaves what it found in a file of the folder."""
+def run(
+    parts: Sequence[Part],
+    folder: Path,
+    form: str,
+    say: Callable[[str], object],
+    *,
+    keep: Collection[str] = (),
+    carry_out: Callable[[Part, Path, str], Ran] | None = None,
+    commit: Callable[[], str] | None = None,
+) -> None:
+    """Run parts one after another; each leaves what it found in a file of the folder, from which a next run goes on.
+
+    Args:
+        parts: Which, in their order.
+        folder: Where their files are.
+        form: How large: one of :data:`FORMS`.
+        say: Called with what is done.
+        keep: Parts that are left as they are, if they are there and held, whatever they were run of.
+        carry_out: Runs one part; in a process of its own unless given.
+        commit: Tells what is checked out; asked of git unless given.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    ran = []
-    for part in parts:
-        say(f"{part.name}: {part.title}")
-        one = _run(part, folder, part.quick if quick else part.full)
+    there = {each.part: each for each in read(folder)}
+    for number, part in enumerate(parts, 1):
+        at, before = f"[{number}/{len(parts)}] {part.name}", there.get(part.name)
+        if before is not None and (
+            before.stands((commit or commit_here)(), form) or (part.name in keep and before.code == 0)
+        ):
+            say(f"{at}: there already, of {before.commit}, {before.form}")
+            continue
+        say(f"{at}: {part.title} ({form})")
+        one = (carry_out or _run)(part, folder, form)
         (folder / f"{part.name}.json").write_text(json.dumps(asdict(one), indent=1), encoding="utf-8")
-        say(f"{part.name}: {'held' if one.code == 0 else 'FAILED'} ({one.seconds:.0f} s)")
-        ran.append(one)
-    return ran
+        say(f"{at}: {'held' if one.code == 0 else 'FAILED'} ({one.seconds:.0f} s)")
 
 
 def read(folder: Path) -> list[Ran]:
@@ -124,12 +185,12 @@ def read(folder: Path) -> list[Ran]:
     return [Ran(**json.loads(file.read_text(encoding="utf-8"))) for file in files if file.exists()]
 
 
-def _run(part: Part, folder: Path, options: tuple[str, ...]) -> Ran:
-    commit, date, began = _commit(), time.strftime("%Y-%m-%d %H:%M", time.gmtime()), time.monotonic()
+def _run(part: Part, folder: Path, form: str) -> Ran:
+    options = part.options(form)
+    commit, date, began = commit_here(), time.strftime("%Y-%m-%d %H:%M", time.gmtime()), time.monotonic()
     if part.name == SOAK:
         found: Any
         code, found = _soaked(float(options[0]))
-        command = f"python -m pytest -q -s -m soak --soak-seconds {options[0]}"
     else:
         written = folder / f"{part.name}.figures.json"
         written.unlink(missing_ok=True)
@@ -137,8 +198,9 @@ def _run(part: Part, folder: Path, options: tuple[str, ...]) -> Ran:
             [sys.executable, "-m", part.module, *options, "--json", str(written)], cwd=ROOT, check=False
         ).returncode
         found = json.loads(written.read_text(encoding="utf-8")) if written.exists() else None
-        command = " ".join(("python", "-m", part.module, *options))
-    return Ran(part.name, commit, command, time.monotonic() - began, code, date, found)
+    took_s = time.monotonic() - began
+    load = round(os.getloadavg()[2 if took_s > 5 * 60 else 1], 1)  # over fifteen minutes, or over five
+    return Ran(part.name, commit, part.command(form), took_s, code, date, found, machine(), load)
 
 
 def _soaked(seconds: float) -> tuple[int, dict[str, Any]]:
@@ -148,7 +210,17 @@ def _soaked(seconds: float) -> tuple[int, dict[str, Any]]:
     return int(not held), dict(cases[0].figures) if cases else {}
 
 
-def _commit() -> str:
+def machine() -> str:
+    """Return what figures depend on."""
+    import apsw
+
+    return (
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, "
+        f"SQLite {apsw.sqlite_lib_version()}"
+    )
+
+
+def commit_here() -> str:
     """Return the commit that is checked out, with a ``+`` if files differ from it."""
 
     def git(*what: str) -> str:

@@ -1,7 +1,5 @@
 """Renders what the parts found as a page for people, with nothing of the machine but what figures depend on."""
 
-import os
-import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,8 +18,12 @@ This page is written by a command; run it and compare:
 
 ```sh
 python -m tests.proof            # everything: about three hours; writes this page
+python -m tests.proof --short    # the same in an hour
 python -m tests.proof --quick    # a little of everything, in minutes; its page goes to build/proof
 ```
+
+Each part leaves its figures in `build/proof`; a run that was stopped goes on with those that are not there, or are of
+another commit.
 
 What is promised is in [Guarantees](GUARANTEES.md), each line with its test. This page says how hard that was tried.
 """
@@ -35,24 +37,19 @@ class Page:
     pictures: dict[str, str] = field(default_factory=dict)
 
 
-def machine() -> str:
-    """Return what figures depend on."""
-    import apsw
-
-    return (
-        f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, "
-        f"SQLite {apsw.sqlite_lib_version()}"
-    )
-
-
 def render(ran: Sequence[Ran], on: str) -> Page:
     """Write the page."""
     page = Page("")
     titles = {part.name: part.title for part in PARTS}
-    lines = [_HEAD, f"Machine: {on}.\n", *_table(("part", "commit", "began (UTC)", "minutes", "result"), _summary(ran))]
+    machines = dict.fromkeys(each.machine or on for each in ran)
+    head = ("part", "form", "commit", "began (UTC)", "minutes", "load", "result")
+    lines = [_HEAD, f"Machine: {'; '.join(machines) or on}.\n", *_table(head, _summary(ran))]
     if missing := [part.name for part in PARTS if part.name not in {each.part for each in ran}]:
         lines.append(f"\nNot run this time: {', '.join(missing)}.")
-    lines.append("\nA `+` behind a commit means that files differed from it. What was cut short says so below.")
+    lines.append(
+        "\nForm: `full` is what the command does by itself, `short` and `quick` are less of it. Load: how many"
+        "\nprocesses, of others too, wanted a processor when the part ended. A `+`: files differed from the commit."
+    )
     for each in ran:
         lines += [f"\n## {titles[each.part]}\n", f"`{each.command}`\n"]
         if each.found is None:
@@ -66,7 +63,8 @@ def render(ran: Sequence[Ran], on: str) -> Page:
 def _summary(ran: Iterable[Ran]) -> Iterator[tuple[object, ...]]:
     for each in ran:
         held = "held" if each.code == 0 else "**did not hold**, see below"
-        yield each.part, f"`{each.commit}`", each.date, f"{each.seconds / 60:.0f}", held
+        load = "not noted" if each.load is None else f"{each.load:g}"
+        yield each.part, each.form, f"`{each.commit}`", each.date, f"{each.seconds / 60:.0f}", load, held
 
 
 def _simulator(found: Mapping[str, Any], _page: Page) -> Iterator[str]:
@@ -121,8 +119,12 @@ def _mutation(found: Sequence[Mapping[str, Any]], _page: Page) -> Iterator[str]:
 def _score(found: Mapping[str, Any], _page: Page) -> Iterator[str]:
     counts: Counter[str] = sum((Counter(each) for each in found["rooms"].values()), Counter())
     told = 100 * counts["noticed"] / max(1, counts["noticed"] + counts["survived"])
-    yield f"{found['tried']} of {found['possible']:,} possible changes; {told:.0f} % of those that matter noticed.\n"
-    names = ("tried", "noticed", "equivalent", "survived")
+    yield (
+        f"{found['tried']:,} of {found['possible']:,} possible changes, chosen at random; "
+        f"{told:.1f} % of those that matter noticed.\n"
+        f"Of all that could be made at least {found['at_least']:.1f} %, with 95 % confidence.\n"
+    )
+    names = ("possible", "tried", "noticed", "equivalent", "survived")
     yield from _table(
         ("room", *names), ((room, *(each.get(name, 0) for name in names)) for room, each in found["rooms"].items())
     )

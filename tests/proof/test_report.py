@@ -1,13 +1,14 @@
 """The report says what the parts found, all of it, and nothing of the machine's folders."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.proof.parts import PARTS, Ran, read
+from tests.proof.parts import FORMS, PARTS, Part, Ran, commit_here, read, run
 from tests.proof.plots import bars, line
 from tests.proof.report import render
 
@@ -42,6 +43,7 @@ FOUND: dict[str, Any] = {
     "score": {
         "possible": 2000,
         "tried": 4,
+        "at_least": 33.25,
         "rooms": {"budget": {"tried": 4, "noticed": 3, "survived": 1}},
         "survivors": [{"room": "budget", "place": "organism/budget/x.py:1 f", "change": "a < b -> (a <= b)"}],
     },
@@ -79,7 +81,8 @@ def test_report_says_what_every_part_found() -> None:
         "attempts 3 (<= 3)",
         "not run: the time was up",
         "2 guards: 1 caught, 1 not caught",
-        "75 % of those that matter",
+        "75.0 % of those that matter",
+        "at least 33.2 %",
         "`a < b -> (a <= b)`",
         "1,234",
         "| other 1.0 |",
@@ -127,6 +130,49 @@ def test_parts_that_were_run_apart_make_one_report(tmp_path: Path) -> None:
     assert [each.part for each in read(tmp_path)] == ["simulator", "soak"]
 
 
+def test_a_proof_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    """Only what is missing, failed, smaller than asked for or of another commit is run; what is kept stays."""
+    done: list[str] = []
+
+    def carry_out(part: Part, _folder: Path, form: str) -> Ran:
+        done.append(part.name)
+        return Ran(part.name, "now", part.command(form), 1.0, 0, "d")
+
+    def left(name: str, commit: str, form: str, code: int = 0) -> None:
+        part = next(each for each in PARTS if each.name == name)
+        one = Ran(name, commit, part.command(form), 1.0, code, "d")
+        (tmp_path / f"{name}.json").write_text(json.dumps(asdict(one)), encoding="utf-8")
+
+    left("simulator", "now", "full")
+    left("faults", "before", "short")
+    left("mutation", "now", "quick")
+    left("fuzzing", "now", "short", 1)
+    left("soak", "before", "full")
+    said: list[str] = []
+    run(PARTS, tmp_path, "short", said.append, keep=("soak",), carry_out=carry_out, commit=lambda: "now")
+
+    assert done == ["faults", "mutation", "score", "fuzzing", "trust"]
+    assert "[1/7] simulator: there already, of now, full" in said
+    assert "[7/7] soak: there already, of before, full" in said
+    assert [each.form for each in read(tmp_path)][1:4] == ["short"] * 3
+    done.clear()
+    run(PARTS, tmp_path, "short", said.append, carry_out=carry_out, commit=lambda: "now")
+    assert done == ["soak"]
+
+
+def test_what_was_run_of_changed_files_is_run_again() -> None:
+    """A commit with files that differ from it says nothing of the files as they are now."""
+    whole = Ran("fuzzing", "abc+", PARTS[4].command("full"), 1.0, 0, "d")
+
+    assert not whole.stands("abc+", "quick")
+    assert [Ran("fuzzing", "abc", PARTS[4].command("short"), 1.0, 0, "d").stands("abc", form) for form in FORMS] == [
+        True,
+        True,
+        False,
+    ]
+    assert commit_here() != "unknown"
+
+
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
 def test_parts_are_given_options_that_their_commands_have(part: Any) -> None:
     """A proof of hours does not end because an option was renamed: each part's command takes what it is given."""
@@ -138,5 +184,5 @@ def test_parts_are_given_options_that_their_commands_have(part: Any) -> None:
     said = subprocess.run(
         [sys.executable, "-m", part.module, "--help"], capture_output=True, text=True, check=True
     ).stdout
-    options = [option for option in (*part.full, *part.quick, "--json") if option.startswith("--")]
+    options = [option for option in (*part.full, *part.short, *part.quick, "--json") if option.startswith("--")]
     assert [option for option in options if option not in said] == []

@@ -17,9 +17,12 @@ from organism.budget.accounts.thread_budget import ThreadBudget
 from organism.budget.budget_hold import BudgetHold, OwnSteps, worst_case
 from organism.budget.engine import BudgetEngine
 from organism.budget.holds import ChildBudget, ClosedBudget, GrantedHold, Mode, RegistryStatistics, Settlement, Spender
+from organism.budget.operations.account_slices import AccountSlices
+from organism.budget.operations.ledger_notes import LedgerNotes
+from organism.budget.operations.reservations import Reservations
+from organism.budget.operations.spending_stops import SpendingStops
 from organism.budget.policy import Ask
 from organism.budget.requests import grant_limits
-from organism.budget.reservations import Reservations
 from organism.budget.reserve_queue import ReserveQueue
 from organism.budget.scopes import BudgetPlan, check_labels, thread_account
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
@@ -51,6 +54,9 @@ class ThreadBudgetRegistry:
     Attributes:
         accounts: What is known of accounts: their room, thresholds, windows.
         reservations: The calls that hold and have not left.
+        stops: What keeps threads from spending although they have the budget.
+        slices: What a partition of a cluster may use of limits that all share.
+        notes: Writes into the ledger what moves no money.
 
     What takes a thread or an account raises :class:`UnknownAccountError` where it has no open budget.
     """
@@ -71,7 +77,9 @@ class ThreadBudgetRegistry:
         self._engine = BudgetEngine(self._book, ledger, clock, mode)
         self._ledger, self._clock, self.wait_s = ledger, clock, wait_s
         self._queue = ReserveQueue(self.has_budget)
-        self.reservations = Reservations(self._engine, self._book, self._queue, ledger, clock)
+        parts = (self._engine, self._book, self._queue, ledger, clock)
+        self.reservations, self.stops, self.slices = Reservations(*parts), SpendingStops(*parts), AccountSlices(*parts)
+        self.notes = LedgerNotes(self._book, ledger, clock)
 
     @property
     def mode(self) -> Mode:
@@ -228,10 +236,6 @@ class ThreadBudgetRegistry:
         self._queue.serve(*accounts)
         return accounts, warnings
 
-    def departed(self) -> dict[str, Limits]:
-        """Return the open accounts that the plan gives other limits than they were configured with, with these."""
-        return self._book.departed()
-
     def fire_reached(self) -> tuple[BudgetWarning, ...]:
         """Note every threshold that is reached and was not noted, where thresholds or modes are others than before."""
         return tuple(warning for account in self._book.present() for warning in self._engine.fire_reached(account))
@@ -248,10 +252,6 @@ class ThreadBudgetRegistry:
     def unheard(self, thread_id: str, agent: str, heard: Collection[int]) -> Unheard:
         """Return what an agent of a thread has to hear before its next call; see :meth:`BudgetEngine.unheard`."""
         return self._engine.unheard(self._book.open_of(thread_id, agent), heard)
-
-    def threads_on(self, account: str) -> tuple[str, ...]:
-        """Return the threads whose calls count on an account, the oldest first."""
-        return self._book.threads_on(account)
 
     def cleanup_thread(self, thread_id: str) -> ClosedBudget:
         """Close the thread's budget, free everything kept for it, and return its final state.
@@ -379,10 +379,6 @@ class ThreadBudgetRegistry:
     def release(self, hold_id: str) -> tuple[BudgetState, ...]:
         """Give a hold back untouched, serve the line, and return the accounts; raises as :meth:`settle`."""
         return tuple(map(self._book.state, self.reservations.release(hold_id)))
-
-    def first_report(self, shortfall: Refusal, thread_id: str) -> bool:
-        """Whether this account runs short for the first time under its present limits; asking counts as reporting."""
-        return self._ledger.report(shortfall, thread_id, self._clock.now_ns())
 
     def checkpoint(self, after_entries: int) -> None:
         """Let a later start begin here, if it would have to read more entries than that and there are accounts."""

@@ -69,7 +69,7 @@ class PartitionSlices:
         self.shared: SharedLimits
         self._table = table
         self._run = threads.run
-        self._reservations = components.budgets.reservations
+        self._slices = components.budgets.slices
         self._budgets = components.budgets
         self._changes = components.orders.budget_changes
         self._ledger = components.ledger
@@ -84,7 +84,7 @@ class PartitionSlices:
         shared = SharedLimits(
             self._ledger, self._clock, lambda account: self._budgets.mode_of(account) == "enforce", on_need
         )
-        self._reservations.share(shared)
+        self._slices.share(shared)
         return shared
 
     def now_ns(self) -> int:
@@ -180,7 +180,7 @@ class PartitionSlices:
         """Return what has changed since the last report."""
         found = []
         touched = self.shared.take_touched()
-        self.watched = {name for name in (*touched, *self._reservations.waited_for) if self._is_sliced(name)}
+        self.watched = {name for name in (*touched, *self._slices.waited_for) if self._is_sliced(name)}
         for account in touched & self.watched:
             if not self._is_sliced(account) or (row := await self._row(account)) is None:
                 continue
@@ -243,7 +243,7 @@ class PartitionSlices:
             return
         balance = self._ledger.balance(account)
         smaller = (balance.slice or ZERO) - back.within(self._idle(balance))
-        self._reservations.slice(account, smaller, balance.elsewhere, balance.agreed or balance.limits)
+        self._slices.set_slice(account, smaller, balance.elsewhere, balance.agreed or balance.limits)
         if not await self._committed() or not self._is_sliced(account):
             return
         self._forget(account)
@@ -292,7 +292,7 @@ class PartitionSlices:
         if balance.revision != pushed:
             return  # changed once more meanwhile: the next exchange passes that on
         agreed = with_units(balance.limits, row.limits)
-        self._reservations.slice(account, balance.slice or ZERO, balance.elsewhere, agreed)
+        self._slices.set_slice(account, balance.slice or ZERO, balance.elsewhere, agreed)
         if balance.limits != agreed:
             self._changes.agree(account, agreed)
 
@@ -306,7 +306,7 @@ class PartitionSlices:
             limit is not None and abs(by) * _NOTED_PART >= limit
             for by, limit in zip(numbers_of(moved), ceilings_of(balance.limits), strict=True)
         ):
-            self._reservations.slice(account, balance.slice, positive(elsewhere), balance.agreed or balance.limits)
+            self._slices.set_slice(account, balance.slice, positive(elsewhere), balance.agreed or balance.limits)
 
     # -- rows -----------------------------------------------------------------------------------------------------
 
@@ -331,7 +331,7 @@ class PartitionSlices:
         if balance.limits == agreed and row.limits != units(agreed):
             agreed = with_units(agreed, row.limits)
             self._changes.agree(row.account, agreed)
-        self._reservations.slice(row.account, row.amounts, row.elsewhere, agreed)
+        self._slices.set_slice(row.account, row.amounts, row.elsewhere, agreed)
 
     def _forget(self, account: str) -> None:
         """Look a slice up before it is changed again: an answer that is lost must not leave what is out of date."""

@@ -100,7 +100,7 @@ class Queries:
     def _frozen_notes(self, thread_id: str) -> Iterator[Note]:
         """Yield what is frozen of an open thread now: the one thing about its money that no entry says."""
         budgets, threads = self._budgets, self._pump.open_threads
-        labels, frozen = threads.labels_of(thread_id), budgets.reservations.freezes
+        labels, frozen = threads.labels_of(thread_id), budgets.stops.freezes
         for freeze in frozen.all if budgets.has_budget(thread_id) else ():
             if freeze.covers(labels):
                 yield Note(0, freeze.since_ns, thread_account(thread_id), str(freeze), shortfall=freeze.refusal())
@@ -141,7 +141,7 @@ class Queries:
         """
         statistics = self._pump.statistics()
         states = [thread.status for thread in self._pump.threads()]
-        now_ns, frozen = self._clock.now_ns(), self._budgets.reservations.freezes
+        now_ns, frozen = self._clock.now_ns(), self._budgets.stops.freezes
         return OrganismStatus(
             name=self._name,
             version=version(DISTRIBUTION),

@@ -37,7 +37,7 @@ from organism.router.planning.plan import Route
 from organism.router.planning.provider_limiters import ProviderLimiters, ReplacedError
 from organism.router.planning.route_queue import RouteQueue
 from organism.router.prepared_call import PreparedCall
-from organism.router.spending.refusals import Refusals
+from organism.router.spending.budget_answers import BudgetAnswers
 
 _USEFUL_MIN, _USEFUL_MAX = 64, 256
 """Tokens in which a call of a tool, or a short final answer, can be written."""
@@ -71,7 +71,7 @@ class Admission:
         self._estimator = estimator
         self._call_events = call_events
         self._settings = settings
-        self._refusals = Refusals(registry, call_events)
+        self._answers = BudgetAnswers(registry, call_events)
 
     async def next_attempt(self, state: CallState) -> Attempt:
         """Find the next provider that may be asked and that the budget admits, and hold the worst case there.
@@ -136,7 +136,7 @@ class Admission:
         while True:
             counted = attempt.held.output_cap
             await attempt.permit.enter(attempt.record.input_tokens + counted, attempt.patience.deadline_s)
-            if (stopped := self._reservations.stopped(attempt.record.thread_id)) is not None:
+            if (stopped := self._registry.stops.stopped(attempt.record.thread_id)) is not None:
                 raise BudgetExhaustedError(stopped, attempt.record.thread_id)
             held = self._reservations.present_hold(attempt.held)
             if held is attempt.held:
@@ -165,7 +165,7 @@ class Admission:
 
     async def _admit(self, state: CallState, route: Route, permit: Permit) -> Attempt:
         prepared = self._prepare(state, route)
-        self._refusals.warn_before(prepared.spender, prepared.ask, prepared.record)
+        self._answers.warn_before(prepared.spender, prepared.ask, prepared.record)
         answer = await self._registry.reserve(prepared.spender, prepared.ask, prepared.record, state.deadline_s)
         if isinstance(answer, Refusal) and state.call.last_word is not None and answer.cause == "limit":
             prepared, answer = await self._last_word(state, state.call.last_word, prepared, answer)
@@ -180,7 +180,7 @@ class Admission:
         """
         if refusal.needed <= refusal.limit - refusal.spent - refusal.final_reserve:
             return prepared, refusal
-        self._refusals.warn(refusal, prepared.spender, prepared.ask, prepared.record)
+        self._answers.warn(refusal, prepared.spender, prepared.ask, prepared.record)
 
         def fits(request: CompletionRequest) -> bool:
             trial = self._prepare(state, prepared.route, request)
@@ -204,7 +204,7 @@ class Admission:
         others = any(route.provider != prepared.route.provider for route in state.queue.routes)
         elsewhere = others and isinstance(answer, Refusal) and of_provider(answer.account)
         spender, ask, record = prepared.spender, prepared.ask, prepared.record
-        return self._refusals.granted(answer, spender, ask, record, raises=state.call.raises, elsewhere=elsewhere)
+        return self._answers.granted(answer, spender, ask, record, raises=state.call.raises, elsewhere=elsewhere)
 
     def _prepare(self, state: CallState, route: Route, last: CompletionRequest | None = None) -> PreparedCall:
         """Work out the worst case of an attempt where it goes.

@@ -58,7 +58,7 @@ class Lifecycle:
         self._warnings = warnings
         self._registry = services.registry
         self._accounts = services.registry.accounts
-        self._reservations = services.registry.reservations
+        self._stops = services.registry.stops
         self._router = services.router
         self._state_writer = services.state_writer
         self._outbox = services.outbox
@@ -138,7 +138,7 @@ class Lifecycle:
         """
         thread.move("pause")
         thread.paused_by = why
-        self._reservations.stop(thread.id, why)
+        self._stops.stop(thread.id, why)
         self._state_writer.save_thread(thread)
         self._paused_time.note(thread)
         self.settle(thread)
@@ -146,7 +146,7 @@ class Lifecycle:
     def resume(self, thread: Thread) -> None:
         """Let a paused thread continue, or block as it did before; what a breaker had refused goes on."""
         thread.paused_by = None
-        self._reservations.stop(thread.id, None)
+        self._stops.stop(thread.id, None)
         self._open(thread, "resume")
         self._parked.unpark_unstopped(thread)
 

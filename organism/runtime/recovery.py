@@ -189,8 +189,7 @@ def _restore_thread(record: ThreadRecord, to: RecoveryTarget) -> None:
         labels=record.labels,
     )
     thread.paused_by = record.paused_by
-    reservations = to.registry.reservations
-    reservations.stop(thread.id, record.paused_by)
+    to.registry.stops.stop(thread.id, record.paused_by)
     to.threads.add(thread)
     if parent is not None and thread.origin.spawned_by is not None:
         parent.children[thread.id] = None

@@ -290,15 +290,15 @@ class AccountsAgainstModel(RuleBasedStateMachine):
         """A person's word is for one threshold of one account, for all who spend there, until its limit changes."""
         due = sorted(self.all_due(but))
         scope, account, threshold = due[which % len(due)]
-        asked = self.registry.reservations.approval_due(account)
+        asked = self.registry.stops.approval_due(account)
         assert asked is not None
         assert (asked.cause, asked.threshold) == ("approval", threshold)
-        self.registry.reservations.let_pass(account, threshold, "operator")
+        self.registry.stops.let_pass(account, threshold, "operator")
         self.passed.setdefault(scope, {})[threshold] = self.now_ns
 
     @rule(labels=st.sampled_from(FREEZES))
     def freeze_or_lift(self, labels: dict[str, str]) -> None:
-        freezes, scope = self.registry.reservations.freezes, scope_of(labels)
+        freezes, scope = self.registry.stops.freezes, scope_of(labels)
         if self.frozen.pop(scope, None) is None:
             self.frozen[scope] = labels
             assert freezes.add(self.freeze(labels))
@@ -312,7 +312,7 @@ class AccountsAgainstModel(RuleBasedStateMachine):
     def trip_or_let_go(self, thread: str) -> None:
         """A thread whose breaker has tripped spends nothing, and the others go on."""
         self.stopped ^= {thread}
-        self.registry.reservations.stop(thread, BREAKER if thread in self.stopped else None)
+        self.registry.stops.stop(thread, BREAKER if thread in self.stopped else None)
 
     @rule()
     def close_idle(self) -> None:
@@ -336,9 +336,9 @@ class AccountsAgainstModel(RuleBasedStateMachine):
         for thread, labels in THREADS.items():
             self.registry.restore_thread(thread, parent=None, carve=None, open_ns=0, labels=labels)
         for labels in self.frozen.values():
-            self.registry.reservations.freezes.add(self.freeze(labels))
+            self.registry.stops.freezes.add(self.freeze(labels))
         for thread in self.stopped:
-            self.registry.reservations.stop(thread, BREAKER)
+            self.registry.stops.stop(thread, BREAKER)
         for lost in [each for each in self.held if isinstance(each.by, BudgetHold)]:
             hold = next(hold for hold in self.registry.open_holds() if hold.hold_id == lost.hold_id)
             held = GrantedHold(hold_id=hold.hold_id, accounts=hold.accounts, amounts=hold.amounts, output_cap=0)

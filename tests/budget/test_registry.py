@@ -141,8 +141,8 @@ def test_audit_admits_and_says_what_it_would_refuse() -> None:
 
     assert over is not None
     assert over.available == 10
-    assert registry.first_report(over, "t")
-    assert not registry.first_report(over, "t")
+    assert registry.notes.refused(over, "t")
+    assert not registry.notes.refused(over, "t")
 
 
 def test_off_records_without_limits_and_warnings() -> None:

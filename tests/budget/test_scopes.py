@@ -204,8 +204,8 @@ def test_one_call_may_be_limited_alone() -> None:
     refusal = world.refused("t", 41)
 
     assert (refusal.account, refusal.spent, refusal.held, refusal.needed) == ("agent:writer@call", 0, 0, 41)
-    assert world.registry.first_report(refusal, "t")
-    assert world.registry.first_report(refusal, "t"), "each call that is too large is told of"
+    assert world.registry.notes.refused(refusal, "t")
+    assert world.registry.notes.refused(refusal, "t"), "each call that is too large is told of"
     assert world.refused("t", 51).account in ("agent:writer@call", "organism@call")
 
 

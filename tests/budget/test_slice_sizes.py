@@ -58,7 +58,7 @@ class Partition:
         plan = BudgetPlan(windows={"lifetime": Limits(tokens=limit)}, warn_ahead=0)
         self.registry = ThreadBudgetRegistry(plan, self.ledger, self.clock, wait_s=0)
         self.shared = SharedLimits(self.ledger, self.clock, lambda _: self.registry.mode == "enforce", self._ask)
-        self.registry.reservations.share(self.shared)
+        self.registry.slices.share(self.shared)
         self.registry.open_thread("t")
 
     def _ask(self) -> None:
@@ -74,7 +74,7 @@ class Partition:
         """Take in what the others have answered."""
         balance = self.ledger.balance(ALL)
         self.shared.answers[ALL] = SliceAnswer(self.clock.monotonic_ns(), scarce=scarce, since_ns=0)
-        self.registry.reservations.slice(ALL, Amounts(slice_), Amounts(elsewhere), balance.limits)
+        self.registry.slices.set_slice(ALL, Amounts(slice_), Amounts(elsewhere), balance.limits)
 
 
 def test_a_call_waits_for_a_slice_that_holds_all_of_it() -> None:

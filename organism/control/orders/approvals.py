@@ -25,7 +25,7 @@ class Approvals:
     def __init__(self, pump: Pump, outbox: Outbox, grants: BudgetGrants, calls: CallApprovals) -> None:
         self._grants = grants
         self._calls = calls
-        self._reservations = pump.registry.reservations
+        self._stops = pump.registry.stops
         self._threads = pump.open_threads
         self._parked = pump.parked
         self._state_writer = pump.state_writer
@@ -78,6 +78,6 @@ class Approvals:
     def _let_pass(self, approval: Approval, by: str) -> None:
         """Let an account go on at a threshold: one word is for all that waits for it."""
         at = (approval.account, approval.threshold)
-        self._reservations.let_pass(*at, by)
+        self._stops.let_pass(*at, by)
         for thread in self._threads.all():
             self._parked.unpark(thread, lambda waits: (waits.account, waits.threshold) == at)

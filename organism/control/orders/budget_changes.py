@@ -113,7 +113,7 @@ class BudgetChanges:
         that an operator has changed keeps that, unless the plan says something else of it than before.
         """
         self._registry.replan(plan, thresholds)
-        for account, limits in self._registry.departed().items():
+        for account, limits in self._registry.accounts.departed().items():
             self.set_limits(account, limits, configured=True)
         self.tell_reached()
 

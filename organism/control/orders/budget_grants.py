@@ -55,7 +55,7 @@ class BudgetGrants:
     def __init__(self, pump: Pump, changes: BudgetChanges, clock: Clock) -> None:
         self._clock = clock
         self._registry = pump.registry
-        self._reservations = pump.registry.reservations
+        self._notes = pump.registry.notes
         self._writer = pump.state_writer
         self._scheduler = pump.scheduler
         self._changes = changes
@@ -78,7 +78,7 @@ class BudgetGrants:
         for state in own:
             self._changes.set_limits(state.account, _moved(state.limits, grant.tokens, grant.cost_nanousd))
         said = f"{by} has granted {approval.agent} {BudgetRequest.of(grant)}, asked for {approval.detail}"
-        self._reservations.remark(approval.thread_id, said)
+        self._notes.remark(approval.thread_id, said)
         if grant.seconds is not None:
             record = GrantRecord(
                 approval_id=approval.id,
@@ -117,7 +117,7 @@ class BudgetGrants:
             text = (
                 f"a granted budget has ended: {format_usd(cost_nanousd)} and {counted(tokens, 'token')} were not spent"
             )
-            self._reservations.remark(record.thread_id, text)
+            self._notes.remark(record.thread_id, text)
 
 
 def _key(record: GrantRecord) -> str:

@@ -44,7 +44,7 @@ class CallApprovals:
     """
 
     def __init__(self, pump: Pump, outbox: Outbox, clock: Clock) -> None:
-        self._reservations = pump.registry.reservations
+        self._stops = pump.registry.stops
         self._journal = pump.state_writer.journal
         self._outbox = outbox
         self._clock = clock
@@ -115,7 +115,7 @@ class CallApprovals:
                 self._journal.append(Drop(f"{_KIND}:{name}", ""))
 
     def _is_stale(self, question: CallQuestion) -> bool:
-        due = self._reservations.approval_due(question.approval.account)
+        due = self._stops.approval_due(question.approval.account)
         return due is None or (due.threshold, due.revision) != (question.approval.threshold, question.revision)
 
     def _keep(self, question: CallQuestion) -> None:

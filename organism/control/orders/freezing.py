@@ -25,8 +25,7 @@ class Freezing:
 
     def __init__(self, pump: Pump, outbox: Outbox) -> None:
         self._registry = pump.registry
-        self._reservations = pump.registry.reservations
-        self._freezes = self._reservations.freezes
+        self._freezes = pump.registry.stops.freezes
         self._router = pump.router
         self._threads = pump.open_threads
         self._parked = pump.parked
@@ -82,7 +81,7 @@ class Freezing:
         return Frozen(freezes=self._freezes.all, held=self._held(about), threads=self._waiting(about))
 
     def _held(self, freeze: Freeze) -> Amounts:
-        return self._reservations.held_by(freeze.covers)
+        return self._registry.accounts.held_by(freeze.covers)
 
     def _waiting(self, freeze: Freeze) -> tuple[str, ...]:
         """Return the threads, of those that a freeze is about, with a message that waits for one."""

@@ -13,8 +13,8 @@ from organism.journal import Journal
 from organism.ledger.entries import CallRecord
 from organism.router.answers.charge import Charge
 from organism.router.call_events import CallEvents
+from organism.router.spending.budget_answers import BudgetAnswers
 from organism.router.spending.expense import Expense, ExpensePayer
-from organism.router.spending.refusals import Refusals
 from organism.usage.attempts import Outcome
 
 
@@ -56,7 +56,7 @@ class Expenses:
         ids: IdSource,
     ) -> None:
         self._registry = registry
-        self._refusals = Refusals(registry, call_events)
+        self._answers = BudgetAnswers(registry, call_events)
         self._call_events = call_events
         self._journal = journal
         self._clock = clock
@@ -76,13 +76,13 @@ class Expenses:
         """
         record = payer.record(expense, self._ids.next("cost"))
         ask: Ask = expense.ask
-        self._refusals.warn_before(payer.spender, ask, record)
+        self._answers.warn_before(payer.spender, ask, record)
         registry = self._registry
         answer = await registry.reservations.take(payer.spender, ask, record, wait_s=registry.wait_s)
-        held = self._refusals.granted(answer, payer.spender, ask, record, raises=payer.raises)
+        held = self._answers.granted(answer, payer.spender, ask, record, raises=payer.raises)
         try:
             await self._journal.commit()
-            if (frozen := registry.reservations.stopped(payer.spender.thread_id)) is not None:
+            if (frozen := registry.stops.stopped(payer.spender.thread_id)) is not None:
                 raise BudgetExhaustedError(frozen, payer.spender.thread_id)
         except BaseException:
             # Nothing has been bought: its caller has gone, spending was frozen, or the hold could not be kept.

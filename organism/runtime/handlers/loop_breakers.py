@@ -35,7 +35,7 @@ class LoopBreakers:
     def __init__(self, services: LoopServices, delivery: Delivery, lifecycle: Lifecycle) -> None:
         self._active = services.active
         self._registry = services.registry
-        self._reservations = services.registry.reservations
+        self._stops, self._notes = services.registry.stops, services.registry.notes
         self._outbox = services.outbox
         self._clock = services.clock
         self._delivery = delivery
@@ -116,7 +116,7 @@ class LoopBreakers:
             )
         )
         why = f"the breaker '{trip.kind}' has tripped on agent {agent}: {trip.text}"
-        self._reservations.remark(thread.id, f"{why}; {_AFTER[action or '']}")
+        self._notes.remark(thread.id, f"{why}; {_AFTER[action or '']}")
         match action:
             case "note" if told:
                 return note_for(LoopWarning(breaker=trip.kind, step=trip.step, text=trip.text))
@@ -126,7 +126,7 @@ class LoopBreakers:
             case "pause":
                 self._pause(thread, f"{why}; look at it, and let it go on: organism unpause {thread.root}")
             case "stop":
-                self._reservations.stop(thread.id, _refusal(why))
+                self._stops.stop(thread.id, _refusal(why))
                 self._life.begin_close(thread, "terminated", why)
             case _:
                 pass

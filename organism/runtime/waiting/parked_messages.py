@@ -35,7 +35,7 @@ class ParkedMessages:
         self._threads = threads
         self._registry = registry
         self._accounts = registry.accounts
-        self._reservations = registry.reservations
+        self._reservations, self._stops = registry.reservations, registry.stops
         self._state_writer = state_writer
         self._start_lane = start_lane
         self._held_up: dict[str, None] = {}  # threads with messages whose room others hold, in the order of waiting
@@ -63,12 +63,12 @@ class ParkedMessages:
         if isinstance(waits, Refusal):
             refuses = waits.cause != "limit" or self._registry.mode_of(waits.account) == "enforce"
             return refuses and (waits.cause != "limit" or not self._accounts.room_came_back(waits))
-        due = self._reservations.approval_due(waits.account) if waits.account else None
+        due = self._stops.approval_due(waits.account) if waits.account else None
         return not waits.account or (due is not None and due.threshold == waits.threshold)
 
     def unpark_unstopped(self, thread: Thread) -> None:
         """Unpark what waits for a freeze or a breaker, if none stops the thread any more."""
-        if thread.paused_by is None and self._reservations.stopped(thread.id) is None:
+        if thread.paused_by is None and self._stops.stopped(thread.id) is None:
             self.unpark(thread, lambda waits: isinstance(waits, Refusal) and waits.cause != "limit")
 
     def unpark_message(self, thread: Thread, message_id: str) -> None:

@@ -161,7 +161,7 @@ GUARDS = (
     guard(
         "queue-not-passed",
         "A call that comes while others wait stands behind them, even if it would fit.",
-        "budget/reservations.py::Reservations.reserve",
+        "budget/operations/reservations.py::Reservations.reserve",
         "if not self._queue or not self._engine.enforces(accounts):",
         "if True:",
         "budget/test_registry.py::test_small_call_does_not_overtake_a_large_one",

@@ -11,8 +11,8 @@ from organism.ledger.entries import CallRecord
 from organism.router.call_events import CallEvents
 
 
-class Refusals:
-    """Tells of refusals.
+class BudgetAnswers:
+    """Turns what the budget has said to a hold into a hold or an error, and tells agents and listeners of it.
 
     Args:
         registry: The budgets.
@@ -65,13 +65,13 @@ class Refusals:
             raise BudgetExhaustedError(self._refused(answer, record, opened, raises), spender.thread_id, passes)
         if answer.over is not None:
             self.warn(answer.over, spender, ask, record)
-            if self._registry.first_report(answer.over, spender.thread_id):
+            if self._registry.notes.refused(answer.over, spender.thread_id):
                 self._call_events.emit_exceeded(record, answer.over, enforced=False)
         return answer
 
     def _refused(self, shortfall: Refusal, record: CallRecord, opened: bool, raises: bool) -> Refusal:
         """Report a refusal as what it is, unless the final reserve has been opened for a final call."""
-        if raises if opened else self._registry.first_report(shortfall, record.thread_id):
+        if raises if opened else self._registry.notes.refused(shortfall, record.thread_id):
             self._call_events.emit_exceeded(record, shortfall, enforced=True)
         return replace(shortfall, final_reserve_open=True) if opened else shortfall
 

@@ -7,14 +7,12 @@ place to a later one. One that finds no room on the new window waits in line the
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
-from organism.amounts import NS_PER_S, Amounts, Limits
+from organism.amounts import NS_PER_S, Amounts
 from organism.budget.account_book import AccountBook
-from organism.budget.accounts.shared_limits import SharedLimits
 from organism.budget.engine import BudgetEngine
-from organism.budget.guards.freezes import Freezes
 from organism.budget.holds import GrantedHold, Spender
 from organism.budget.policy import Ask
 from organism.budget.reserve_queue import ReserveQueue, Waiter
@@ -79,23 +77,6 @@ class Reservations:
         self._calls: dict[str, _Reservation] = {}
         self._minute = -1
         self._periods: tuple[str, ...] = ()
-
-    def share(self, shared: SharedLimits) -> None:
-        """Take part in limits that several partitions of a cluster share."""
-        self._book.shared = shared
-
-    def slice(self, account: str, amounts: Amounts, elsewhere: Amounts, agreed: Limits) -> None:
-        """Note what this partition may use of a shared limit, and let calls in line be looked at again."""
-        balance = self._ledger.balance(account)
-        if (balance.slice, balance.elsewhere, balance.agreed) != (amounts, elsewhere, agreed):
-            self._ledger.slice(account, amounts, elsewhere, agreed, self._clock.now_ns())
-            self._engine.fire_reached(account)
-        self._queue.serve(account)
-
-    @property
-    def waited_for(self) -> tuple[str, ...]:
-        """The accounts at which calls wait in line."""
-        return self._queue.accounts
 
     async def reserve(
         self, spender: Spender, ask: Ask, record: CallRecord | None, wait_s: float, until_s: float
@@ -208,39 +189,6 @@ class Reservations:
             return held
         answer = await self._queue.answer_to(call.waiter, wait_s=wait_s, until_s=until_s)
         return self._taken(call, answer) if isinstance(answer, GrantedHold) else answer
-
-    @property
-    def freezes(self) -> Freezes:
-        """What an operator has stopped; the lines are to be served when it changes."""
-        return self._engine.freezes
-
-    def stopped(self, thread_id: str) -> Refusal | None:
-        """Return why a thread may not spend now although it has the budget; see :meth:`BudgetEngine.stopped`."""
-        return self._engine.stopped(thread_id)
-
-    def stop(self, thread_id: str, why: Refusal | None) -> None:
-        """Let a thread spend nothing more, or let it go on; what it has in line is answered."""
-        self._book.thread(thread_id).stopped = why
-        self._queue.serve(*self._queue.accounts)
-
-    def let_pass(self, account: str, threshold: int, by: str) -> None:
-        """Let an account go on at a threshold, if it counts still."""
-        if self._ledger.has(account):
-            self._ledger.let_pass(account, threshold, by, self._clock.now_ns())
-            self._queue.serve(account)
-
-    def approval_due(self, account: str) -> Refusal | None:
-        """Return what of an account a person must let go on now; ``None`` also if it counts no more."""
-        counts = self._ledger.has(account) and not self._book.over(account)
-        return self._engine.approval_due((account,)) if counts else None
-
-    def remark(self, thread_id: str, text: str) -> None:
-        """Note in the ledger what was decided about a thread's budget without moving money."""
-        self._ledger.remark(self._book.thread(thread_id).accounts[0], text, self._clock.now_ns())
-
-    def held_by(self, covers: Callable[[Mapping[str, str]], bool]) -> Amounts:
-        """Return what calls hold of threads with some labels; see :meth:`AccountBook.held_by`."""
-        return self._book.held_by(covers)
 
     def give_up(self, held: GrantedHold) -> None:
         """Give back what a call that has not left holds or waits for, on whichever window that is."""

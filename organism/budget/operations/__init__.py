@@ -1,0 +1,1 @@
+"""What others do with budgets, by subject; each works on the accounts, the decision and the lines of one registry."""

@@ -18,6 +18,7 @@ from organism.cluster.balance import LeaseStep, next_step
 from organism.cluster.escrow import Escrow, check_shareable
 from organism.cluster.lease_times import LeaseTimes, PartitionElsewhereError
 from organism.cluster.partition_core import Beside, PartitionCore, alone
+from organism.cluster.rate_shares import RateShares
 from organism.concurrency.error_groups import sole_error
 from organism.concurrency.loop_time import loop_time
 from organism.concurrency.own_threads import OwnThreads
@@ -79,12 +80,12 @@ class ClusterNode:
         check_shareable(self._spec.limits)
         self.name, self._partitions, self._url = node, partitions, url
         self._database, self._retention, self._times = database, retention, times or LeaseTimes()
-        self._shared = SharedParts(
-            ProviderLimiters(self._spec.providers, self._spec.router.providers, components.clock), Calibration()
-        )
+        limiters = ProviderLimiters(self._spec.providers, self._spec.router.providers, components.clock)
+        self._shared = SharedParts(limiters, Calibration())
         self._tool_servers = ToolServers(self._spec.tool_servers)
         self._threads = OwnThreads(1)
         self.escrow = Escrow(database, partitions)
+        self.rates = RateShares(database, node, limiters, self._spec.providers, self._times)
         self._table: LeaseTable | None = None
         self._cores: dict[int, PartitionCore] = {}
         self._failed_s: dict[int, float] = {}
@@ -201,6 +202,7 @@ class ClusterNode:
             self._tasks.start_soon(self._tend)
             self._tasks.start_soon(self._watch)
             self._tasks.start_soon(self.escrow.run)
+            self._tasks.start_soon(self.rates.run, table.incarnation)
             self._stack = stack.pop_all()
         return self
 

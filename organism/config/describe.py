@@ -7,6 +7,7 @@ from organism.agents.tools.tool import DEFAULT_TIMEOUT_S
 from organism.budget.guards.breakers import ONLY_TOLD, Breakers
 from organism.config.build.breakers import breakers_of
 from organism.config.price_section import WrittenToolPrice, tool_price_of
+from organism.config.provider_connections import is_per_machine
 from organism.config.schema.agents import (
     AgentSection,
     AskToolSection,
@@ -149,12 +150,18 @@ def describe_models(config: Config) -> list[tuple[str, str, str, str]]:
 def describe_providers(config: Config) -> list[tuple[str, str, str, str, str]]:
     """Return a row for each provider: its name, type, rate limits, timeouts and circuit breaker."""
     return [
-        (name, str(section.__struct_config__.tag), _rate_limits(section), _timeouts(config, section), _circuit(section))
+        (
+            name,
+            str(section.__struct_config__.tag),
+            _rate_limits(config, section),
+            _timeouts(config, section),
+            _circuit(section),
+        )
         for name, section in config.llm.providers.items()
     ]
 
 
-def _rate_limits(section: ProviderSection) -> str:
+def _rate_limits(config: Config, section: ProviderSection) -> str:
     slots = section.slots if isinstance(section, LocalProviderSection) else None
     parts = [
         f"{most:,} {what}"
@@ -165,6 +172,8 @@ def _rate_limits(section: ProviderSection) -> str:
         )
         if most is not None
     ]
+    if parts and config.cluster is not None:
+        parts.append("for each node" if is_per_machine(section) else "for all nodes together")
     return ", ".join(parts) or "none"
 
 

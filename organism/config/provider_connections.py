@@ -12,7 +12,13 @@ from typing import assert_never
 from urllib.parse import urlsplit
 
 from organism.config.checking import Report
-from organism.config.schema.llm import AnthropicProviderSection, OpenAIProviderSection, ServerSection
+from organism.config.schema.llm import (
+    AnthropicProviderSection,
+    LocalProviderSection,
+    OpenAIProviderSection,
+    ProviderSection,
+    ServerSection,
+)
 from organism.config.schema.root import Config
 from organism.error_root import install
 from organism.errors import ConfigError
@@ -23,6 +29,7 @@ from organism.providers.http import ConnectionSettings, tls_context
 
 _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_DIR")
 _PROXIES = frozenset({"http", "https", "socks5", "socks5h"})
+_THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _OURS = frozenset({"accept-encoding", "connection", "content-length", "content-type", "host", "transfer-encoding"})
 
@@ -79,6 +86,18 @@ def is_vendors_own(section: Server) -> bool:
     """Whether a section leads to the vendor itself: without an address, or with the vendor's own, however pasted."""
     own = _own_address(section)
     return section.base_url is None or own is None or is_own(section.base_url, speaks(section), own)
+
+
+def is_per_machine(section: ProviderSection) -> bool:
+    """Whether each machine has a provider of its own: a model in the process, or a server at the machine's own address.
+
+    The nodes of a cluster share no limit of it.
+    """
+    if isinstance(section, LocalProviderSection):
+        return True
+    if not isinstance(section, OpenAIProviderSection | AnthropicProviderSection):
+        return False
+    return urlsplit(section.base_url or _own_address(section) or "").hostname in _THIS_MACHINE
 
 
 def connection_of(folder: Path, section: Server, environment: Mapping[str, str]) -> ConnectionSettings:

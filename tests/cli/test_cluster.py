@@ -11,10 +11,12 @@ from organism.cli import exit_codes
 from organism.cli.app import call
 from organism.clock import SystemClock
 from organism.ledger.ledger import Ledger
+from organism.router.limits.provider_share import NodeClaims, ProviderClaims, RateClaim
 from organism.stores.batch import batch_of
 from organism.stores.leases import Lease
 from organism.stores.postgres.database import PostgresDatabase
 from organism.stores.postgres.lease_table import LeaseTable
+from organism.stores.postgres.rate_table import RateTable
 from organism.testing.postgres_server import PostgresServer
 from organism.testing.store_contract import event, live_a_little
 
@@ -80,6 +82,24 @@ def test_status_tells_who_has_what(nodes: tuple[LeaseTable, LeaseTable], asked: 
     assert "http://b:8321" in told
     nodes[1].ask([2])
     assert states(asked("cluster", "status", "--json")[1])[2] == ("asked for", "a")
+
+
+def test_status_tells_who_may_use_what_of_a_provider(nodes: object, url: str, asked: Asked) -> None:
+    """Each node's part of each limit, and what it uses of it; a database of an older program has none."""
+    del nodes
+    claims = {"requests": RateClaim(limit=1000, granted=600, used=512, waiting=3)}
+    with closing(RateTable(url)) as rates:
+        row = NodeClaims(node="a", incarnation=1, seen_s=0.5, claims=claims)  # type: ignore[arg-type]
+        assert rates.write(ProviderClaims(provider="openai", nodes=(row,)))
+    code, told, _ = asked("cluster", "status", "--json")
+    assert code == exit_codes.OK
+    assert json.loads(told)["rates"] == [
+        {
+            "provider": "openai", "unit": "requests", "node": "a",
+            "limit": 1000, "granted": 600, "used": 512, "waiting": 3,
+        }
+    ]  # fmt: skip
+    assert "1,000 requests/min" in asked("cluster", "status")[1]
 
 
 def test_what_nobody_has_is_told(postgres: PostgresServer, url: str, nodes: object, asked: Asked) -> None:

@@ -1,7 +1,7 @@
 """``organism cluster``: the nodes of a cluster and their partitions, read from its database and changed there."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -15,12 +15,15 @@ from organism.cli.output import note, print_answer
 from organism.cli.tables import state_table, styled_state
 from organism.cli.terminal import Terminal, markup
 from organism.errors import ConfigError
+from organism.router.limits.provider_share import NodeClaims, ProviderClaims, RateUnit
 from organism.stores.leases import ClusterView, LeaseRow, NodeRow
 
 if TYPE_CHECKING:
     from organism.stores.postgres.lease_table import LeaseTable
 
 app = App(name="cluster")
+
+_UNITS: Mapping[RateUnit, str] = {"concurrency": "at a time", "requests": "requests/min", "tokens": "tokens/min"}
 
 Database = Annotated[
     str | None, Parameter(help="The database, as postgresql://...; the one that the configuration names unless given.")
@@ -63,22 +66,47 @@ class PartitionStatus(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class RateStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node has of a limit that a provider sets.
+
+    Attributes:
+        provider: Its name.
+        unit: ``concurrency``, or ``requests`` or ``tokens`` within a minute.
+        node: The node, with an earlier process of its name that still counts.
+        limit: The whole limit, as this node is configured.
+        granted: What it may use.
+        used: What it has used, as far as it has said.
+        waiting: What waits there.
+    """
+
+    provider: str
+    unit: RateUnit
+    node: str
+    limit: int
+    granted: int
+    used: int
+    waiting: int
+
+
 class ClusterStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What ``organism cluster status --json`` prints."""
 
     nodes: tuple[NodeStatus, ...]
     partitions: tuple[PartitionStatus, ...]
+    rates: tuple[RateStatus, ...] = ()
 
 
 @app.command
 def status(*, daemon: DaemonOptions = DAEMON, database: Database = None, json: Json = False) -> int:
-    """Show the nodes of the cluster and which of them has each partition.
+    """Show the nodes of the cluster, which of them has each partition, and what each may use of providers' limits.
 
     The database is read: no node need run. The exit code is 1 if a partition is stopped or no node has it.
     """
     with _table(daemon, database) as table:
-        view = table.look()
-    found = _status_of(view)
+        from organism.stores.postgres.rate_table import RateTable
+
+        with closing(RateTable(_url(daemon, database))) as rates:
+            found = _status_of(table.look(), rates.read_all())
     lost = [one for one in found.partitions if one.state in ("stopped", "free")]
     if json:
         print_answer(found, "", as_json=True)
@@ -180,11 +208,7 @@ def _table(daemon: DaemonOptions, database: str | None) -> Iterator["LeaseTable"
     """
     from organism.wiring import check_postgres
 
-    if (url := database or configured_database(daemon)) is None:
-        raise ConfigError(
-            "this organism is no cluster: its journal is a file. Give the configuration of a node with --file, or its "
-            "database with --database"
-        )
+    url = _url(daemon, database)
     check_postgres()
     from organism.stores.postgres.lease_table import LeaseTable
     from organism.stores.postgres.preparation import partition_count
@@ -198,10 +222,35 @@ def _table(daemon: DaemonOptions, database: str | None) -> Iterator["LeaseTable"
         table.close()
 
 
-def _status_of(view: ClusterView) -> ClusterStatus:
+def _url(daemon: DaemonOptions, database: str | None) -> str:
+    if (url := database or configured_database(daemon)) is None:
+        raise ConfigError(
+            "this organism is no cluster: its journal is a file. Give the configuration of a node with --file, or its "
+            "database with --database"
+        )
+    return url
+
+
+def _status_of(view: ClusterView, rates: Iterable[ProviderClaims]) -> ClusterStatus:
     return ClusterStatus(
         nodes=tuple(_node_status(node, view) for node in view.nodes),
         partitions=tuple(_partition_status(lease, view) for lease in view.leases),
+        rates=tuple(
+            _rate_status(each.provider, node, unit) for each in rates for node in each.nodes for unit in node.claims
+        ),
+    )
+
+
+def _rate_status(provider: str, node: NodeClaims, unit: RateUnit) -> RateStatus:
+    claim = node.claims[unit]
+    return RateStatus(
+        provider=provider,
+        unit=unit,
+        node=node.node,
+        limit=claim.limit,
+        granted=claim.granted,
+        used=claim.used,
+        waiting=claim.waiting,
     )
 
 
@@ -232,6 +281,12 @@ def _show(found: ClusterStatus, daemon: DaemonOptions) -> None:
     for one in found.partitions:
         partitions.add_row(str(one.partition), styled_state(one.state), one.node or "-", str(one.owners), one.reason)
     console.show(markup(""), partitions)
+    if found.rates:
+        rates = state_table("provider", "limit", "node", "granted", "used", "waiting")
+        for rate in found.rates:
+            most = f"{rate.limit:,} {_UNITS[rate.unit]}"
+            rates.add_row(rate.provider, most, rate.node, f"{rate.granted:,}", f"{rate.used:,}", f"{rate.waiting:,}")
+        console.show(markup(""), rates)
     for one in found.partitions:
         if one.state == "stopped":
             console.say(

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
+from organism.config.provider_connections import is_per_machine
 from organism.config.schema.llm import LocalProviderSection, ModelSection, PriceSection, ProviderSection
 from organism.config.schema.root import Config
 from organism.pricing.book import Override
@@ -67,6 +68,7 @@ def _provider_settings(section: ProviderSection) -> ProviderSettings:
         circuit=CircuitSettings(
             failures=circuit.failures, within_s=float(circuit.within_seconds), open_s=float(circuit.open_seconds)
         ),
+        per_machine=is_per_machine(section),
     )
 
 

@@ -39,7 +39,9 @@ class ServedSection(Section, frozen=True, kw_only=True):
     """How any provider is treated."""
 
     concurrency: Annotated[Positive | None, Meta(description="attempts at a time; as many as come unless given")] = None
-    requests_per_minute: Annotated[Positive | None, Meta(description="attempts within any minute")] = None
+    requests_per_minute: Annotated[
+        Positive | None, Meta(description="attempts within any minute; of all nodes of a cluster")
+    ] = None
     tokens_per_minute: Annotated[Positive | None, Meta(description="tokens within any minute, input and output")] = None
     timeouts: Annotated[TimeoutsSection, Meta(description="how long it may take")] = TimeoutsSection()
     circuit: Annotated[CircuitSection, Meta(description="when it is given a rest")] = CircuitSection()

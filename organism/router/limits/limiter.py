@@ -17,6 +17,7 @@ from organism.concurrency.wakeups import Wakeup
 from organism.errors import RejectedError, TooLargeError
 from organism.router.limits.circuit import Circuit, CircuitState, Health
 from organism.router.limits.provider_settings import ProviderSettings
+from organism.router.limits.provider_share import ProviderDemand, ProviderShare
 from organism.router.limits.rate_limit import RateLimiter
 
 
@@ -73,6 +74,9 @@ class ProviderLimiter:
         self._last_failure: str | None = None
         self._on_probed = on_probed
         self._left = Wakeup()
+        self._share: ProviderShare | None = None
+        self._on_wait: Callable[[], object] = lambda: None
+        self._waiting: dict[object, tuple[int, float]] = {}
 
     @property
     def load(self) -> int:
@@ -86,6 +90,26 @@ class ProviderLimiter:
         self._rates.limits = settings.rates
         self.settings = settings
         self._place_free.set()
+
+    def share(self, share: ProviderShare, on_wait: Callable[[], object]) -> None:
+        """Use only so much of the limits from here on; ``on_wait`` is called when an attempt has to wait."""
+        self._share, self._on_wait = share, on_wait
+        self._rates.share = share.rates
+        self._place_free.set()
+
+    def demand(self) -> ProviderDemand:
+        """Return what is used, and what waits."""
+        requests, tokens = self._rates.used(self._clock.monotonic_ns())
+        first_tokens, since_s = next(iter(self._waiting.values()), (0, None))
+        return ProviderDemand(
+            in_flight=self._in_flight,
+            requests=requests,
+            tokens=tokens,
+            waiting=len(self._waiting),
+            waiting_tokens=sum(each for each, _ in self._waiting.values()),
+            first_tokens=first_tokens,
+            waited_s=None if since_s is None else loop_time() - since_s,
+        )
 
     async def wait_unused(self) -> None:
         """Return when no attempt is under way or about to be."""
@@ -133,28 +157,43 @@ class ProviderLimiter:
             raise TooLargeError(self.provider, tokens, self._rates.limits.tokens or 0)
         if self._may_enter_at_once(tokens, deadline_s):
             return self._let_in(tokens)
-        with anyio.CancelScope(deadline=deadline_s):
-            async with self._turn:
-                while self._full:
-                    self._place_free = anyio.Event()
-                    await self._place_free.wait()
-                # Time is what is waited for here, and nothing but time: no event could say when it has come.
-                while (wait_ns := self._rates.free_in_ns(tokens, self._clock.monotonic_ns())) > 0:  # noqa: ASYNC110
-                    await anyio.sleep(wait_ns / NS_PER_S)
-                return self._let_in(tokens)
+        ticket = object()
+        self._waiting[ticket] = tokens, loop_time()
+        try:
+            with anyio.CancelScope(deadline=deadline_s):
+                async with self._turn:
+                    await self._until_free(tokens)
+                    return self._let_in(tokens)
+        finally:
+            del self._waiting[ticket]
         raise RejectedError(
             self.provider, "no turn before the call's deadline; raise 'concurrency' or what it takes per minute"
         )
 
-    @property
-    def _full(self) -> bool:
-        return self.settings.concurrency is not None and self._in_flight >= self.settings.concurrency
+    async def _until_free(self, tokens: int) -> None:
+        """Wait until a request of that size may leave: it is its turn."""
+        while (wait_ns := self._free_in_ns(tokens)) != 0:
+            self._place_free = anyio.Event()
+            self._on_wait()
+            with anyio.move_on_after(None if wait_ns is None else wait_ns / NS_PER_S):
+                await self._place_free.wait()
+
+    def _free_in_ns(self, tokens: int) -> int | None:
+        """Return in how many nanoseconds a request may leave; ``None`` if something else must change first."""
+        most = self.settings.concurrency
+        if (share := self._share) is not None:
+            if loop_time() >= share.until_s:
+                return None
+            most = share.concurrency
+        if most is not None and self._in_flight >= most:
+            return None
+        return self._rates.free_in_ns(tokens, self._clock.monotonic_ns())
 
     def _may_enter_at_once(self, tokens: int, deadline_s: float) -> bool:
         """Whether there is nothing to wait for, and nobody who waits: the rule, without the 15 µs of lock and scope."""
-        if self._turn.locked() or self._full or loop_time() >= deadline_s:
+        if self._turn.locked() or loop_time() >= deadline_s:
             return False
-        return not self._rates.free_in_ns(tokens, self._clock.monotonic_ns())
+        return self._free_in_ns(tokens) == 0
 
     def _let_in(self, tokens: int) -> int:
         """Count an attempt. Nothing may await until its passage knows: what is counted is given back by leaving."""

@@ -31,9 +31,11 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
         rates: What it takes within a minute.
         timeouts: How long its attempts may take.
         circuit: When it is given a rest.
+        per_machine: Whether each machine has one of its own, so that the nodes of a cluster share no limit of it.
     """
 
     concurrency: int | None = None
     rates: RateLimits = RateLimits()
     timeouts: Timeouts = Timeouts()
     circuit: CircuitSettings = CircuitSettings()
+    per_machine: bool = False

@@ -28,10 +28,15 @@ class RateLimiter:
 
     Args:
         limits: What it takes.
+
+    Attributes:
+        limits: What it takes.
+        share: What this process may use of that; ``None`` for all of it.
     """
 
     def __init__(self, limits: RateLimits) -> None:
         self.limits = limits
+        self.share: RateLimits | None = None
         self._requests = SlidingWindow(_MINUTE_NS)
         self._tokens = SlidingWindow(_MINUTE_NS)
 
@@ -41,12 +46,17 @@ class RateLimiter:
         return (limits.requests is None or limits.requests >= 1) and (limits.tokens is None or tokens <= limits.tokens)
 
     def free_in_ns(self, tokens: int, now_ns: int) -> int:
-        """Return in how many nanoseconds a request of that size may leave; 0 for now."""
-        wait = 0
-        if self.limits.requests is not None:
-            wait = self._requests.free_in_ns(1, self.limits.requests, now_ns)
-        if self.limits.tokens is not None:
-            wait = max(wait, self._tokens.free_in_ns(tokens, self.limits.tokens, now_ns))
+        """Return in how many nanoseconds a request of that size may leave; 0 for now.
+
+        One that no minute has room for, because this process's share is too small, has a whole minute to wait: by then
+        the share may be larger.
+        """
+        limits, wait = self.share or self.limits, 0
+        if limits.requests is not None:
+            wait = self._requests.free_in_ns(1, limits.requests, now_ns) if limits.requests else _MINUTE_NS
+        if limits.tokens is not None:
+            fits = tokens <= limits.tokens
+            wait = max(wait, self._tokens.free_in_ns(tokens, limits.tokens, now_ns) if fits else _MINUTE_NS)
         return wait
 
     def take(self, tokens: int, now_ns: int) -> None:

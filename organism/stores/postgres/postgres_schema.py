@@ -174,6 +174,13 @@ MIGRATIONS: Final = (
     UPDATE organism.cluster SET key = decode(
         replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), 'hex') WHERE key = '';
     """,
+    """
+    CREATE TABLE IF NOT EXISTS organism.rates (
+        provider text COLLATE "C" PRIMARY KEY,
+        version bigint NOT NULL,
+        nodes text NOT NULL
+    ) WITH (fillfactor = 50);
+    """,
 )
 """Each step makes the schema one version newer; ``organism.cluster`` counts the steps it has taken."""
 

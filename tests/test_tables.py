@@ -21,7 +21,7 @@ def test_what_is_not_there_cannot_be_removed() -> None:
     """Removing an entry twice is an error, and changes nothing."""
     table = {"a": 1, "b": 2}
     pop_and_shrink(table, "a")
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="a"):
         pop_and_shrink(table, "a")
     assert table == {"b": 2}
 

@@ -311,7 +311,7 @@ def test_message_a_model_can_write_is_chosen() -> None:
     assert message_for((Message,)) is Text
     assert message_for((Order, Text)) is Text
     assert message_for((Gathered, Order)) is Order
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match="accepts no message that another agent could write"):
         message_for((Gathered,))
 
 

@@ -115,9 +115,9 @@ WRONG += [{"a": times} for times in (0, -1, True, 1.5, "2", None, 2**63)] + [{"a
 @pytest.mark.parametrize("wrong", WRONG)
 def test_tools_that_are_none_are_the_handler_s_own_error(wrong: Any) -> None:
     """What is no tool by name, or of two vendors, is refused where it is written, before anything is held."""
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=r"vendor|named twice|how often"):
         vendor_tools(wrong)
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=r"vendor|named twice|how often"):
         llm_agent("reader", settings=LLMSettings(vendor_tools=wrong))
 
 

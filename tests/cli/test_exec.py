@@ -203,7 +203,7 @@ async def test_nothing_listens_once_it_is_killed(tmp_path: Path) -> None:
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
         running.kill()
         await anyio.to_thread.run_sync(running.wait)
-        with pytest.raises(ConnectionRefusedError):
+        with pytest.raises(ConnectionRefusedError, match="Connection refused"):
             socket.create_connection(("127.0.0.1", port), timeout=5)
     finally:
         os.kill(pid, signal.SIGKILL)

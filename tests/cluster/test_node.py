@@ -125,7 +125,9 @@ async def test_a_named_thread_is_in_one_partition_wherever_it_is_opened(url: str
         for name in ("order-1", "order-2", "order-3"):
             owner, other = (a, b) if a.partition_of(name) in a.organisms else (b, a)
             assert await owner.open_thread("x", to="asker", thread_id=name) == name
-            with pytest.raises(PartitionElsewhereError):
+            with pytest.raises(
+                PartitionElsewhereError, match=r"of the cluster, and node '[ab]' runs it, at http://[ab]"
+            ):
                 await other.open_thread("x", to="asker", thread_id=name)
 
 
@@ -159,7 +161,7 @@ async def test_a_lost_lease_ends_the_organism_and_not_the_process(postgres: Post
         postgres.execute("UPDATE organism.leases SET owner = 'z', expires = 'infinity' WHERE p = 0", url)
         await until(lambda: 0 not in a.organisms)
         lost.journal.append(keep("late"))
-        with pytest.raises(FencedError):
+        with pytest.raises(FencedError, match="another process has taken over the journal in partition 0"):
             await lost.journal.commit()
         assert (await a.wait(await a.open_thread("write"))).outcome == "completed"
         postgres.execute("UPDATE organism.leases SET owner = NULL WHERE p = 0", url)
@@ -197,7 +199,7 @@ async def test_a_node_that_is_drained_has_nothing_and_takes_nothing(url: str) ->
         await until(lambda: len(a.organisms) == len(b.organisms) == 2)
         assert await anyio.to_thread.run_sync(b.table.drain, "a")
         await until(lambda: not a.organisms and len(b.organisms) == 4)
-        with pytest.raises(PartitionElsewhereError):
+        with pytest.raises(PartitionElsewhereError, match="no node runs it now; try again"):
             await a.open_thread("write")
 
 

@@ -57,7 +57,7 @@ async def test_a_copy_older_than_what_a_partition_was_promised_stops_it(url: str
         await one_more(a, 0)
         lost = a.organisms[0]
         await restore(url, copy)
-        with pytest.raises(JournalError):
+        with pytest.raises(JournalError, match="an older copy was restored, or acknowledged work is lost"):
             await lost.open_thread("write")
         await until(lambda: bool(a.view.leases[0].stopped))
         assert "older copy was restored, or acknowledged work is lost" in a.view.leases[0].stopped

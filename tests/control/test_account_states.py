@@ -140,7 +140,9 @@ def test_thread_waits_for_the_questions_below_it_and_not_beside_it() -> None:
         )
         async with running:
             top = await running.open_thread("go", to="parent")
-            with pytest.raises((ApprovalNeededError, BudgetExhaustedError)):  # of two reasons one is told
+            with pytest.raises(
+                (ApprovalNeededError, BudgetExhaustedError), match=r"waits for a person|budget exhausted in"
+            ):  # of two reasons one is told
                 await running.wait(top)
             (asked,) = running.approvals.waiting()
             detail = await running.control.queries.thread(top)

@@ -133,7 +133,9 @@ def open_folder(file: Path) -> None:
 async def test_start_that_fails_raises_plainly_and_leaves_nothing(file: Path, spoil: Callable[[Path], None]) -> None:
     """What is wrong comes out as the one error it is, no group around it; a second try after it is mended succeeds."""
     spoil(file)
-    with pytest.raises(OrganismError):
+    with pytest.raises(
+        OrganismError, match=r"is missing|when imported: no|everybody can write it|on loopback only|others can reach it"
+    ):
         async with Daemon(file, port=0):
             pass
     right(file)

@@ -37,7 +37,12 @@ def test_bomb_is_refused_before_it_goes_off(what: str, tmp_path: Path, record_pr
     path.write_bytes(BOMBS[what]())
     path.chmod(0o600)
     began = time.process_time()
-    with peak_memory() as peak, pytest.raises(ConfigError):
+    with (
+        peak_memory() as peak,
+        pytest.raises(
+            ConfigError, match=r"unknown key 'a0?'|nested deeper than 32|larger than 256 KiB|a key must be text"
+        ),
+    ):
         load_config(path, {})
 
     record_property("refused in s", round(time.process_time() - began, 3))

@@ -187,7 +187,7 @@ async def test_models_are_those_that_are_offered(served: Serve) -> None:
     async with served(gateway={"models": ("main",)}) as gateway:
         assert [model.id async for model in gateway.client.models.list()] == ["main"]
         assert (await gateway.client.models.retrieve("main")).owned_by == "organism"
-        with pytest.raises(openai.NotFoundError):
+        with pytest.raises(openai.NotFoundError, match="the model 'other' is not offered here; there are: main"):
             await gateway.client.models.retrieve("other")
         with pytest.raises(openai.NotFoundError) as refused:
             await gateway.client.chat.completions.create(model="other", messages=HI)

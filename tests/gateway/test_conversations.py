@@ -84,7 +84,7 @@ async def test_what_was_said_is_added_shown_and_taken_out(served: Serve) -> None
         assert (await conversations.update(begun.id, metadata={"c": "d"})).metadata == {"c": "d"}
         assert (await conversations.retrieve(begun.id)).metadata == {"c": "d"}
         assert (await conversations.delete(begun.id)).deleted
-        with pytest.raises(openai.NotFoundError):
+        with pytest.raises(openai.NotFoundError, match=r"Conversation with id 'conv_.+' not found"):
             await conversations.retrieve(begun.id)
 
 
@@ -143,6 +143,6 @@ async def test_conversations_count_among_what_a_key_may_keep(served: Serve) -> N
     """The one that was not referred to for the longest time goes first; what is kept stays bounded."""
     async with served(gateway={"keep_answers": 3}) as gateway:
         first, *_, last = [await gateway.client.conversations.create() for _ in range(4)]
-        with pytest.raises(openai.NotFoundError):
+        with pytest.raises(openai.NotFoundError, match=r"Conversation with id 'conv_.+' not found"):
             await gateway.client.conversations.retrieve(first.id)
         assert (await gateway.client.conversations.retrieve(last.id)).id == last.id

@@ -88,7 +88,7 @@ async def test_a_daemon_serves_what_the_file_describes_and_shows_it(tmp_path: Pa
         async with openai.AsyncOpenAI(api_key=KEY, base_url=f"{url}/v1") as client:
             for each in (client, client.with_options(api_key=OTHER_KEY)):
                 await each.chat.completions.create(model="main", messages=HI)
-            with pytest.raises(openai.NotFoundError):
+            with pytest.raises(openai.NotFoundError, match="the model 'spare' is not offered here; there are: main"):
                 await client.chat.completions.create(model="spare", messages=HI)
             token = (daemon.state / "token").read_text(encoding="ascii").strip()
             assert [m.id async for m in client.with_options(api_key=token).models.list()] == ["main"]

@@ -62,7 +62,7 @@ async def test_a_real_model_answers_and_is_stopped_by_a_real_budget() -> None:
                     while True:
                         await create(model="small", messages=messages, max_tokens=60)
 
-                with pytest.raises(openai.APIStatusError):
+                with pytest.raises(openai.APIStatusError, match="budget exhausted in thread key-ci"):
                     await spend_all()
                 assert organism.budgets.budget("key-ci").spent.tokens <= 1400
             server.stop()

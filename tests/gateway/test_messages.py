@@ -400,7 +400,9 @@ async def test_count_that_cannot_be_made_says_why(served: Serve) -> None:
     turns: list[Any] = [{"role": "user", "content": [picture]}]
     unbounded = partial(AnthropicProvider, "double", "k")
     async with served(upstream=unbounded) as gateway, claude(gateway) as client:
-        with pytest.raises(anthropic.NotFoundError):
+        with pytest.raises(
+            anthropic.NotFoundError, match="the model 'nobody' is not offered here; there are: main, other"
+        ):
             await client.messages.count_tokens(model="nobody", messages=HI)
         with pytest.raises(anthropic.BadRequestError, match="image_tokens"):
             await client.messages.count_tokens(model="main", messages=turns)

@@ -146,9 +146,9 @@ async def test_a_token_may_be_a_key_if_it_may_send(served: Serve) -> None:
         }
         sender = gateway.client.with_options(api_key=made["send"]["secret"])
         assert (await ask(sender)).headers["organism-thread"] == "token-may-send"
-        with pytest.raises(openai.PermissionDeniedError):
+        with pytest.raises(openai.PermissionDeniedError, match="use a token with the scope 'send'"):
             await ask(gateway.client.with_options(api_key=made["read"]["secret"]))
-        with pytest.raises(openai.AuthenticationError):
+        with pytest.raises(openai.AuthenticationError, match="no valid key"):
             await ask(gateway.client.with_options(api_key="sk-of-nobody"))
         assert gateway.organism.usage.total.calls == 1
     async with served(gateway={"tokens": False}) as gateway:
@@ -198,7 +198,7 @@ async def test_names_are_bounded_in_form_and_number(served: Serve) -> None:
         with pytest.raises(openai.APIStatusError) as refused:
             await ask(gateway.client, "two")
         assert refused.value.code == "too_many_threads"
-        with pytest.raises(openai.BadRequestError):
+        with pytest.raises(openai.BadRequestError, match="'no/name' cannot be a thread's id"):
             await ask(gateway.client.with_options(api_key=OTHER_KEY), "no/name")
         assert len(gateway.organism.threads()) == 2
 
@@ -211,7 +211,7 @@ async def test_a_thread_that_nobody_uses_makes_room_for_another(served: Serve) -
             await ask(gateway.client, name)
             clock.advance(60)
         await ask(gateway.client, "first")
-        with pytest.raises(openai.APIStatusError):
+        with pytest.raises(openai.APIStatusError, match="3 threads open, each used lately"):
             await ask(gateway.client, "third")
         clock.advance(3601)
         await ask(gateway.client, "third")
@@ -219,7 +219,7 @@ async def test_a_thread_that_nobody_uses_makes_room_for_another(served: Serve) -
         assert {view.thread_id for view in gateway.organism.threads()} == {"first", "third", "key-ci"}
         page = (await gateway.operator.get("/v1/threads?state=completed")).json()
         assert [(each["thread_id"], each["budget"]["spent"]["calls"]) for each in page["threads"]] == [("second", 1)]
-        with pytest.raises(openai.PermissionDeniedError):
+        with pytest.raises(openai.PermissionDeniedError, match="thread 'second' has ended, or is not this key's"):
             await ask(gateway.client, "second")
 
 
@@ -256,7 +256,7 @@ async def test_an_operator_raises_pauses_and_ends_it_like_any_thread(served: Ser
     """What an operator does to a thread is felt by the program at once, in words that say what happened."""
     async with served(limits=Limits(calls=1)) as gateway:
         await ask(gateway.client)
-        with pytest.raises(openai.APIStatusError):
+        with pytest.raises(openai.APIStatusError, match="budget exhausted in thread key-ci"):
             await ask(gateway.client)
         shown = (await gateway.operator.get("/v1/threads")).json()["threads"][0]
         assert (shown["thread_id"], shown["state"], shown["budget"]["spent"]["calls"]) == ("key-ci", "open", 1)
@@ -290,7 +290,7 @@ async def test_what_was_spent_outlives_the_process(served: Serve, tmp_path: Path
         states = {view.thread_id: view.status for view in gateway.organism.threads()}
         assert states == {"key-ci": "open", "named": "paused"}
         await ask(gateway.client)
-        with pytest.raises(openai.APIStatusError):
+        with pytest.raises(openai.APIStatusError, match="budget exhausted in thread key-ci"):
             await ask(gateway.client)
         with pytest.raises(openai.PermissionDeniedError) as refused:
             await ask(gateway.client.with_options(api_key=OTHER_KEY), "named")

@@ -128,7 +128,7 @@ async def test_the_last_call_is_made_from_what_is_kept_for_it(served: Serve) -> 
         create = gateway.client.chat.completions.create
         await create(model="main", messages=HI, max_tokens=1900)
         last = await create(model="main", messages=HI, max_tokens=100)
-        with pytest.raises(openai.APIStatusError):
+        with pytest.raises(openai.APIStatusError, match="budget exhausted in thread key-ci"):
             await create(model="main", messages=HI, max_tokens=100)
 
         assert last.choices[0].message.content == "that is all"
@@ -266,7 +266,7 @@ async def test_nothing_of_prompts_and_keys_is_in_events(served: Serve) -> None:
     async with served() as gateway:
         words = [{"role": "user", "content": "the secret plan"}]
         await gateway.client.chat.completions.create(model="main", messages=words)
-        with pytest.raises(openai.BadRequestError):
+        with pytest.raises(openai.BadRequestError, match="n: Expected `int` <= 128"):
             await gateway.client.chat.completions.create(model="main", messages=words, n=200)
 
         told = (await gateway.operator.get("/v1/events/page?after=0")).text

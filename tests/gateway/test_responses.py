@@ -164,9 +164,9 @@ async def test_what_was_not_to_be_stored_cannot_be_fetched_later(served: Serve) 
     async with served() as gateway:
         answer = await gateway.client.responses.create(model="main", input="hi", store=False)
         assert answer.store is False
-        with pytest.raises(openai.NotFoundError):
+        with pytest.raises(openai.NotFoundError, match=r"Response with id 'resp_.+' not found"):
             await gateway.client.responses.retrieve(answer.id)
-        with pytest.raises(openai.NotFoundError):
+        with pytest.raises(openai.NotFoundError, match="no such path: nothing is served at"):
             await gateway.client.responses.cancel(answer.id)
 
 

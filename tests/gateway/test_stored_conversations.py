@@ -120,7 +120,7 @@ async def test_nobody_finds_anothers_answer(served: Serve) -> None:
             lambda: other.responses.delete(answer.id),
         ]
         for attempt in attempts:
-            with pytest.raises(openai.NotFoundError):
+            with pytest.raises(openai.NotFoundError, match=r"with id '(resp|msg)_.+' not found"):
                 await attempt()
 
         assert (await gateway.client.responses.retrieve(answer.id)).output_text == "one two three"
@@ -134,9 +134,9 @@ async def test_an_answer_can_be_looked_at_and_deleted(served: Serve) -> None:
         deleted = await gateway.http.delete(f"/v1/responses/{answer.id}")
 
         assert deleted.json() == {"id": answer.id, "object": "response", "deleted": True}
-        with pytest.raises(openai.NotFoundError):
+        with pytest.raises(openai.NotFoundError, match=r"Response with id 'resp_.+' not found"):
             await gateway.client.responses.retrieve(answer.id)
-        with pytest.raises(openai.NotFoundError):
+        with pytest.raises(openai.NotFoundError, match=r"Previous response with id 'resp_.+' not found"):
             await gateway.client.responses.create(model="main", input="more", previous_response_id=answer.id)
 
 
@@ -156,7 +156,7 @@ async def test_operator_who_keeps_nothing_has_nothing(served: Serve) -> None:
         assert answer.store is False
         with pytest.raises(openai.NotFoundError) as missing:
             await gateway.client.responses.create(model="main", input="go on", previous_response_id=answer.id)
-        with pytest.raises(openai.NotFoundError):
+        with pytest.raises(openai.NotFoundError, match=r"Response with id 'resp_.+' not found"):
             await gateway.client.responses.retrieve(answer.id)
         reference = {"type": "item_reference", "id": answer.output[0].id}
         with pytest.raises(openai.NotFoundError) as lost:

@@ -46,7 +46,7 @@ async def test_what_is_about_the_request_is_final(make_router: MakeRouter, meani
     """A request that is wrong, or not allowed, is not carried from door to door."""
     b = ScriptedProvider(["fine"], name="b")
     async with make_router(refusing("a", meaning), b) as it:
-        with pytest.raises(RejectedError):
+        with pytest.raises(RejectedError, match="provider 'a' answered 400: no"):
             await it.ask()
 
     assert not b.requests
@@ -59,7 +59,7 @@ async def test_only_route_is_not_asked_again_in_vain(make_router: MakeRouter, me
     """Where nobody else serves the model, a refusal that no pause will change is told at once."""
     a = refusing("a", meaning)
     async with make_router(a) as it:
-        with pytest.raises(RejectedError):
+        with pytest.raises(RejectedError, match="provider 'a' answered 400: no"):
             await it.ask()
 
     assert len(a.requests) == 1

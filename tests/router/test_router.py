@@ -112,7 +112,7 @@ def test_what_does_not_help_is_not_tried_again(make_router: MakeRouter, answer: 
     async def main() -> None:
         a, b = provider("a", answer), provider("b")
         async with make_router(a, b) as it:
-            with pytest.raises(ProviderError):
+            with pytest.raises(ProviderError, match=r"no such model|gateway timeout"):
                 await it.ask()
         assert (len(a.requests), len(b.requests)) == (1, 0)
         assert it.of(LLMRetry) == []
@@ -165,7 +165,7 @@ async def test_pauses_are_bounded_by_the_settings(make_router: MakeRouter) -> No
     """The longest pause is configured, and a provider that asks for more does not get it."""
     settings = RouterSettings(backoff=Backoff(first_s=0.5, max_s=2))
     async with make_router(provider("a", BUSY), settings=settings) as it:
-        with pytest.raises(RejectedError):
+        with pytest.raises(RejectedError, match="slow down"):
             await it.ask()
 
     assert all(event.delay_s <= 2 for event in it.of(LLMRetry))
@@ -376,7 +376,7 @@ async def test_refusals_of_requests_are_no_outage(make_router: MakeRouter) -> No
     a = provider("a", REFUSED)
     async with make_router(a) as it:
         for _ in range(20):
-            with pytest.raises(RejectedError):
+            with pytest.raises(RejectedError, match="no such model"):
                 await it.ask()
 
     assert it.router.statistics().providers["a"].circuit == "closed"

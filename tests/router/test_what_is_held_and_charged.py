@@ -108,7 +108,7 @@ def test_input_is_bounded_without_a_call() -> None:
             assert await bound("m", pictured) - await bound("m", plain) >= 50
             with pytest.raises(UnboundedError, match="nothing is published that bounds"):
                 await bound("unbounded", pictured)
-            with pytest.raises(ConfigError):
+            with pytest.raises(ConfigError, match=r"nobody's.; there are: m, unbounded"):
                 await bound("nobody's", plain)
         assert (knows.requests, organism.usage.total.calls) == ([], 0)
 

@@ -181,8 +181,9 @@ def test_main_of_the_process_itself_may_exit(error: type[BaseException]) -> None
         await anyio.lowlevel.checkpoint()
         raise error
 
-    with pytest.raises(error):
+    with pytest.raises(error) as raised:
         anyio.run(main, backend_options=process_options())
+    assert raised.type is error
 
 
 def test_second_interrupt_is_obeyed() -> None:

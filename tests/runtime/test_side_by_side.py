@@ -238,7 +238,7 @@ def test_wrong_arguments_are_named_at_once(what: str) -> None:
 
     @agent(name="lead", peers=["worker"])
     async def wrong(message: Text, ctx: Context) -> Text:
-        with pytest.raises(ConfigError):
+        with pytest.raises(ConfigError, match=r"a whole number from 1 to 10,000|several messages or texts"):
             await WRONG[what](ctx)
         assert await ctx.for_each("worker", []) == []
         return Text("ok")

@@ -56,7 +56,7 @@ async def waits(one: Organism, what: str) -> None:
     if what == "paused":
         await one.control.pause_thread("waits")
     if what in ("call", "ask a person"):
-        with pytest.raises((BudgetExhaustedError, ApprovalNeededError)):
+        with pytest.raises((BudgetExhaustedError, ApprovalNeededError), match=r"waits for a person|budget exhausted"):
             await one.wait("waits")
     await anyio.sleep(0.1)
 

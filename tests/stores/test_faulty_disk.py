@@ -212,7 +212,7 @@ def test_room_is_found_without_anybody_asking(tmp_path: Path) -> None:
                 disk.fill(0)
                 told = anyio.Event()
                 journal.append(keep("msg:1", "x" * 50_000), told.set)
-                with pytest.raises(JournalFullError):
+                with pytest.raises(JournalFullError, match=r"the disk of .+ is full"):
                     await journal.commit()
                 await anyio.sleep(5)
                 assert not told.is_set()
@@ -282,7 +282,7 @@ def test_no_model_is_called_while_the_disk_is_full(tmp_path: Path) -> None:
             ) as organism:
                 await organism.journal.commit()  # else what the start has left fails first, and the thread is not taken
                 disk.fill(0)
-                with pytest.raises(JournalFullError):
+                with pytest.raises(JournalFullError, match=r"the disk of .+ is full"):
                     await organism.open_thread("x" * 20_000, thread_id="th")
                 await anyio.sleep(30)
                 assert provider.requests == []

@@ -188,7 +188,7 @@ def test_a_second_owner_stops_the_first(url: str) -> None:
             assert [piece.key for piece in second.load().pieces] == ["kept"]
 
     async def both() -> None:
-        with pytest.raises(FencedError):
+        with pytest.raises(FencedError, match="taken over the journal"):
             async with first:
                 await main()
 
@@ -211,7 +211,7 @@ def test_a_database_put_back_to_an_older_copy_is_refused(postgres: PostgresServe
         for number in (1, 2):
             database.write(batch_of([event(number)]), number)
         postgres.execute("UPDATE organism.journals SET batch = 1", url)
-        with pytest.raises(JournalError):
+        with pytest.raises(JournalError, match="not the next one"):
             database.write(batch_of([event(3)]), 3)
         with pytest.raises(JournalBrokenError, match="older copy"):
             database.reopen(3)
@@ -221,7 +221,7 @@ def test_a_journal_whose_row_is_gone_is_not_written_to(postgres: PostgresServer,
     """Nothing is written where the row that fences it is missing."""
     with closing(PostgresDatabase(url)) as database:
         postgres.execute("DELETE FROM organism.journals", url)
-        with pytest.raises(JournalBrokenError):
+        with pytest.raises(JournalBrokenError, match="row that says where it ends is gone"):
             database.write(batch_of([keep("a")]), 1)
         assert postgres.execute("SELECT * FROM organism.pieces", url) == []
 

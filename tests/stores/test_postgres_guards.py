@@ -70,7 +70,7 @@ def test_an_unsure_group_is_acknowledged_only_after_another_commit(
     """A group that is visible after a lost answer may be on this server alone: it counts only after one more commit."""
     with closing(PostgresDatabase(url)) as database:
         interfere(postgres, url, "the next", WARN)
-        with pytest.raises(JournalError):
+        with pytest.raises(JournalError, match="has warned at a commit"):
             database.write(batch_of([event(1)]), 1)
         postgres.execute("DROP FUNCTION organism.interfere CASCADE", url)
         interfere(postgres, url, "the same", act)
@@ -87,7 +87,7 @@ def test_only_the_owner_of_the_newest_group_confirms_it(url: str, wrong: str) ->
         right = {"p": 0, "epoch": 1, "number": 1}
         with psycopg.connect(url, autocommit=True) as connection:
             assert connection.execute(CONFIRM, right).fetchall() == [(0,)]
-            with pytest.raises(psycopg.errors.CheckViolation):
+            with pytest.raises(psycopg.errors.CheckViolation, match="fenced"):
                 connection.execute(CONFIRM, right | {wrong: 7})
 
 

@@ -216,7 +216,7 @@ def test_the_disk_forgets_only_what_was_not_synced(tmp_path: Path) -> None:
         db.execute("CREATE TABLE t (x); INSERT INTO t VALUES (1)")
         db.execute("PRAGMA synchronous = OFF; INSERT INTO t VALUES (2)")
         disk.cut_power()
-        with pytest.raises(apsw.Error):
+        with pytest.raises(apsw.Error, match="the disk failed at its operation"):
             db.execute("INSERT INTO t VALUES (3)")
         db.close(True)
         disk.restore_power()

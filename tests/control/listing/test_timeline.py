@@ -84,7 +84,7 @@ def test_what_is_held_for_a_call_under_way_is_shown() -> None:
 async def test_timeline_of_nothing_is_refused() -> None:
     """A thread that never was has no empty timeline."""
     async with make() as organism:
-        with pytest.raises(ThreadClosedError):
+        with pytest.raises(ThreadClosedError, match="thread 'nobody' is not open"):
             await organism.control.queries.timeline("nobody")
 
 

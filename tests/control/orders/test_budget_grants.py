@@ -93,7 +93,7 @@ def test_what_is_no_amount_is_refused_and_the_question_stays(decision: Decision)
         async with organism() as running:
             thread = await running.open_thread("hi")
             approval = await asked(running, thread)
-            with pytest.raises(ConfigError):
+            with pytest.raises(ConfigError, match=r"not an amount of dollars|a whole number from"):
                 await running.approvals.decide(approval.id, decision)
             assert running.approvals.waiting() == (approval,)
             assert limits(running, thread) == (1_000_000_000, 1000)

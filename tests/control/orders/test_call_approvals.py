@@ -105,7 +105,7 @@ def test_a_no_stands_until_the_limits_change() -> None:
             assert running.approvals.waiting() == ()
             assert "not let organism@day" in (said := await call(running))
             assert said.endswith("at 50 %: not today")
-            with pytest.raises(UnknownApprovalError):
+            with pytest.raises(UnknownApprovalError, match="nothing waits for an approval"):
                 await running.approvals.decide(approval.id, Decision(True))
             await running.control.set_limits(approval.account, Limits(calls=5))
             assert await call(running) == ""
@@ -147,7 +147,7 @@ def test_one_word_is_for_calls_and_agents_alike() -> None:
         async with organism(PLANS["day"]) as running:
             await asked(running)
             thread = await running.open_thread("hi")
-            with pytest.raises(ApprovalNeededError):
+            with pytest.raises(ApprovalNeededError, match="waits for a person"):
                 await running.wait(thread)
             assert len(running.approvals.waiting()) == 2
             await running.approvals.decide(running.approvals.waiting()[1].id, Decision(True))

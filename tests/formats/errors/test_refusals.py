@@ -347,7 +347,7 @@ def test_answer_of_nothing_is_no_answer(kind: str) -> None:
     decoder = AnswerDecoder("p", readers[kind]())
     decoder.feed(b'{"id": null, "choices": null, "content": null, "output": null, "model": null}')
 
-    with pytest.raises(ProviderError):
+    with pytest.raises(ProviderError, match="an answer without content"):
         decoder.finish()
 
 

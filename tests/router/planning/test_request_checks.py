@@ -107,7 +107,7 @@ def test_request_that_cannot_be_sent_is_refused_and_costs_nothing(
     async def main() -> None:
         provider = ScriptedProvider(name="p")
         async with make_router(provider, mode=mode, limits=Limits(cost_nanousd=10**12)) as it:
-            with pytest.raises(ConfigError):
+            with pytest.raises(ConfigError, match=r"^request|takes a request of type"):
                 await send(it.router, REFUSED[what])
             assert provider.requests == provider.embedded == []
             assert it.of(UsageEvent) == []
@@ -238,7 +238,7 @@ def test_failure_of_on_text_is_its_callers_and_not_the_providers(what: str) -> N
 
         @agent()
         async def caller(message: Text, ctx: Context) -> Text:
-            with pytest.raises(error):
+            with pytest.raises(error, match=r"stop|on_text failed|nobody awaits it|must be a function"):
                 await ctx.llm.complete("hello", max_output_tokens=20, on_text=listener)
             return Text((await ctx.llm.complete("hello", max_output_tokens=20)).text)
 

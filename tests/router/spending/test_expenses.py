@@ -97,7 +97,7 @@ async def test_what_costs_money_is_held_durably_before_it_is_bought() -> None:
 
     assert journal.durable_kinds[-2:] == ["Reserved", "Dispatched"]
     journal.broken = True
-    with pytest.raises(JournalError):
+    with pytest.raises(JournalError, match="no room"):
         await expenses.hold(Expense(what="search", cost_nanousd=DOLLAR // 10), payer)
     assert [hold.hold_id for hold in registry.open_holds()] == [held.held.hold_id], "what was not kept is not held"
 

@@ -91,7 +91,9 @@ def test_later_messages_that_need_neither_are_handled_while_one_waits(waiting: s
     async def main() -> None:
         async with made() as organism:
             thread = await organism.open_thread(waiting)
-            with pytest.raises((ApprovalNeededError, BudgetExhaustedError)):
+            with pytest.raises(
+                (ApprovalNeededError, BudgetExhaustedError), match=r"waits for a person|budget exhausted in"
+            ):
                 await organism.wait(thread)
             assert f"{waiting} ends" not in seen
             await organism.send(thread, later, to="plain" if later == "to plain" else None)

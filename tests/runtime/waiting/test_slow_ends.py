@@ -128,7 +128,7 @@ def test_a_person_s_word_for_another_thread_is_not_missed() -> None:
             await organism.control.set_limits(TODAY, Limits(tokens=200))
             await organism.control.adjust_budget(TODAY, Amounts(tokens=110), "as the bill says")
             asking = await organism.open_thread("5", to="clerk")
-            with pytest.raises(ApprovalNeededError):
+            with pytest.raises(ApprovalNeededError, match="waits for a person"):
                 await organism.wait(asking)
             ending = await organism.open_thread("call 5")
             await anyio.sleep(0.5)

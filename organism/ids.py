@@ -17,11 +17,6 @@ ThreadId = NewType("ThreadId", str)
 MessageId = NewType("MessageId", str)
 """Names one accepted envelope; the key of the memo that stops a redelivered message from paying twice."""
 
-CallId = NewType("CallId", str)
-"""Names one model call; its attempts share it and differ in their number."""
-
-EventId = NewType("EventId", str)
-"""Names one usage event; consumers drop repeats by it."""
 
 AGENT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 """What an agent may be called. ``user`` is reserved for the party that opened the thread."""

@@ -6,7 +6,7 @@ fields, unknown types and numbers that are not finite are refused, and there is 
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -223,8 +223,6 @@ class ThreadResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class PayloadError(OrganismError):
     """A payload is not valid JSON of a known message type."""
 
-
-M = TypeVar("M", bound=Message)
 
 _encode = msgspec.json.Encoder().encode
 

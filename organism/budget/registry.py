@@ -79,7 +79,7 @@ class ThreadBudgetRegistry:
         self._queue = ReserveQueue(self.has_budget)
         parts = (self._engine, self._book, self._queue, ledger, clock)
         self.reservations, self.stops, self.slices = Reservations(*parts), SpendingStops(*parts), AccountSlices(*parts)
-        self.notes = LedgerNotes(self._book, ledger, clock)
+        self.notes = LedgerNotes(*parts)
 
     @property
     def mode(self) -> Mode:

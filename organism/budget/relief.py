@@ -58,8 +58,8 @@ def remaining(states: Iterable[BudgetState], plan: BudgetPlan, default: Mode) ->
 def lacking(refusal: Refusal) -> int:
     """Return by how much a limit must be raised to let a refused call in, in the dimension's integer unit.
 
-    Time goes on while a call is made: there it is as much again, and a minute at least. Of a limit of nothing no reserve
-    shows that a higher one has, so it is an amount to begin with.
+    Time goes on while a call is made: there it is as much again, and a minute at least. Of a limit of nothing no
+    reserve shows that a higher one has, so it is an amount to begin with.
     """
     wanted = refusal.spent + refusal.held + refusal.needed
     if refusal.final_reserve:  # of a higher limit more is kept, in the same proportion

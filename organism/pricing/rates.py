@@ -4,15 +4,11 @@ Rates are nano-USD per million tokens, so a price of $0.15 per million is 150,00
 end; the cost of a call is rounded up once.
 """
 
-from typing import Literal
-
 import msgspec
 
 from organism.amounts import TokenUsage
 
 _PER_MTOK = 1_000_000
-
-Bucket = Literal["input", "cached_input", "cache_write", "output", "reasoning"]
 
 
 class Tier(msgspec.Struct, frozen=True):

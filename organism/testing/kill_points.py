@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Final, Self
 
 import msgspec
 
@@ -29,8 +29,6 @@ time that it is reached."""
 
 IN_TRANSACTION: Final = "group.written"
 """Everything of a group is written, and SQLite has not yet made it count."""
-
-Moment = Literal["decided", "committed"]
 
 
 def _is_ending(record: msgspec.Struct) -> bool:

@@ -44,12 +44,6 @@ def given_back(idle: int, need: int) -> int:
     return min(idle, max(need, idle // 2)) if need > 0 else 0
 
 
-def taken_of(want: Amounts, need: Amounts, free: Amounts, partitions: int) -> Amounts:
-    """Return :func:`taken` of each unit."""
-    units = zip(numbers_of(want), numbers_of(need), numbers_of(free), strict=True)
-    return Amounts(*(taken(wanted, needed, left, partitions) for wanted, needed, left in units))
-
-
 def given_back_of(idle: Amounts, need: Amounts) -> Amounts:
     """Return :func:`given_back` of each unit."""
     return Amounts(*map(given_back, numbers_of(idle), numbers_of(need)))

@@ -1,33 +1,12 @@
 """The slices of one partition: what it may use of the limits that all partitions of a cluster share."""
 
 from organism.amounts import Amounts, Limits
-from organism.budget.account_book import AccountBook
 from organism.budget.accounts.shared_limits import SharedLimits
-from organism.budget.engine import BudgetEngine
-from organism.budget.reserve_queue import ReserveQueue
-from organism.clock import Clock
-from organism.ledger.ledger import Ledger
+from organism.budget.operations.budget_operation import BudgetOperation
 
 
-class AccountSlices:
-    """Takes note of slices, and says at which accounts calls wait for more.
-
-    Args:
-        engine: Reports the thresholds that another slice makes due.
-        book: The accounts.
-        queue: The lines.
-        ledger: Where slices are kept.
-        clock: For instants.
-    """
-
-    def __init__(
-        self, engine: BudgetEngine, book: AccountBook, queue: ReserveQueue, ledger: Ledger, clock: Clock
-    ) -> None:
-        self._engine = engine
-        self._book = book
-        self._queue = queue
-        self._ledger = ledger
-        self._clock = clock
+class AccountSlices(BudgetOperation):
+    """Takes note of slices, and says at which accounts calls wait for more."""
 
     def share(self, shared: SharedLimits) -> None:
         """Take part in limits that several partitions of a cluster share."""

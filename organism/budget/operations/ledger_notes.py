@@ -1,24 +1,11 @@
 """Notes in the ledger about a budget without money moving: decisions of people and guards, and refusals."""
 
-from organism.budget.account_book import AccountBook
-from organism.clock import Clock
+from organism.budget.operations.budget_operation import BudgetOperation
 from organism.errors import Refusal
-from organism.ledger.ledger import Ledger
 
 
-class LedgerNotes:
-    """Writes notes into the ledger.
-
-    Args:
-        book: The accounts.
-        ledger: Where they are kept.
-        clock: For instants.
-    """
-
-    def __init__(self, book: AccountBook, ledger: Ledger, clock: Clock) -> None:
-        self._book = book
-        self._ledger = ledger
-        self._clock = clock
+class LedgerNotes(BudgetOperation):
+    """Writes notes into the ledger."""
 
     def remark(self, thread_id: str, text: str) -> None:
         """Note what was decided about a thread's budget."""

@@ -14,6 +14,7 @@ from organism.amounts import NS_PER_S, Amounts
 from organism.budget.account_book import AccountBook
 from organism.budget.engine import BudgetEngine
 from organism.budget.holds import GrantedHold, Spender
+from organism.budget.operations.budget_operation import BudgetOperation
 from organism.budget.policy import Ask
 from organism.budget.reserve_queue import ReserveQueue, Waiter
 from organism.clock import Clock
@@ -55,25 +56,13 @@ class _Reservation:
         return self.waiter.answer if isinstance(self.waiter.answer, GrantedHold) else None
 
 
-class Reservations:
-    """Holds for calls, knows them until they leave, and moves their holds when a window ends.
-
-    Args:
-        engine: Decides.
-        book: The accounts.
-        queue: The lines.
-        ledger: Where holds are kept.
-        clock: For instants.
-    """
+class Reservations(BudgetOperation):
+    """Holds for calls, knows them until they leave, and moves their holds when a window ends."""
 
     def __init__(
         self, engine: BudgetEngine, book: AccountBook, queue: ReserveQueue, ledger: Ledger, clock: Clock
     ) -> None:
-        self._engine = engine
-        self._book = book
-        self._queue = queue
-        self._ledger = ledger
-        self._clock = clock
+        super().__init__(engine, book, queue, ledger, clock)
         self._calls: dict[str, _Reservation] = {}
         self._minute = -1
         self._periods: tuple[str, ...] = ()

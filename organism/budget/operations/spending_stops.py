@@ -1,33 +1,12 @@
 """What keeps a thread from spending although it has the budget, and how that is lifted."""
 
-from organism.budget.account_book import AccountBook
-from organism.budget.engine import BudgetEngine
 from organism.budget.guards.freezes import Freezes
-from organism.budget.reserve_queue import ReserveQueue
-from organism.clock import Clock
+from organism.budget.operations.budget_operation import BudgetOperation
 from organism.errors import Refusal
-from organism.ledger.ledger import Ledger
 
 
-class SpendingStops:
-    """Stops of threads by breakers, of scopes by an operator, and of accounts at a threshold that a person must pass.
-
-    Args:
-        engine: Decides.
-        book: The accounts.
-        queue: The lines; what waits in them is looked at again when a stop comes or goes.
-        ledger: Keeps what a person has let pass.
-        clock: For instants.
-    """
-
-    def __init__(
-        self, engine: BudgetEngine, book: AccountBook, queue: ReserveQueue, ledger: Ledger, clock: Clock
-    ) -> None:
-        self._engine = engine
-        self._book = book
-        self._queue = queue
-        self._ledger = ledger
-        self._clock = clock
+class SpendingStops(BudgetOperation):
+    """Stops of threads by breakers, of scopes by an operator, of accounts at a threshold that a person must pass."""
 
     @property
     def freezes(self) -> Freezes:

@@ -16,8 +16,8 @@ import msgspec
 from cyclopts import App
 
 from organism import Context, Organism, Text, agent
-from organism.api.application import build_application
-from organism.api.routes.openapi_answers import ERROR_ANSWERS, completed, error_answers
+from organism.api.application import build_application, completed_document
+from organism.api.routes.openapi_answers import ERROR_ANSWERS, error_answers
 from organism.api.tokens import TokenBook
 from organism.cli.app import call, command_tree
 from organism.cli.commands import SECTIONS
@@ -185,7 +185,7 @@ def http_page() -> str:
         "# HTTP API",
         (
             "Made from the API's own document by `docs/generate_reference.py`; the daemon serves that at "
-            "`/v1/schema/openapi.json`. Every request has `Authorization: Bearer TOKEN`; money is nano-USD and time is "
+            "`/v1/schema/openapi.json`, and its dashboard at `/#/api`, where each can be tried. Every request has `Authorization: Bearer TOKEN`; money is nano-USD and time is "
             "nanoseconds, both as integers. How the API is used is in [Operating](../OPERATING.md); the routes that "
             "speak vendors' formats are in [Gateway](../GATEWAY.md)."
         ),
@@ -212,13 +212,13 @@ def _openapi() -> tuple[dict[str, Any], dict[tuple[str, str], str]]:
     """Return the OpenAPI document of an organism, and the scope that each operation needs."""
     organism = Organism([nobody])
     application = build_application(organism.control, TokenBook(organism.clock.now_ns))
+    document = completed_document(application, application.openapi_schema.to_schema())
     scopes = {
-        (route.path_format, method.lower()): str(handler.opt.get("scope"))
-        for route in application.routes
-        for handler in getattr(route, "route_handlers", ())
-        for method in handler.http_methods
+        (path, method): each["x-scope"]
+        for path, operations in document["paths"].items()
+        for method, each in operations.items()
     }
-    return json.loads(msgspec.json.encode(completed(application.openapi_schema.to_schema()))), scopes
+    return json.loads(msgspec.json.encode(document)), scopes
 
 
 _EVERYWHERE = frozenset(answer.code for answer in error_answers("get", "/v1/", {}))
@@ -252,8 +252,13 @@ def _operation(
     if body := operation.get("requestBody"):
         reference = next(iter(body["content"].values()))["schema"]
         named = schema["components"]["schemas"].get(_name(reference.get("$ref", "")), {})
-        fields = ", ".join(f"`{name}`" for name in named.get("properties", {}))
-        yield f"Body: a JSON object of {fields}." if fields else "Body: JSON."
+        fields = [
+            f"| `{name}` | body | {_kind(field)} | {field.get('description', '').replace('``', '`')} |"
+            for name, field in named.get("properties", {}).items()
+        ]
+        yield "Body: a JSON object." if fields else "Body: JSON."
+        if fields:
+            yield "\n".join(["| Field | In | Type | |", "| --- | --- | --- | --- |", *fields])
     own = (each for each in error_answers(method, path, operation) if each.code not in _EVERYWHERE)
     if errors := ", ".join(f"{each.status} `{each.code}`" for each in own):
         yield f"Errors beside those of every route: {errors}."
@@ -267,7 +272,7 @@ def _kind(node: dict[str, Any]) -> str:
         return ", ".join(f"`{value}`" for value in node["enum"] if value is not None)
     if node.get("type") == "array":
         return f"{_kind(node['items'])}; repeated for several"
-    return str(node.get("type", "text"))
+    return "object" if "$ref" in node else str(node.get("type", "text"))
 
 
 PAGES: dict[str, Callable[[], str]] = {"cli.md": cli_page, "configuration.md": configuration_page, "http.md": http_page}

@@ -13,6 +13,7 @@ import msgspec
 from litestar import Litestar, Request, Response, Router
 from litestar.di import Provide
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
@@ -46,7 +47,7 @@ from organism.api.problems import (
     say_unreadable,
 )
 from organism.api.routes import agents, approvals, budgets, events, exporters, ledger, system, threads, tokens, usage
-from organism.api.routes.openapi_answers import completed
+from organism.api.routes.openapi_answers import completed, meanings_of
 from organism.api.routes.pages import DASHBOARD
 from organism.api.scopes import guard, needs, order_of
 from organism.api.streams import Reader
@@ -92,7 +93,29 @@ class _CompletedDocument(JsonRenderPlugin):
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         """Write the document."""
-        return super().render(request, completed(openapi_schema))
+        return super().render(request, completed_document(request.app, openapi_schema))
+
+
+def completed_document(application: Litestar, document: dict[str, Any]) -> dict[str, Any]:
+    """Return the OpenAPI document of an application with what its handlers and types say only in words."""
+    handlers = [
+        (route.path_format, handler)
+        for route in application.routes
+        for handler in getattr(route, "route_handlers", ())
+        if isinstance(handler, HTTPRouteHandler)
+    ]
+    scopes = {
+        (path, method.lower()): str(handler.opt.get("scope"))
+        for path, handler in handlers
+        for method in handler.http_methods
+    }
+    spoken = [
+        field.annotation
+        for _, each in handlers
+        for field in (each.parsed_return_field, each.parsed_data_field)
+        if field
+    ]
+    return completed(document, scopes, meanings_of(spoken))
 
 
 class _Application(Litestar):

@@ -15,6 +15,7 @@ import { Exporters } from "./views/exporters.js";
 import { Keys } from "./views/keys.js";
 import { Letters } from "./views/letters.js";
 import { Overview } from "./views/overview.js";
+import { Reference } from "./views/reference.js";
 import { Send } from "./views/send.js";
 import { Thread } from "./views/thread.js";
 import { Threads } from "./views/threads.js";
@@ -22,6 +23,7 @@ import { Threads } from "./views/threads.js";
 const VIEWS = [
   ["overview", "Overview", "o", Overview], ["threads", "Threads", "t", Threads], ["budgets", "Budgets", "b", Budgets], ["agents", "Agents", "a", Agents],
   ["approvals", "Approvals", "p", Approvals], ["letters", "Dead letters", "d", Letters], ["keys", "Keys", "k", Keys], ["health", "Health", "h", Exporters],
+  ["api", "API", "r", Reference],
 ];
 const byName = new Map([...VIEWS.map(([name, , , view]) => [name, view]), ["send", Send]]);
 

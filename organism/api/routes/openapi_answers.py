@@ -3,8 +3,10 @@
 One table for the document that the daemon serves and for the pages of the reference.
 """
 
-from collections.abc import Iterator
-from typing import Any
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from inspect import getdoc
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 
@@ -140,15 +142,57 @@ def error_answers(method: str, path: str, operation: Document) -> tuple[ErrorAns
     return tuple(answer for answer in ERROR_ANSWERS if answer.code in codes)
 
 
-def completed(document: Document) -> Document:
-    """Return an OpenAPI document with the errors of each operation, and with a description of each parameter."""
+def meanings_of(spoken: Iterable[Any]) -> Mapping[str, Mapping[str, str]]:
+    """Return what the fields of structs mean, by the struct's name: what their docstrings say.
+
+    Args:
+        spoken: Types of bodies and answers; the structs within them are found too.
+    """
+    found: dict[type[msgspec.Struct], None] = {}
+    waiting = list(spoken)
+    for kind in waiting:
+        if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+            waiting += get_args(kind)
+        elif kind not in found:
+            found[kind] = None
+            waiting += get_type_hints(kind).values()
+    return {kind.__name__: _meanings(kind) for kind in found}
+
+
+def _meanings(kind: type[msgspec.Struct]) -> dict[str, str]:
+    meanings: dict[str, str] = {}
+    for parent in reversed(kind.__mro__):
+        _, _, attributes = (getdoc(parent) or "").partition("\nAttributes:\n")
+        for name, text in _ATTRIBUTE.findall(attributes):
+            meanings[name] = " ".join(text.split())
+    return meanings
+
+
+_ATTRIBUTE = re.compile(r"^    (\w+): (.*(?:\n {8,}.*)*)", re.MULTILINE)
+
+
+def completed(
+    document: Document, scopes: Mapping[tuple[str, str], str], meanings: Mapping[str, Mapping[str, str]]
+) -> Document:
+    """Return an OpenAPI document with the errors and the scope of each operation, and with what each parameter means.
+
+    Args:
+        document: It, as the framework makes it.
+        scopes: What a caller must be allowed to do, by path and method in small letters; ``none`` for nothing.
+        meanings: What the fields of bodies and answers mean, by the names of both.
+    """
     paths = {
-        path: {method: _completed(method, path, operation) for method, operation in operations.items()}
+        path: {
+            method: {**_completed(method, path, operation), "x-scope": scopes.get((path, method), "none")}
+            for method, operation in operations.items()
+        }
         for path, operations in document["paths"].items()
     }
     components = document.get("components", {})
     _, schemas = msgspec.json.schema_components([Problem], ref_template="#/components/schemas/{name}")
-    schemas = {**components.get("schemas", {}), **schemas}
+    schemas = {
+        name: _explained(schema, meanings.get(name, {})) for name, schema in components.get("schemas", {}).items()
+    } | schemas
     return {**document, "paths": paths, "components": {**components, "schemas": schemas}}
 
 
@@ -168,6 +212,17 @@ def _completed(method: str, path: str, operation: Document) -> Document:
             for each in operation["parameters"]
         ]
     return found
+
+
+def _explained(schema: Document, meanings: Mapping[str, str]) -> Document:
+    """Return a schema with what its fields mean; one that is only a reference has no place for it."""
+    properties = {
+        name: {**field, "description": field.get("description") or meanings[name]}
+        if name in meanings and "$ref" not in field
+        else field
+        for name, field in schema.get("properties", {}).items()
+    }
+    return {**schema, "properties": properties} if properties else schema
 
 
 def _by_status(answers: tuple[ErrorAnswer, ...]) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,21 @@ from tests.api.dashboard.conftest import Daemon
 pytestmark = pytest.mark.debian
 
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
-VIEWS = ["overview", "threads?state=all", "budgets", "agents", "approvals", "letters", "keys", "health", "send", "no"]
+VIEWS = [
+    "overview",
+    "threads?state=all",
+    "budgets",
+    "agents",
+    "approvals",
+    "letters",
+    "keys",
+    "health",
+    "send",
+    "no",
+    "api",
+    "api/get/%2Fv1%2Fusage%2Freport",
+    "api/post/%2Fv1%2Fthreads",
+]
 TABS = ("timeline", "messages?content=true", "children", "ledger", "replay")
 VIOLATIONS = """async () => (await axe.run(document)).violations.flatMap((one) =>
   one.nodes.map((node) => `${one.id}: ${node.target} ${node.failureSummary}`))"""

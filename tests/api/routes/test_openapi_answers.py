@@ -34,8 +34,21 @@ async def test_every_operation_says_its_errors_and_its_parameters(served: Served
             errors = {status: answer for status, answer in operation["responses"].items() if int(status) >= 400}
             assert {"421", "431", "500"} <= errors.keys()
             assert path.startswith("/v1/") == ("401" in errors)
+            assert operation["x-scope"] in (
+                {"read", "send", "operate", "admin"} if path.startswith("/v1/") else {"none"}
+            )
             for answer in errors.values():
                 assert answer["content"][MEDIA_TYPE]["schema"] == {"$ref": "#/components/schemas/Problem"}
+
+
+async def test_fields_of_bodies_and_answers_are_explained(served: Served) -> None:
+    """What a field means stands beside it, in bodies, in answers and in what they are made of."""
+    async with served() as (_, client):
+        schemas = (await client.get("/v1/schema/openapi.json")).json()["components"]["schemas"]
+    meant = {name: schema.get("properties", {}) for name, schema in schemas.items()}
+    assert meant["OpenThreadBody"]["thread_id"]["description"] == "A name for the thread."
+    assert meant["OpenThreadBody"]["to"]["description"] == "The agent it is for; the entry agent unless given."
+    assert meant["UsageTotals"]["unpriced_calls"]["description"].endswith("with any, the cost is a lower bound.")
 
 
 def test_no_error_is_missing_from_the_table() -> None:

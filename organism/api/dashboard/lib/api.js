@@ -42,17 +42,23 @@ export const sessions = {
   },
 };
 
-async function request(method, path, { body, token = session, signal } = {}) {
+/** Send a request with its body as it is written, and return what comes back, whatever it is. */
+export async function exchange(method, path, { text, token = session, signal } = {}) {
   const headers = { authorization: `Bearer ${token}` };
   // Random numbers come from the browser on every origin; randomUUID only where the connection is secure.
   if (method !== "GET") headers["idempotency-key"] = [...crypto.getRandomValues(new Uint32Array(4))].join("-");
-  if (body !== undefined) headers["content-type"] = "application/json";
-  const answer = await fetch(path, { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) });
-  if (answer.ok) return answer;
+  if (text !== undefined) headers["content-type"] = "application/json";
+  const answer = await fetch(path, { method, headers, signal, body: text });
   if (answer.status === 401 && token === session && session) {
     sessions.forget();
     whenOver();
   }
+  return answer;
+}
+
+async function request(method, path, { body, token = session, signal } = {}) {
+  const answer = await exchange(method, path, { text: body === undefined ? undefined : JSON.stringify(body), token, signal });
+  if (answer.ok) return answer;
   throw new Refused(answer.status, await answer.json().catch(() => ({})));
 }
 

@@ -10,6 +10,7 @@ const PATHS = {
   approvals: "M4 10.5l4 4 8-9",
   letters: "M3 5h14v10H3zM3 5.5l7 5.5 7-5.5",
   keys: "M7 13m-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0M9.5 10.5L17 3M14 6l2.5 2.5",
+  api: "M7 5l-5 5 5 5M13 5l5 5-5 5",
   health: "M2 10h4l2-5 4 10 2-5h4",
 };
 

@@ -26,6 +26,7 @@ from organism.control.queries import Queries
 from organism.control.reload import apply_spec, switch_mode
 from organism.control.restored_history import RestoredHistory
 from organism.control.stored_answers import StoredAnswers
+from organism.control.told_warnings import ToldWarnings
 from organism.control.views import Accepted, Corrected, OrderDone, OrganismStatus, Reloaded
 from organism.errors import ConfigError, StoppedError
 from organism.journal import Pieces
@@ -71,6 +72,7 @@ class Control(AgentOrders):
         self._accounts = Accounts(components.budgets, components.ledger, now_ns)
         self.owners = Owners(journal)
         self.stored_answers = StoredAnswers(journal, now_ns)
+        self.told_warnings = ToldWarnings(journal)
         self.cursors = Cursors(journal)
         self.quarantine = Quarantine(journal, now_ns)
         self.queries = Queries(components, self._accounts, self.owners)
@@ -85,6 +87,7 @@ class Control(AgentOrders):
         )
         usage.subscribe(history.on_event, *History.KINDS)
         usage.subscribe(self.owners.on_event, ThreadClosed)
+        usage.subscribe(self.told_warnings.on_event, ThreadClosed)
         usage.subscribe(self.sums.on_event, *STORED)
 
     def check_owner(self, pieces: Pieces) -> None:
@@ -101,6 +104,7 @@ class Control(AgentOrders):
         self.cursors.restore(pieces)
         self._receipts.restore(pieces)
         self.owners.restore(pieces)
+        self.told_warnings.restore(pieces)
         self.stored_answers.restore(pieces)
         self._pauses.restore(pieces)
         self._orders.restore(pieces)

@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from organism.amounts.units import format_amount
+from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.relief import raise_command
-from organism.control.components import Components
+from organism.control.told_warnings import Listener, Threshold, ToldWarnings
 from organism.gateway.payer import Payer
 from organism.llm.answers import Completion
 from organism.llm.deltas import Delta, DeltaSink, RefusalDelta, ToolCallDelta
 from organism.llm.requests import ChatMessage, CompletionRequest, Part, TextPart
 from organism.messages import BudgetWarning
-from organism.usage.events import AnyEvent, ThreadClosed
 
 _LINE = re.compile(r"\n\n\[organism: [^\]\n]{1,500}\]")
 _MARK = "[organism: "
@@ -28,36 +28,37 @@ _NO_PROSE = ("{", "[", "<", "```json")
 
 
 class Told:
-    """Remembers which threshold each payer was warned of, each once.
+    """Knows which threshold each payer was warned of, each once.
 
     Args:
-        rooms: The organism's.
+        listener: Who is warned.
+        told: Remembers it.
+        budgets: The organism's.
     """
 
-    def __init__(self, components: Components) -> None:
-        self._budgets = components.budgets
-        self._told: dict[str, set[tuple[str, int, str, int]]] = {}
-        components.usage.subscribe(self._forget, ThreadClosed)
+    def __init__(self, listener: Listener, told: ToldWarnings, budgets: ThreadBudgetRegistry) -> None:
+        self._listener: Listener = listener
+        self._told = told
+        self._budgets = budgets
 
     def news(self, payer: Payer) -> BudgetWarning | None:
         """Return the warning of the limit that is nearest to its end, unless it was told before."""
         if not self._budgets.has_budget(payer.thread_id):
             return None
         warning = self._budgets.standing_warning(payer.thread_id)
-        if warning is None or self._mark(warning) in self._told.get(payer.thread_id, ()):
+        if warning is None or self._threshold(warning) in self._told.of(self._listener, payer.thread_id):
             return None
         return warning
 
     def note(self, payer: Payer, warning: BudgetWarning) -> None:
-        """Know that it has been told."""
-        self._told.setdefault(payer.thread_id, set()).add(self._mark(warning))
+        """Know that it has been told, and forget what was of days that are over."""
+        told, over = self._told.of(self._listener, payer.thread_id), self._budgets.accounts.over
+        present = frozenset(each for each in told if not over(each.account))
+        self._told.note(self._listener, payer.thread_id, present | {self._threshold(warning)})
 
-    def _mark(self, warning: BudgetWarning) -> tuple[str, int, str, int]:
-        """Name a warning: under a new limit it is another one."""
-        return warning.account, self._budgets.state(warning.account).revision, warning.dimension, warning.threshold
-
-    def _forget(self, event: AnyEvent) -> None:
-        self._told.pop(event.thread_id, None)
+    def _threshold(self, warning: BudgetWarning) -> Threshold:
+        revision = self._budgets.state(warning.account).revision
+        return Threshold(warning.account, revision, warning.dimension, warning.threshold)
 
 
 class PersonsLine:
@@ -77,6 +78,11 @@ class PersonsLine:
         self._written: list[str] = []
         self._line = ""
         self._at = 0
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether there is a line, which nobody is told again."""
+        return bool(self._line)
 
     def beside(self, sink: DeltaSink) -> DeltaSink:
         """Return a sink that writes the line behind the words that come before the call of a tool."""

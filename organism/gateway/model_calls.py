@@ -37,8 +37,8 @@ class ModelCalls:
         self._journal = components.journal
         self.inject_note = False
         self.warns_in_text = False
-        self._models = Told(components)
-        self._people = Told(components)
+        self._models = Told("model", control.told_warnings, components.budgets)
+        self._people = Told("person", control.told_warnings, components.budgets)
 
     def apply(self, settings: Settings) -> None:
         """Tell models and people of thresholds, or not, from the next call on."""
@@ -74,6 +74,15 @@ class ModelCalls:
     def persons_line(self, payer: Payer, request: CompletionRequest) -> PersonsLine | None:
         """Return what puts a line for the person into the answer of a call; ``None`` if that is not wished."""
         return PersonsLine(self._people, payer, request) if self.warns_in_text else None
+
+    async def with_line(self, line: PersonsLine | None, answer: Completion) -> Completion:
+        """Return an answer with the line for the person in it, once it is durable that nobody is told it again."""
+        if line is None:
+            return answer
+        told = line.put_into(answer)
+        if line.is_taken:
+            await self._journal.commit()
+        return told
 
     async def answer(self, payer: Payer, request: Request) -> Answer:
         """Make a call of either kind whose answer comes whole; raises what :meth:`complete` does."""

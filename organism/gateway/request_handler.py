@@ -185,7 +185,7 @@ class RequestHandler:
         meta = self._gateway.meta()
         body = await self._kept(asked, meta, answer)
         if isinstance(answer, Completion) and (line := self._calls.persons_line(payer, asked.request)):
-            body = self._format.whole(asked, meta, line.put_into(answer))
+            body = self._format.whole(asked, meta, await self._calls.with_line(line, answer))
         await send_json(send, 200, body, self._headers(payer))
 
     async def _stream(self, asked: Asked, payer: Payer, send: ASGISend) -> None:
@@ -201,7 +201,7 @@ class RequestHandler:
                 completion = await self._calls.complete(payer, asked.request, sink)
                 if self._turn is not None:
                     await self._kept(asked, meta, completion)
-                await streamed.end(completion if line is None else line.put_into(completion))
+                await streamed.end(await self._calls.with_line(line, completion))
             except (FaultError, OrganismError) as error:
                 fault = self._fault(error)
                 in_stream = fault.retry is False and reads_failures_in_stream(self._request.headers)

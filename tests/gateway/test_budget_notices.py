@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from organism.gateway.budget_notices import line_for, with_note, without_lines
 from organism.llm.requests import ChatMessage, CompletionRequest, TextPart, ToolCall, ToolResult
 from organism.messages import BudgetWarning
 from organism.providers.anthropic import AnthropicProvider
+from organism.stores.sqlite import SqliteJournal
 from organism.testing import HTTPStep, ManualClock
 from tests.gateway.conftest import UPSTREAM, anthropic_sdk
 
@@ -75,6 +77,22 @@ async def test_person_is_told_once_at_each_threshold(served: Serve, form: str, s
         "to go on for longer: organism budget raise thread:key-ci --calls 10]"
     )
     assert all(each.startswith("one two three") for each in told)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+async def test_nobody_is_told_again_after_a_restart(served: Serve, tmp_path: Path, stream: bool) -> None:
+    """Neither the person in a line nor the model in a note hears of a threshold that was told before; of the next."""
+    settings, told, noted = WARN | {"inject_note": True}, [], []
+    for life in (8, 1, 1, 2):
+        async with served(
+            limits=Limits(calls=12), gateway=settings, journal=SqliteJournal(tmp_path / "journal.db")
+        ) as gateway:
+            told += [(await ask(gateway, "chat", stream)).count(MARK) for _ in range(life)]
+            noted += [b"[Note: " in msgspec.json.encode(request.body) for request in gateway.provider.requests]
+
+    assert told == [0] * 8 + [1, 0, 1, 1]
+    assert noted == [False] * 9 + [True, False, True]
 
 
 @pytest.mark.anyio

@@ -1,4 +1,4 @@
-"""Which thresholds the programs and people have been told of that spend a thread from outside: each once, ever.
+"""Of which thresholds programs and people were warned that spend a thread from outside: of each once.
 
 They are no agents, so no lane remembers what they have heard; see :mod:`organism.runtime.budget_warnings` for those.
 """

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from organism.amounts.units import format_amount
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.relief import raise_command
-from organism.control.told_warnings import Listener, Threshold, ToldWarnings
+from organism.control.orders.told_warnings import Audience, Threshold, ToldWarnings
 from organism.gateway.payer import Payer
 from organism.llm.answers import Completion
 from organism.llm.deltas import Delta, DeltaSink, RefusalDelta, ToolCallDelta
@@ -31,13 +31,13 @@ class Told:
     """Knows which threshold each payer was warned of, each once.
 
     Args:
-        listener: Who is warned.
+        audience: Who is warned.
         told: Remembers it.
         budgets: The organism's.
     """
 
-    def __init__(self, listener: Listener, told: ToldWarnings, budgets: ThreadBudgetRegistry) -> None:
-        self._listener: Listener = listener
+    def __init__(self, audience: Audience, told: ToldWarnings, budgets: ThreadBudgetRegistry) -> None:
+        self._audience: Audience = audience
         self._told = told
         self._budgets = budgets
 
@@ -46,15 +46,15 @@ class Told:
         if not self._budgets.has_budget(payer.thread_id):
             return None
         warning = self._budgets.standing_warning(payer.thread_id)
-        if warning is None or self._threshold(warning) in self._told.of(self._listener, payer.thread_id):
+        if warning is None or self._threshold(warning) in self._told.of(self._audience, payer.thread_id):
             return None
         return warning
 
     def note(self, payer: Payer, warning: BudgetWarning) -> None:
         """Know that it has been told, and forget what was of days that are over."""
-        told, over = self._told.of(self._listener, payer.thread_id), self._budgets.accounts.over
+        told, over = self._told.of(self._audience, payer.thread_id), self._budgets.accounts.over
         present = frozenset(each for each in told if not over(each.account))
-        self._told.note(self._listener, payer.thread_id, present | {self._threshold(warning)})
+        self._told.note(self._audience, payer.thread_id, present | {self._threshold(warning)})
 
     def _threshold(self, warning: BudgetWarning) -> Threshold:
         revision = self._budgets.state(warning.account).revision
@@ -81,7 +81,7 @@ class PersonsLine:
 
     @property
     def is_taken(self) -> bool:
-        """Whether there is a line, which nobody is told again."""
+        """Whether there is a line; nobody reads it again."""
         return bool(self._line)
 
     def beside(self, sink: DeltaSink) -> DeltaSink:

@@ -76,7 +76,7 @@ class ModelCalls:
         return PersonsLine(self._people, payer, request) if self.warns_in_text else None
 
     async def with_line(self, line: PersonsLine | None, answer: Completion) -> Completion:
-        """Return an answer with the line for the person in it, once it is durable that nobody is told it again."""
+        """Return an answer with the line for the person in it, once it is durable that nobody reads it again."""
         if line is None:
             return answer
         told = line.put_into(answer)

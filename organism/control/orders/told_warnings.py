@@ -13,8 +13,8 @@ from organism.usage.events import AnyEvent, ThreadClosed
 
 _KIND = "told"
 
-Listener = Literal["model", "person"]
-"""Who is told: the model that a program asks, or the person who reads what it answers."""
+Audience = Literal["model", "person"]
+"""Who hears: the model that a program asks, or the person who reads what it answers."""
 
 
 class Threshold(msgspec.Struct, frozen=True):
@@ -33,8 +33,8 @@ class Threshold(msgspec.Struct, frozen=True):
     threshold: int
 
 
-class Told(msgspec.Struct, frozen=True, tag=True):
-    """What one listener on a thread was told."""
+class ToldRecord(msgspec.Struct, frozen=True, tag=True):
+    """What one of them on a thread has heard."""
 
     thresholds: tuple[Threshold, ...]
 
@@ -52,18 +52,18 @@ class ToldWarnings:
 
     def restore(self, pieces: Pieces) -> None:
         """Take over what an earlier run has kept."""
-        for piece, told in pieces.read(_KIND, Told):
+        for piece, told in pieces.read(_KIND, ToldRecord):
             self._told[piece.key] = frozenset(told.thresholds)
 
-    def of(self, listener: Listener, thread_id: str) -> frozenset[Threshold]:
-        """Return what a listener on a thread was told."""
-        return self._told.get(_key(listener, thread_id), frozenset())
+    def of(self, audience: Audience, thread_id: str) -> frozenset[Threshold]:
+        """Return what one of them on a thread has heard."""
+        return self._told.get(_key(audience, thread_id), frozenset())
 
-    def note(self, listener: Listener, thread_id: str, told: frozenset[Threshold]) -> None:
-        """Remember all that a listener on a thread was told; durable with the next commit."""
-        key = _key(listener, thread_id)
+    def note(self, audience: Audience, thread_id: str, told: frozenset[Threshold]) -> None:
+        """Remember all that one of them on a thread has heard; durable with the next commit."""
+        key = _key(audience, thread_id)
         self._told[key] = told
-        self._journal.append(Keep(key, thread_id, Told(tuple(sorted(told, key=msgspec.structs.astuple)))))
+        self._journal.append(Keep(key, thread_id, ToldRecord(tuple(sorted(told, key=msgspec.structs.astuple)))))
 
     def on_event(self, event: AnyEvent) -> None:
         """Forget a thread that has ended; its pieces of the journal have gone with it."""
@@ -72,8 +72,8 @@ class ToldWarnings:
                 self._told.pop(key, None)
 
 
-def _key(listener: Listener, thread_id: str) -> str:
-    return f"{_KIND}:{listener}:{thread_id}"
+def _key(audience: Audience, thread_id: str) -> str:
+    return f"{_KIND}:{audience}:{thread_id}"
 
 
 def _keys(thread_id: str) -> Iterator[str]:

@@ -78,6 +78,21 @@ async def test_refused_order_may_be_tried_again_under_its_key(served: Served) ->
         assert (await client.post("/v1/threads/t/pause", headers=key)).status_code == 200
 
 
+@pytest.mark.parametrize("verb", ["resume", "unpause"])
+async def test_what_is_paused_goes_on_by_either_name(served: Served, verb: str) -> None:
+    """The command line says unpause, for its resume goes on with a run; the API takes both words."""
+    async with served() as (_organism, client):
+        await client.post("/v1/threads", json={"text": "wait", "thread_id": "t"})
+        await client.post("/v1/threads/t/pause")
+        await client.post("/v1/agents/writer/pause")
+
+        thread = await client.post(f"/v1/threads/t/{verb}")
+        agent = await client.post(f"/v1/agents/writer/{verb}")
+
+        assert (thread.status_code, thread.json()["changed"]) == (200, ["t"])
+        assert (agent.status_code, agent.json()["changed"]) == (200, ["writer"])
+
+
 async def test_every_mutation_leaves_an_audit_row(served: Served) -> None:
     """What was done, by which token, to what, and how it was before and after, is in the events."""
     async with served(limits=Limits(calls=3)) as (organism, client):

@@ -24,9 +24,9 @@ async def pause_agent(agent: FromPath[str], control: ControlOf, order: OrderOf) 
     return await control.pause_agent(agent, order=order)
 
 
-@post("/v1/agents/{agent:str}/resume", status_code=200, opt=needs("operate"))
+@post(["/v1/agents/{agent:str}/resume", "/v1/agents/{agent:str}/unpause"], status_code=200, opt=needs("operate"))
 async def resume_agent(agent: FromPath[str], control: ControlOf, order: OrderOf) -> OrderDone:
-    """Let an agent go on that was paused or has failed too often."""
+    """Let an agent go on that was paused or has failed too often; ``unpause``, the name of the command, is the same."""
     return await control.resume_agent(agent, order=order)
 
 

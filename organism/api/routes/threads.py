@@ -141,9 +141,11 @@ async def pause_thread(thread_id: FromPath[str], control: ControlOf, order: Orde
     return await control.pause_thread(thread_id, order=order)
 
 
-@post("/v1/threads/{thread_id:str}/resume", status_code=200, opt=needs("operate"))
+@post(
+    ["/v1/threads/{thread_id:str}/resume", "/v1/threads/{thread_id:str}/unpause"], status_code=200, opt=needs("operate")
+)
 async def resume_thread(thread_id: FromPath[str], control: ControlOf, order: OrderOf) -> OrderDone:
-    """Let a paused thread and its descendants go on."""
+    """Let a paused thread and its descendants go on; ``unpause``, the name of the command, is the same."""
     return await control.resume_thread(thread_id, order=order)
 
 

@@ -61,6 +61,10 @@ def _rule_text(state: BudgetState, dimension: Dimension) -> str:
             parts.append(f"a person has let it pass {threshold} %")
         elif action != "warn" and (threshold, action) != (100, "park"):
             parts.append(f"at {threshold} % {action}")
+    for grant in state.granted:
+        if amount := {"tokens": grant.tokens, "usd": grant.cost_nanousd}.get(dimension, 0):
+            until = datetime.fromtimestamp(grant.until_ns // NS_PER_S, UTC)
+            parts.append(f"{format_amount(dimension, amount)} of it granted until {until:%Y-%m-%d %H:%M:%S} UTC")
     return "".join(f"; {part}" for part in parts)
 
 

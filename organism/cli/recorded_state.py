@@ -14,9 +14,11 @@ from organism.cli.options import DaemonOptions
 from organism.cli.output import note
 from organism.control.history import History
 from organism.control.listing.thread_list import has_labels
+from organism.control.orders.budget_grants import WaitingGrants, granted
 from organism.control.views import AccountState, By, ThreadSummary, Usage
 from organism.daemon.journal_file import JOURNAL_FILE
 from organism.errors import UnknownAccountError
+from organism.journal import Pieces
 from organism.ledger.entries import decode_entry
 from organism.ledger.ledger import Ledger
 from organism.usage.events import AnyEvent, ThreadBlocked, ThreadClosed, ThreadOpened, ThreadResumed
@@ -38,7 +40,9 @@ class RecordedState:
 
     def __init__(self, journal: KeptJournal) -> None:
         self._ledger = Ledger()
-        self._ledger.restore(map(decode_entry, journal.load().entries))
+        stored = journal.load()
+        self._ledger.restore(map(decode_entry, stored.entries))
+        self._grants = WaitingGrants(granted(Pieces(stored.pieces)))
         self._usage, self._history = UsageTracker(), History()
         self._breakdown = Breakdown(lambda: UTC)
         self._open: dict[str, ThreadSummary] = {}
@@ -123,6 +127,7 @@ class RecordedState:
             held=balance.held,
             revision=balance.revision,
             unpriced_calls=balance.unpriced_calls,
+            granted=self._grants.of(account),
         )
 
 

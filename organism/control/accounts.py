@@ -13,7 +13,7 @@ from organism.amounts import AMOUNT_MAX, NS_PER_S, UNLIMITED, ZERO, BudgetState,
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan, period, present_account, thread_account
 from organism.control.listing.account_page import SCOPED_MAX, fullness
-from organism.control.views import AccountState
+from organism.control.views import AccountState, TimedGrant
 from organism.errors import ConfigError, UnknownAccountError
 from organism.ledger.account import Account
 from organism.ledger.ledger import Ledger
@@ -103,13 +103,27 @@ def windows(plan: BudgetPlan, now_ns: int) -> dict[str, Limits]:
 
 
 class Accounts:
-    """Looks accounts up, those too that no call has opened yet."""
+    """Looks accounts up, those too that no call has opened yet.
 
-    def __init__(self, budgets: ThreadBudgetRegistry, ledger: Ledger, now_ns: Callable[[], int]) -> None:
+    Args:
+        budgets: The accounts.
+        ledger: Their entries.
+        now_ns: Tells the time, nanoseconds since the Unix epoch.
+        grants: What of an account's limits a person has granted for a while.
+    """
+
+    def __init__(
+        self,
+        budgets: ThreadBudgetRegistry,
+        ledger: Ledger,
+        now_ns: Callable[[], int],
+        grants: Callable[[str], tuple[TimedGrant, ...]],
+    ) -> None:
         self._budgets = budgets
         self._book = budgets.accounts
         self._ledger = ledger
         self._now_ns = now_ns
+        self._grants = grants
 
     def windows(self, now_ns: int) -> tuple[AccountState, ...]:
         """Return the accounts of the present windows."""
@@ -150,6 +164,7 @@ class Accounts:
             actions=book.actions_of(account),
             passed=max(self._ledger.balance(account).passed_at(self._now_ns()), default=0) if known else 0,
             warning=book.warnings.standing((account,)) if known else None,
+            granted=self._grants(account),
         )
 
     def state(self, account: str, now_ns: int) -> BudgetState:

@@ -69,7 +69,7 @@ class Control(AgentOrders):
         self._budget_changes, self._freezing, self._pausing = orders.budget_changes, orders.freezing, orders.pausing
         self._orders, self._approvals = orders, orders.approvals
         self.external_threads = orders.external_threads
-        self._accounts = Accounts(components.budgets, components.ledger, now_ns)
+        self._accounts = Accounts(components.budgets, components.ledger, now_ns, orders.budget_grants.of)
         self.owners = Owners(journal)
         self.stored_answers = StoredAnswers(journal, now_ns)
         self.told_warnings = ToldWarnings(journal)

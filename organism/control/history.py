@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from organism.amounts import NS_PER_S
+from organism.control.message_flow import MessageFlow
 from organism.control.views import Burn, Hop, ThreadSummary, fastest
 from organism.ids import USER
 from organism.journal import Pieces
@@ -67,11 +68,13 @@ class History:
 
     Attributes:
         KINDS: The events it wants.
+        flow: How many messages went from whom to whom.
     """
 
     KINDS = (ThreadOpened, UsageEvent, ThreadClosed)
 
     def __init__(self) -> None:
+        self.flow = MessageFlow()
         self._numbers = count(1)
         self._carried: deque[tuple[str, Envelope, int]] = deque(maxlen=HOPS_KEPT)  # newer than all in `_hops`
         self._hops: deque[Hop] = deque(maxlen=HOPS_KEPT)
@@ -92,6 +95,7 @@ class History:
                     event.time_ns, event.labels, event.parent_thread_id, event.opened_by
                 )
                 if event.parent_thread_id is None:  # that a child begins was seen as its first message went its way
+                    self.flow.count(event.opened_by, event.entry, event.time_ns)
                     self._keep(self._first_hop(event))
             case UsageEvent():
                 self._look_at_carried()
@@ -187,6 +191,7 @@ class History:
 
     def on_carried(self, root: str, envelope: Envelope, time_ns: int) -> None:
         """Take a message in that goes on its way; most are pushed out by others before anybody looks at them."""
+        self.flow.count(envelope.sender, envelope.recipient, time_ns)
         self._carried.append((root, envelope, time_ns))
         if self._spent or envelope.size > _TEXT_MAX:  # what is kept of a long text is short
             self._look_at_carried()

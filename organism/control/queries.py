@@ -336,7 +336,7 @@ class Queries:
     def agents(self, *, content: bool = False) -> tuple[AgentView, ...]:
         """Return every agent with what waits for it; what its last error said only if asked for."""
         statistics = self._pump.statistics()
-        usage = self._tracker.by_agent()
+        usage, flow, now_ns = self._tracker.by_agent(), self._history.flow, self._clock.now_ns()
         views = []
         for name, agent in self._active.agents.items():
             mailbox = statistics.mailboxes[name]
@@ -355,6 +355,7 @@ class Queries:
                     handlers=statistics.handlers.running.get(name, 0),
                     handlers_max=self._active.handlers_of(name),
                     handlers_waiting=statistics.handlers.waiting.get(name, 0),
+                    flows=flow.of(name, now_ns),
                 )
             )
         return tuple(views)

@@ -24,6 +24,20 @@ By = Literal["agent", "model", "tool", "thread", "day", "label"]
 """What usage is broken down by."""
 
 
+class TimedGrant(msgspec.Struct, frozen=True, kw_only=True):
+    """Budget that a person has granted for a while; it is part of the limits until then.
+
+    Attributes:
+        tokens: So many tokens of the limit.
+        cost_nanousd: So many nano-USD of it.
+        until_ns: When what is not spent of it goes back, nanoseconds since the Unix epoch.
+    """
+
+    tokens: int = 0
+    cost_nanousd: int = 0
+    until_ns: int
+
+
 class AccountState(BudgetState, frozen=True, kw_only=True):
     """An account at one instant, and what happens on it as its limits come near.
 
@@ -34,6 +48,7 @@ class AccountState(BudgetState, frozen=True, kw_only=True):
         passed: Up to which per cent a person has let it go on.
         warning: The warning that stands, of the limit that is nearest to its end; with ``calls_left`` it came ahead of
             its per cent.
+        granted: What of its limits a person has granted for a while, what ends first first.
     """
 
     mode: Mode = "enforce"
@@ -41,6 +56,7 @@ class AccountState(BudgetState, frozen=True, kw_only=True):
     actions: Actions = ()
     passed: int = 0
     warning: BudgetWarning | None = None
+    granted: tuple[TimedGrant, ...] = ()
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -157,6 +173,22 @@ class ThreadDetail(msgspec.Struct, frozen=True):
     messages: tuple[Hop, ...]
 
 
+class Flow(msgspec.Struct, frozen=True, kw_only=True):
+    """Messages from one to another.
+
+    Attributes:
+        sender: An agent, or ``user``.
+        recipient: Likewise.
+        messages: How many, since this process began.
+        last_minute: How many of them in the last minute.
+    """
+
+    sender: str
+    recipient: str
+    messages: int
+    last_minute: int
+
+
 class AgentView(msgspec.Struct, frozen=True, kw_only=True):
     """An agent and what waits for it.
 
@@ -169,6 +201,7 @@ class AgentView(msgspec.Struct, frozen=True, kw_only=True):
         handlers: Runs of its handler that are at work.
         handlers_max: How many may be.
         handlers_waiting: Messages that wait for one of them to end.
+        flows: How many messages it has sent to whom, and how many users have sent it.
     """
 
     name: str
@@ -183,6 +216,7 @@ class AgentView(msgspec.Struct, frozen=True, kw_only=True):
     handlers: int = 0
     handlers_max: int = 0
     handlers_waiting: int = 0
+    flows: tuple[Flow, ...] = ()
 
 
 class Burn(msgspec.Struct, frozen=True, kw_only=True):

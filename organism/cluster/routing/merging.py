@@ -4,7 +4,7 @@ Each partition is an organism of its own, so most of it is addition. What is the
 taken from the first. Lists are ordered and cut anew: each part has the first of its own only.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial, reduce
 from heapq import nlargest
 from operator import add
@@ -23,6 +23,7 @@ from organism.control.views import (
     AccountState,
     AgentView,
     Burn,
+    Flow,
     Letter,
     OrderDone,
     OrganismStatus,
@@ -132,13 +133,18 @@ def _agents(gathered: GatheredAnswers) -> list[AgentView]:
         )
         usage = one.usage or other.usage if None in (one.usage, other.usage) else _totals([one.usage, other.usage])
         added = {name: getattr(one, name) + getattr(other, name) for name in sums}
-        return replace(one, state=worst.state, reason=worst.reason, usage=usage, **added)
+        flows = _by_name((*one.flows, *other.flows), lambda each: (each.sender, each.recipient), _flows_together)
+        return replace(one, state=worst.state, reason=worst.reason, usage=usage, flows=tuple(flows), **added)
 
     return _by_name((each for part in gathered.read(list[AgentView]) for each in part), lambda each: each.name, both)
 
 
-def _by_name(found: Iterable[T], name: Callable[[T], str], both: Callable[[T, T], T]) -> list[T]:
-    known: dict[str, T] = {}
+def _flows_together(one: Flow, other: Flow) -> Flow:
+    return replace(one, messages=one.messages + other.messages, last_minute=one.last_minute + other.last_minute)
+
+
+def _by_name(found: Iterable[T], name: Callable[[T], Hashable], both: Callable[[T, T], T]) -> list[T]:
+    known: dict[Hashable, T] = {}
     for each in found:
         known[name(each)] = both(known[name(each)], each) if name(each) in known else each
     return list(known.values())

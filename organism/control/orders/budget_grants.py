@@ -4,6 +4,7 @@ The raise is made in the step that answers the agent, so a crash leaves both or 
 when, is a piece of the journal that belongs to the thread: it goes with it, and a start goes on waiting for its time.
 """
 
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 import anyio
@@ -14,6 +15,7 @@ from organism.amounts import AMOUNT_MAX, NS_PER_S, BudgetState, Limits, format_u
 from organism.budget.scopes import thread_of
 from organism.clock import Clock
 from organism.control.orders.budget_changes import BudgetChanges
+from organism.control.views import TimedGrant
 from organism.journal import Drop, Keep, Pieces
 from organism.runtime.pump import Pump
 from organism.runtime.workers.guard import guarded
@@ -43,6 +45,42 @@ class GrantRecord(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     until_ns: int
 
 
+def granted(pieces: Pieces) -> Iterator[GrantRecord]:
+    """Yield the raises that a journal says will end."""
+    for _, record in pieces.read(_KIND, GrantRecord):
+        yield record
+
+
+class WaitingGrants:
+    """The raises that will end, by account."""
+
+    def __init__(self, records: Iterable[GrantRecord] = ()) -> None:
+        self._by_account: dict[str, dict[str, GrantRecord]] = {}
+        for record in records:
+            self.add(record)
+
+    def add(self, record: GrantRecord) -> None:
+        """Note a raise that will end."""
+        for account in record.accounts:
+            self._by_account.setdefault(account, {})[record.approval_id] = record
+
+    def remove(self, record: GrantRecord) -> None:
+        """Forget one that has ended."""
+        for account in record.accounts:
+            of_account = self._by_account[account]
+            del of_account[record.approval_id]
+            if not of_account:
+                del self._by_account[account]
+
+    def of(self, account: str) -> tuple[TimedGrant, ...]:
+        """Return what of an account's limits is granted for a while, what ends first first."""
+        records = self._by_account.get(account, {}).values()
+        return tuple(
+            TimedGrant(tokens=record.tokens, cost_nanousd=record.cost_nanousd, until_ns=record.until_ns)
+            for record in sorted(records, key=lambda record: record.until_ns)
+        )
+
+
 class BudgetGrants:
     """Raises limits for a while.
 
@@ -59,10 +97,15 @@ class BudgetGrants:
         self._writer = pump.state_writer
         self._scheduler = pump.scheduler
         self._changes = changes
+        self._waiting = WaitingGrants()
+
+    def of(self, account: str) -> tuple[TimedGrant, ...]:
+        """Return what of an account's limits is granted for a while, what ends first first."""
+        return self._waiting.of(account)
 
     def restore(self, pieces: Pieces) -> None:
         """Go on waiting for the end of what an earlier run has granted."""
-        for _, record in pieces.read(_KIND, GrantRecord):
+        for record in granted(pieces):
             self._wait_for_end(record)
 
     def grant(self, approval: Approval, grant: BudgetGrant, by: str) -> None:
@@ -92,6 +135,7 @@ class BudgetGrants:
             self._wait_for_end(record)
 
     def _wait_for_end(self, record: GrantRecord) -> None:
+        self._waiting.add(record)
         ending = partial(self._end_in_time, record)
         self._scheduler.start_soon(partial(guarded, ending, "ending a grant", thread_id=record.thread_id))
 
@@ -102,6 +146,7 @@ class BudgetGrants:
 
     def _end(self, record: GrantRecord) -> None:
         """Take back what was not spent; what calls under way hold is theirs still."""
+        self._waiting.remove(record)
         if not self._registry.has_budget(record.thread_id):
             return
         self._writer.journal.append(Drop(_key(record), record.thread_id))

@@ -1,6 +1,6 @@
 // Small parts that many views share.
 
-import { moment, age, iso } from "../lib/format.js";
+import { moment, age, amount, iso, span } from "../lib/format.js";
 import { html, useEffect, useRef } from "../lib/view.js";
 
 /** The title of a view; it has the focus when one has gone there, so that a screen reader begins there. */
@@ -41,6 +41,13 @@ export const Labels = ({ labels }) => Object.entries(labels).map(([name, value])
   html`<span class="label" key=${name}>${name}=${value}</span>`);
 
 export const Ago = ({ ns, empty = "–" }) => (ns ? html`<time datetime=${iso(ns)} title=${moment(ns)}>${age(ns)}</time>` : empty);
+
+/** Budget that a person has granted for a while, and when what is left of it goes back. */
+export function Grant({ grant }) {
+  const parts = [grant.cost_nanousd && amount("usd", grant.cost_nanousd), grant.tokens && amount("tokens", grant.tokens)].filter(Boolean).join(" and ");
+  const left = Math.max(0, grant.until_ns / 1e9 - Date.now() / 1000);
+  return html`<div class="soft small">${parts} granted until <time datetime=${iso(grant.until_ns)}>${moment(grant.until_ns)}</time>; what is left goes back in ${span(left)}</div>`;
+}
 
 /** One of several choices, as a row of buttons. */
 export const Choices = ({ label, value, options, onChoose }) => html`

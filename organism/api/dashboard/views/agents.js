@@ -42,6 +42,14 @@ function useFlows() {
   return flows;
 }
 
+/** Whom it writes to, and how many messages have gone there: the same as on the lines of the graph. */
+function Targets({ agent }) {
+  const sent = new Map(agent.flows.filter(({ sender }) => sender === agent.name).map((flow) => [flow.recipient, flow]));
+  const names = [...new Set([...agent.next, ...sent.keys()])];
+  if (!names.length) return html`<span class="soft">nobody yet</span>`;
+  return names.map((name) => html`<div key=${name}>${name} <span class="soft">${count(sent.get(name)?.messages ?? 0)}${sent.get(name)?.last_minute ? `, ${count(sent.get(name).last_minute)} in the last minute` : ""}</span></div>`);
+}
+
 function Row({ agent }) {
   const { name, usage } = agent;
   const paused = agent.state !== "running";
@@ -51,7 +59,7 @@ function Row({ agent }) {
     <tr>
       <td data-name="agent"><a href=${link("threads", [], { agent: name })}>${name}</a>${agent.description && html`<div class="soft small clip" title=${agent.description}>${agent.description}</div>`}</td>
       <td data-name="state"><${State} state=${agent.state} />${agent.reason && html`<div class="soft small">${agent.reason}</div>`}</td>
-      <td data-name="writes to">${agent.next.join(", ") || html`<span class="soft">–</span>`}</td>
+      <td data-name="writes to"><${Targets} agent=${agent} /></td>
       <td data-name="waiting" class="number">${count(agent.mailbox)} <span class="soft">of ${count(agent.mailbox_max)}</span></td>
       <td data-name="at work" class="number">${count(agent.handlers)} <span class="soft">of ${count(agent.handlers_max)}</span></td>
       <td data-name="cost" class="number">${usage ? usd(usage.cost_nanousd, usage.unpriced_calls) : "–"}</td>

@@ -8,7 +8,7 @@ import { link, refine } from "../lib/router.js";
 import { kindOf, over, parse } from "../lib/scopes.js";
 import { html, useState } from "../lib/view.js";
 import { Bar } from "../parts/bars.js";
-import { Card, Choices, Do, Empty, Pending, Title } from "../parts/bits.js";
+import { Card, Choices, Do, Empty, Grant, Pending, Title } from "../parts/bits.js";
 import { act } from "../parts/dialog.js";
 import { raise, setLimits } from "../parts/threads.js";
 
@@ -71,6 +71,7 @@ function Row({ budget, lines, status }) {
       <td data-name="mode">${budget.mode}</td>
       <td data-name="thresholds">${own.map(([at, action]) => html`<span class="label" key=${at}>${at} % ${action}</span> `)}
         ${budget.passed > 0 && html`<div class="soft small">a person has let it pass ${budget.passed} %${budget.resets_ns && !passed ? " until it begins anew" : ""}</div>`}
+        ${budget.granted.map((grant) => html`<${Grant} key=${grant.until_ns} grant=${grant} />`)}
         ${budget.warning && html`<div class="soft small">${warned(budget.warning)}</div>`}</td>
       <td data-name="begins anew">${passed ? "over" : budget.resets_ns ? `in ${span(Math.max(0, budget.resets_ns / 1e9 - Date.now() / 1000))}` : html`<span class="soft">never</span>`}</td>
       <td class="do">${!passed && html`<span class="row">${lines.length > 0 && html`<${Do} about=${budget.account} onClick=${() => raise(budget.account)}>raise 25 %<//>`}

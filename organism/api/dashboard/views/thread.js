@@ -7,7 +7,7 @@ import { link, refine } from "../lib/router.js";
 import { scope } from "../lib/scopes.js";
 import { html, useState } from "../lib/view.js";
 import { Bars } from "../parts/bars.js";
-import { Ago, Card, Do, Empty, Labels, Pending, Title } from "../parts/bits.js";
+import { Ago, Card, Do, Empty, Grant, Labels, Pending, Title } from "../parts/bits.js";
 import { limitFields, say } from "../parts/dialog.js";
 import { Sequence } from "../parts/sequence.js";
 import { Remedy, ThreadOrders, ThreadState, hasEnded, reason, setLimits } from "../parts/threads.js";
@@ -27,7 +27,7 @@ export function Thread({ path: [id, tab = "timeline"], query }) {
     <${Pending} data=${data} error=${error}>${(detail) => html`
       <${Facts} thread=${detail.thread} asked=${asked.data ?? []} />
       <${Card} title="Limits" aside=${!hasEnded(detail.thread) && html`<${Do} about=${`of ${id}`} onClick=${() => setLimits(detail.thread.budget)}>set limits<//>`}>
-        <div class="budgets">${detail.budgets.map((budget) => html`<div key=${budget.account}><h3>${scope(budget.account)}</h3><${Bars} budget=${budget} /></div>`)}</div>
+        <div class="budgets">${detail.budgets.map((budget) => html`<div key=${budget.account}><h3>${scope(budget.account)}</h3><${Bars} budget=${budget} />${(budget.granted ?? []).map((grant) => html`<${Grant} key=${grant.until_ns} grant=${grant} />`)}</div>`)}</div>
       <//>
       <nav class="tabs" aria-label="Ways to look at the thread">
         ${TABS.map(([name, title]) => html`<a key=${name} href=${link("threads", [id, name], query)} aria-current=${name === tab ? "page" : undefined}>${title}</a>`)}

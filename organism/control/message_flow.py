@@ -1,0 +1,58 @@
+"""How many messages go between agents, and from and to their users: counted as they go their way, for the graph."""
+
+from collections import deque
+
+import msgspec
+
+from organism.amounts import NS_PER_S
+from organism.control.views import Flow
+from organism.ids import USER
+
+_SLOT_NS = 5 * NS_PER_S
+_SLOTS = 12
+"""A minute: a rate forgets in steps of one slot, and an edge keeps so many numbers whatever flows over it."""
+
+
+class _Edge(msgspec.Struct, gc=False):
+    """From one sender to one recipient.
+
+    Attributes:
+        messages: All of them.
+        recent: How many in each of the last slots in which there were any: its number and the count.
+    """
+
+    recent: deque[list[int]]
+    messages: int = 0
+
+
+class MessageFlow:
+    """Counts messages by sender and recipient since this process began."""
+
+    def __init__(self) -> None:
+        self._edges: dict[tuple[str, str], _Edge] = {}
+
+    def count(self, sender: str, recipient: str, time_ns: int) -> None:
+        """Count a message; done for each hop, so it is kept short."""
+        edge = self._edges.get((sender, recipient))
+        if edge is None:
+            edge = self._edges[sender, recipient] = _Edge(deque(maxlen=_SLOTS))
+        edge.messages += 1
+        slot, recent = time_ns // _SLOT_NS, edge.recent
+        if recent and recent[-1][0] >= slot:
+            recent[-1][1] += 1
+        else:
+            recent.append([slot, 1])
+
+    def of(self, agent: str, now_ns: int) -> tuple[Flow, ...]:
+        """Return what an agent has sent, and what users have sent it, by names."""
+        oldest = now_ns // _SLOT_NS - _SLOTS
+        return tuple(
+            Flow(
+                sender=sender,
+                recipient=recipient,
+                messages=edge.messages,
+                last_minute=sum(number for slot, number in edge.recent if slot > oldest),
+            )
+            for (sender, recipient), edge in sorted(self._edges.items())
+            if sender == agent or (sender == USER and recipient == agent)
+        )

@@ -24,6 +24,7 @@ DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 CONFIGURATION = """\
 name: newsroom
 entry: editor
+bounds: {mailbox_messages: 20000}
 python_path: [.]
 thresholds: {75: warn, 90: warn, 95: warn}
 limits:

@@ -11,7 +11,7 @@ from msgspec.structs import asdict
 
 from organism.amounts import AMOUNT_MAX, NS_PER_S, UNLIMITED, ZERO, BudgetState, Limits, nanousd
 from organism.budget.registry import ThreadBudgetRegistry
-from organism.budget.scopes import BudgetPlan, period, present_account, thread_account
+from organism.budget.scopes import BudgetPlan, period, present_account, thread_account, window_end_ns
 from organism.control.listing.account_page import SCOPED_MAX, fullness
 from organism.control.views import AccountState, TimedGrant
 from organism.errors import ConfigError, UnknownAccountError
@@ -179,7 +179,8 @@ class Accounts:
         thread = Account.parse(present).within_thread
         if present != account or (thread and not self._is_root(thread)):
             raise UnknownAccountError(account, present if present != account else "")
-        return BudgetState(account, limits, ZERO, ZERO)
+        ends_ns = window_end_ns(account, self._budgets.plan.time_zone)
+        return BudgetState(account, limits, ZERO, ZERO, resets_ns=ends_ns)
 
     def open(self, account: str, now_ns: int) -> None:
         """Make sure that an account can be given limits and be corrected, though no call has held on it yet.

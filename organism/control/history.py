@@ -28,6 +28,8 @@ CLOSED_KEPT = 1_000
 _TEXT_MAX = 2_000
 _SAMPLES_MAX = 20_000
 _HOPS_LOOKED_AT = 500
+_LATE_NS = NS_PER_S
+"""How much later than another, that was made after it, a message may go its way."""
 BURN_S = 300
 """Over how many seconds the burn rate is taken."""
 
@@ -327,7 +329,9 @@ class History:
         for place in range(len(self._hops) - 1, max(-1, len(self._hops) - _HOPS_LOOKED_AT), -1):
             hop = self._hops[place]
             if hop.time_ns < event.time_ns:
-                break
+                if hop.time_ns < event.time_ns - _LATE_NS:
+                    break
+                continue  # messages of threads that run side by side are not in the order of their times
             if (hop.thread_id, hop.sender) == (event.thread_id, event.agent):
                 found = place
         if found is None:

@@ -6,8 +6,14 @@ from pathlib import Path
 import anyio
 
 from organism import Context, Organism, Text, agent
+from organism.amounts import TokenUsage
+from organism.control.history import History
+from organism.messages import Envelope
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import CrashingJournal, ScriptedProvider, VirtualClock, run
+from organism.usage.events import ThreadOpened, UsageEvent
+
+SECOND = 1_000_000_000
 
 
 @agent(next="writer")
@@ -108,3 +114,38 @@ def test_thread_that_has_just_ended_is_not_unknown_before_that_is_kept() -> None
             assert journal.written > written
 
     run(scenario)
+
+
+def test_each_message_has_its_own_cost_where_threads_run_side_by_side() -> None:
+    """A call is charged to the message it has made, also when another's, made earlier, went its way later."""
+    history, usage = History(), TokenUsage(input=3, output=2)
+    for thread in ("mine", "other"):
+        opened = ThreadOpened(thread_id=thread, root_thread_id=thread, entry="first", opened_by="user", time_ns=SECOND)
+        history.on_event(opened)
+    for thread, made_ns in (("mine", 5 * SECOND), ("other", 5 * SECOND - 2_000)):
+        envelope = Envelope(
+            id=thread, thread_id=thread, sender="first", recipient="last", created_ns=made_ns, payload=Text("x")
+        )
+        history.on_carried(thread, envelope, made_ns)
+    event = UsageEvent(
+        thread_id="mine",
+        root_thread_id="mine",
+        time_ns=5 * SECOND - 1_000,
+        agent="first",
+        call_id="c",
+        attempt=1,
+        provider="p",
+        model="m",
+        request_model="m",
+        response_model="m",
+        usage=usage,
+        cost_nanousd=7,
+        price_source=None,
+        latency_ns=1,
+        outcome="settled",
+    )
+    history.on_event(event)
+    assert [(hop.sender, hop.calls, hop.cost_nanousd) for hop in history.hops("mine", content=False)] == [
+        ("user", 0, 0),
+        ("first", 1, 7),
+    ]

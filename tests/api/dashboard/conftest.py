@@ -28,6 +28,7 @@ agents:
   sleeper: {handler: "desk:sleep"}
   janitor: {handler: "desk:clean"}
   clumsy: {handler: "desk:drop"}
+  eager: {handler: "desk:beg"}
 """
 DESK = """\
 import anyio
@@ -42,6 +43,11 @@ async def clean(message: Text, ctx: Context) -> Text:
     await ctx.llm.complete(message.text, max_output_tokens=16)
     said = await ctx.approval("delete_files", "a.txt, <b>b.txt</b>")
     return Text(f"allowed={said.allowed} because {said.note}")
+
+async def beg(message: Text, ctx: Context) -> Text:
+    await ctx.request_budget(tokens=500, reason="a long table")
+    await anyio.sleep_forever()
+    return message
 
 async def drop(message: Text, ctx: Context) -> Text:
     raise ValueError("it fell")

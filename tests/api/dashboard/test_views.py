@@ -202,10 +202,16 @@ def test_thread_shows_where_its_budget_went_and_what_another_limit_had_done(daem
     expect(page.get_by_role("status").filter(has_text="at call 2 of writer")).to_be_visible()
 
 
-def test_agents_are_a_graph_and_can_be_paused(page: Page) -> None:
-    """Every agent is a box that leads to its threads, and a row with what it does."""
+def test_agents_are_a_graph_and_can_be_paused(daemon: Daemon, page: Page) -> None:
+    """Every agent is a box that leads to its threads, each line says how much has gone over it, a row says the same."""
     go(page, "agents")
-    expect(page.get_by_role("link", name=re.compile("^planner: ")).first).to_be_visible()
+    node = page.get_by_role("link", name=re.compile("^planner: "))
+    expect(node.first).to_be_visible()
+    before = [int(edge.inner_text().split()[0]) for edge in page.locator(".flowed").all()]
+    daemon.run("ask", "locks")
+    expect(page.locator(".flowed")).to_have_text(re.compile(rf"^{sum(before) + 1} · \d+/min$"))
+    expect(node).to_have_attribute("aria-label", re.compile(", [1-9][0-9]* messages from users, 0 to users$"))
+    expect(page.get_by_role("row", name=re.compile("^planner "))).to_contain_text(f"writer {sum(before) + 1}, ")
     row = page.get_by_role("row", name=re.compile("^writer "))
     row.get_by_role("button", name="pause writer").press("Enter")
     page.get_by_role("button", name="Pause it", exact=True).press("Enter")
@@ -249,6 +255,20 @@ def test_budget_gets_other_limits_where_it_is_shown(daemon: Daemon, page: Page) 
     page.get_by_label("Dollars", exact=True).fill("5")
     page.get_by_role("button", name="Set them").press("Enter")
     expect(row).to_contain_text("of $5.00")
+
+
+def test_budget_that_was_granted_for_a_while_says_until_when(daemon: Daemon, page: Page) -> None:
+    """It is part of the limit, and goes back: list, thread and command line say how much, and when."""
+    thread = daemon.run("send", "go", "--to", "eager")
+    go(page, "approvals")
+    expect(page.get_by_role("listitem").filter(has_text=thread)).to_contain_text("More budget: 500 tokens")
+    asked = next(line.split()[0] for line in daemon.run("approvals").splitlines() if thread in line)
+    daemon.run("approvals", "allow", asked, "--seconds", "7200")
+    for view in ("budgets?kind=thread", f"threads/{thread}"):
+        go(page, view)
+        expect(page.get_by_text("500 tokens granted until")).to_contain_text("what is left goes back in 1 h")
+    assert "500 tokens of it granted until" in daemon.run("budget", "show", thread)
+    daemon.run("terminate", thread)
 
 
 def test_token_is_exchanged_and_a_wrong_one_is_refused(daemon: Daemon, browser: Browser) -> None:

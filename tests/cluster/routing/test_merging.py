@@ -14,7 +14,9 @@ from organism.control.listing.account_page import ACCOUNTS_MAX, next_page
 from organism.control.listing.thread_list import PageRequest, ThreadOrder, page_of
 from organism.control.views import (
     AccountState,
+    AgentView,
     Burn,
+    Flow,
     Letter,
     OrganismStatus,
     ThreadCounts,
@@ -117,6 +119,25 @@ def test_one_account_is_no_list() -> None:
     """What all of them hold of one account is one answer, without a page behind it."""
     answer = whole("/v1/budgets/agent:a", [account("agent:a"), account("agent:a")], {"limit": 1})
     assert (msgspec.json.decode(answer.body, type=AccountState).held.calls, answer.link) == (2, "")
+
+
+def test_messages_between_agents_are_those_of_all_partitions() -> None:
+    """Each edge has one number, of whichever partitions messages have gone over it in."""
+
+    def part(*flows: tuple[str, str, int, int]) -> list[AgentView]:
+        edges = tuple(Flow(sender=one, recipient=to, messages=all_, last_minute=new) for one, to, all_, new in flows)
+        return [
+            AgentView(
+                name="a", description="", state="running", next=("b",), mailbox=0, mailbox_max=9, bytes=0, flows=edges
+            )
+        ]
+
+    answer = whole("/v1/agents", [part(("a", "b", 3, 1)), part(), part(("a", "b", 4, 2), ("user", "a", 5, 5))])
+    (agent,) = msgspec.json.decode(answer.body, type=list[AgentView])
+    assert [(flow.sender, flow.recipient, flow.messages, flow.last_minute) for flow in agent.flows] == [
+        ("a", "b", 7, 3),
+        ("user", "a", 5, 5),
+    ]
 
 
 # -- threads ----------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 
 from organism import Agent, Context, Limits, Organism, Text, agent, llm_agent
 from organism.agents.llm_agent import LLMSettings
+from organism.control.views import TimedGrant
 from organism.errors import ConfigError
 from organism.llm.requests import ToolCall, ToolResult
 from organism.messages import Message
@@ -48,6 +49,10 @@ async def asked(organism: Organism, thread: str) -> Approval:
 def limits(organism: Organism, thread: str) -> tuple[int | None, int | None]:
     own = organism.budgets.budget(thread).limits
     return own.cost_nanousd, own.tokens
+
+
+def granted_of(organism: Organism, thread: str) -> tuple[TimedGrant, ...]:
+    return organism.control.queries.budget(thread).granted
 
 
 @pytest.mark.parametrize(
@@ -133,17 +138,25 @@ def test_whatever_may_be_asked_for_may_be_granted_or_not(asks: dict[str, Any], a
 
 
 def test_what_is_not_spent_by_then_goes_back() -> None:
-    """After the window the limit is what it was, or what is spent where that is more."""
+    """After the window the limit is what it was, or what is spent where that is more; until then people see when."""
 
     async def main() -> None:
         for spend, left in ((5, 1000), (1300, 1310)):
             async with organism() as running:
                 thread = await running.open_thread(str(spend))
-                await running.approvals.decide((await asked(running, thread)).id, Decision(True, seconds=60))
+                question, opened_ns = await asked(running, thread), running.clock.now_ns()
+                await running.approvals.decide(question.id, Decision(True, seconds=60))
                 await anyio.sleep(59)
                 assert limits(running, thread)[1] == 1500
+                (until,) = granted_of(running, thread)
+                assert (until.tokens, until.cost_nanousd, until.until_ns) == (
+                    500,
+                    2_000_000_000,
+                    opened_ns + 60 * 10**9,
+                )
                 await anyio.sleep(2)
                 assert limits(running, thread) == (1_000_000_000, left)
+                assert granted_of(running, thread) == ()
                 story = await running.control.queries.story(thread)
                 granted, ended = [note.text for note in story.notes if "grant" in note.text]
                 assert granted.startswith(
@@ -219,6 +232,7 @@ def test_grants_survive_a_crash_and_end_in_time(tmp_path: Path) -> None:
         async with restarted() as running:
             await anyio.lowlevel.checkpoint()
             assert limits(running, thread)[1] == tokens
+            assert [grant.tokens for grant in granted_of(running, thread)] == [500] * (tokens > 1000)
             assert running.approvals.waiting() == ()
 
     thread = anyio.run(ask)

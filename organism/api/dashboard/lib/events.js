@@ -3,6 +3,17 @@
 import { amount, count, labelsInWords, tokensOf, usd } from "./format.js";
 import { scope } from "./scopes.js";
 
+const ORDERS = {
+  "thread.open": "opened the thread", "thread.send": "wrote into the thread", "thread.pause": "paused the thread", "thread.resume": "let the thread go on",
+  "thread.terminate": "ended the thread", "agent.pause": "paused the agent", "agent.resume": "let the agent go on", "approval.decide": "answered a question",
+  "budget.limits": "set limits", "budget.adjust": "corrected what is spent", "letter.retry": "sent a dead letter again", "letter.discard": "discarded a dead letter",
+  "token.make": "made the key", "token.limit": "limited the key", "token.revoke": "revoked the key", freeze: "froze spending", unfreeze: "let spending go on",
+  mode: "changed the mode", drain: "stopped taking threads", accept: "takes threads again", reload: "read the configuration again", stop: "ordered the end",
+};
+
+/** What an operator has ordered, in words. */
+export const ordered = (action) => ORDERS[action] ?? action;
+
 const of = (labels) => (Object.keys(labels).length ? ` of ${labelsInWords(labels)}` : "");
 
 const WORDS = {
@@ -27,7 +38,7 @@ const WORDS = {
   LLMRetry: (event) => `${event.agent} tries ${event.next_provider} again: ${event.reason}`,
   LLMFailover: (event) => `${event.model} goes from ${event.from_provider} to ${event.to_provider}`,
   ModelDegraded: (event) => `${event.agent} gets ${event.to_model} for ${event.model}: ${event.threshold} % of ${scope(event.account)}`,
-  OperatorAction: (event) => `${event.by}: ${event.action} ${event.target}`,
+  OperatorAction: (event) => `${event.by} ${ordered(event.action)}${event.target && event.target !== event.thread_id ? `: ${event.target}` : ""}`,
   AgentStopped: (event) => `${event.agent} stopped: ${event.reason}`,
   EventLoopBlocked: (event) => `${event.agent || "code"} held up everything for ${(event.blocked_ns / 1e9).toFixed(1)} s at ${event.where}`,
   DeadLetter: (event) => `message to ${event.recipient} given up on: ${event.reason}`,

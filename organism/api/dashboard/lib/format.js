@@ -26,6 +26,9 @@ export function usdAbout(nano) {
   return usd(Math.round(nano / unit) * unit);
 }
 
+/** A unit of limits as people call it. */
+export const unit = (dimension) => (dimension === "usd" ? "dollars" : dimension);
+
 export function amount(dimension, value) {
   if (dimension === "usd") return usd(value);
   if (dimension === "seconds") return span(value / 1e9);
@@ -51,8 +54,8 @@ export function span(seconds) {
 
 export const duration = (ms) => span(ms / 1000);
 
-/** How long ago an instant was; nothing where it is not known. */
-export const age = (timeNs) => (timeNs ? span(Math.max(0, Date.now() / 1000 - timeNs / 1e9)) : "");
+/** How long ago an instant was, in whole seconds at least: parts of one say nothing; empty where it is not known. */
+export const age = (timeNs) => (timeNs ? span(Math.max(1, Math.floor(Date.now() / 1000 - timeNs / 1e9))) : "");
 
 export const clock = (timeNs) => new Date(timeNs / 1e6).toLocaleTimeString();
 export const moment = (timeNs) => new Date(timeNs / 1e6).toLocaleString();

@@ -1,6 +1,6 @@
 // Bars of what is used: of a limit, and of the whole.
 
-import { amount, count, limits, percent, share, short, tokensOf, usd } from "../lib/format.js";
+import { amount, count, limits, percent, share, short, tokensOf, unit, usd } from "../lib/format.js";
 import { scope } from "../lib/scopes.js";
 import { html } from "../lib/view.js";
 
@@ -32,7 +32,7 @@ export function Bars({ budget, marks = MARKS }) {
   const lines = limits(budget);
   const name = scope(budget.account);
   if (!lines.length) return html`<span class="soft">no limit</span>`;
-  return lines.map((line) => html`<${Bar} key=${line.dimension} line=${line} name=${`${name} ${line.dimension}`} label=${line.dimension} marks=${marks} />`);
+  return lines.map((line) => html`<${Bar} key=${line.dimension} line=${line} name=${`${name} ${line.dimension}`} label=${unit(line.dimension)} marks=${marks} />`);
 }
 
 /** Horizontal bars of cost, or of tokens where nothing has a price, with the figures beside them. */

@@ -1,6 +1,7 @@
 // What happened in a thread, one line each, where and how long it was on one scale of time.
 
 import { amount, clock, count, duration, instant, iso, span, usd } from "../lib/format.js";
+import { ordered } from "../lib/events.js";
 import { link } from "../lib/router.js";
 import { html, useState } from "../lib/view.js";
 
@@ -17,7 +18,7 @@ export function Waterfall({ items, thread }) {
   const whole = Math.max(1, ended - begun);
   return html`
     <div class="waterfall-head">
-      <span class="soft">${count(items.length)} in ${span(whole / 1e9)}</span>
+      <span class="soft">${count(items.length)} ${items.length === 1 ? "step" : "steps"} in ${span(whole / 1e9)}</span>
       <div class="choices" role="group" aria-label="Kind">
         ${["", ...kinds].map((one) => html`<button type="button" key=${one} aria-pressed=${String(kind === one)} onClick=${() => setKind(one)}>${one || "all"}</button>`)}
       </div>
@@ -29,16 +30,20 @@ export function Waterfall({ items, thread }) {
     ${chosen.length > shown && html`<button type="button" onClick=${() => setShown(shown + 5 * STEPS)}>Show more of ${count(chosen.length)}</button>`}`;
 }
 
+/** Instants of one list are written alike, so that they can be compared: in hundredths where all of it takes a minute. */
+const offset = (seconds, whole) => (whole < 60 ? `${seconds.toFixed(2)} s` : span(Math.floor(seconds) || 0));
+
 function Line({ item, left, width, begun, thread }) {
   const [open, setOpen] = useState(false);
   const at = instant(item.at);
-  const told = item.title.startsWith(`${item.agent} `) ? item.title.slice(item.agent.length) : ` ${item.title}`;
+  const title = item.kind === "order" ? ordered(item.title) : item.title;
+  const told = title.startsWith(`${item.agent} `) ? title.slice(item.agent.length) : ` ${title}`;
   const facts = [item.cost_nanos ? usd(item.cost_nanos) : "", item.tokens ? amount("tokens", item.tokens) : "",
     item.duration_ms ? duration(item.duration_ms) : ""].filter(Boolean).join(" · ");
   return html`
     <li class=${`kind-${KINDS[item.kind] ?? "message"}`}>
       <div class="line">
-        <time datetime=${iso(at)} title=${clock(at)}>+${span((at - begun) / 1e9)}</time>
+        <time datetime=${iso(at)} title=${clock(at)}>+${offset((at - begun) / 1e9, whole / 1e9)}</time>
         <span class="kind">${item.kind}</span>
         <span class="what"><strong>${item.agent}</strong>${told}
           ${item.thread_id && item.thread_id !== thread && html` <a class="id small" href=${link("threads", [item.thread_id])}>${item.thread_id}</a>`}

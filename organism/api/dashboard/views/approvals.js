@@ -19,7 +19,7 @@ export function Approvals() {
   const { data, error } = may ? whole : bare;
   return html`
     <${Title}>Waiting for a person<//>
-    <${Pending} data=${data} error=${error} empty="Nobody is asked anything.">${(asked) => html`
+    <${Pending} data=${data} error=${error} empty="Nothing waits for a person. Tools with approval: ask, agents that ask for more budget and limits with a threshold that approves are answered here.">${(asked) => html`
       <ul class="asked">${asked.slice(0, shown).map((one) => html`<li class="card" key=${one.id}>
         <p><strong>${one.agent}</strong> asks for <strong>${one.what}</strong> in <a class="id" href=${link("threads", [one.thread_id])}>${one.thread_id}</a>,
           ${" "}<${Ago} ns=${one.asked_ns} /> ago</p>

@@ -69,14 +69,21 @@ function Row({ budget, lines, status }) {
       <td data-name="used" class="wide">${lines.length ? lines.map((line) => html`<div key=${line.dimension}><${Bar} line=${line} name=${`${budget.account} ${line.dimension}`} marks=${own.map(([at]) => at)} />
         ${!passed && html`<div class="soft small">${untilExhausted(line, pace, {})}</div>`}</div>`) : html`<span class="soft">no limit</span>`}</td>
       <td data-name="mode">${budget.mode}</td>
-      <td data-name="thresholds">${own.map(([at, action]) => html`<span class="label" key=${at}>${at} % ${action}</span> `)}
+      <td data-name="thresholds"><${Steps} actions=${own} />
         ${budget.passed > 0 && html`<div class="soft small">a person has let it pass ${budget.passed} %${budget.resets_ns && !passed ? " until it begins anew" : ""}</div>`}
         ${budget.granted.map((grant) => html`<${Grant} key=${grant.until_ns} grant=${grant} />`)}
         ${budget.warning && html`<div class="soft small">${warned(budget.warning)}</div>`}</td>
-      <td data-name="begins anew">${passed ? "over" : budget.resets_ns ? `in ${span(Math.max(0, budget.resets_ns / 1e9 - Date.now() / 1000))}` : html`<span class="soft">never</span>`}</td>
+      <td data-name="begins anew">${passed ? "over" : budget.resets_ns ? `in ${span(Math.max(0, budget.resets_ns / 1e9 - Date.now() / 1000))}` : html`<span class="soft">${parse(budget.account).per === "rolling" ? "nothing is spent" : "never"}</span>`}</td>
       <td class="do">${!passed && html`<span class="row">${lines.length > 0 && html`<${Do} about=${budget.account} onClick=${() => raise(budget.account)}>raise 25 %<//>`}
         <${Do} about=${`of ${budget.account}`} onClick=${() => setLimits(budget)}>set limits<//></span>`}</td>
     </tr>`;
+}
+
+/** What happens at which per cent, each thing once: "warn at 75, 90, 95 %". */
+function Steps({ actions }) {
+  const at = new Map();
+  for (const [percent, action] of actions) at.set(action, [...(at.get(action) ?? []), percent]);
+  return [...at].map(([action, percents]) => html`<span class="label" key=${action}>${action} at ${percents.join(", ")} %</span> `);
 }
 
 function warned({ threshold, calls_left: fit }) {
@@ -89,5 +96,5 @@ const Warnings = ({ status }) => html`
     <p>${status.warn_ahead ? `An agent is also warned when fewer than ${count(status.warn_ahead)} calls as large as its last one fit.` : "Agents are warned at thresholds only."}</p>
     <div class="scroll" tabindex="0" role="region" aria-label="Thresholds"><table><thead><tr><th scope="col">in the configuration</th><th scope="col">what happens at which per cent</th></tr></thead>
       <tbody>${Object.entries(status.thresholds).map(([name, actions]) => html`<tr key=${name}><td><code>${name}</code></td>
-        <td>${Object.entries(actions).map(([at, action]) => html`<span class="label" key=${at}>${at} % ${action}</span> `)}</td></tr>`)}</tbody></table></div>
+        <td><${Steps} actions=${Object.entries(actions)} /></td></tr>`)}</tbody></table></div>
   <//>`;

@@ -15,7 +15,7 @@ export function Exporters({ status }) {
     <${Card} title="Exporters"><${Pending} data=${data} error=${error}>${(aside) => {
       const names = [...new Set(aside.map((one) => one.exporter))];
       return names.length ? names.map((name) => html`<${Aside} key=${name} name=${name} events=${aside.filter((one) => one.exporter === name)} />`)
-        : html`<${Empty}>Every exporter has handed over all that its other side takes; nothing is set aside.<//>`;
+        : html`<${Empty}>Nothing is set aside: whatever exporters are configured, the other side has taken all that was offered. Exporters are listed in the configuration under <code>exporters</code>.<//>`;
     }}<//><//>`;
 }
 

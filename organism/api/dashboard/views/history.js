@@ -2,7 +2,7 @@
 
 import { duration, instant, short, usd } from "../lib/format.js";
 import { missing, useData } from "../lib/live.js";
-import { refine } from "../lib/router.js";
+import { link, refine } from "../lib/router.js";
 import { html } from "../lib/view.js";
 import { Card, Choices, Empty, Pending, Select } from "../parts/bits.js";
 import { Chart } from "../parts/chart.js";
@@ -44,6 +44,6 @@ function Over({ found, title, say, stacked, daily, long }) {
   const day = { day: "numeric", month: "short" };
   const hour = { hour: "2-digit", minute: "2-digit" };
   const when = (time) => new Date(time).toLocaleString("en-GB", daily ? day : long ? { ...day, ...hour } : hour);
-  if (!found.series.some((one) => one.values.some(Boolean))) return html`<${Empty}>Nothing in this time.<//>`;
+  if (!found.series.some((one) => one.values.some(Boolean))) return html`<${Empty}>Nothing in this time. A task that calls a model shows here at once: <a href=${link("send")}>send one</a>.<//>`;
   return html`<${Chart} times=${times} series=${found.series} say=${say} when=${when} title=${title} stacked=${stacked} />`;
 }

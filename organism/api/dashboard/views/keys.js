@@ -7,7 +7,7 @@ import { html, useEffect, useRef, useState } from "../lib/view.js";
 import { Card, Do, Labels, Pending, Title } from "../parts/bits.js";
 import { act, limitFields } from "../parts/dialog.js";
 
-const SCOPES = [["send", "send: a key of the gateway"], ["read", "read"], ["operate", "operate"], ["admin", "admin"]];
+const SCOPES = [["send", "send (a key)"], ["read", "read"], ["operate", "operate"], ["admin", "admin"]];
 
 export function Keys() {
   const { data, error } = useData("/v1/tokens");
@@ -76,7 +76,7 @@ function Form({ onMade }) {
     }
   };
   return html`
-    <${Card} title="Make a key"><form class="fields" autocomplete="off" onSubmit=${submit}>
+    <${Card} title="Make a key"><p class="soft">Dollars, tokens, calls and seconds are what each thread that it opens may use at most; an empty field is as configured. Days: how long it is valid.</p><form class="fields" autocomplete="off" onSubmit=${submit}>
       <label class="field">Name<input name="name" type="text" required pattern="[A-Za-z][A-Za-z0-9_\\-]{0,63}" maxlength="64" spellcheck="false" title="a letter, then letters, digits, - or _" /></label>
       <label class="field">May<select name="scope">${SCOPES.map(([value, words]) => html`<option key=${value} value=${value}>${words}</option>`)}</select></label>
       ${limitFields({}).map(({ label, ...field }) => html`<label class="field" key=${field.name}>${label}<input type="text" ...${field} /></label>`)}

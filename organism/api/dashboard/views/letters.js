@@ -13,7 +13,7 @@ export function Letters() {
   return html`
     <${Title} aside=${html`<label class="check"><input type="checkbox" checked=${content} onChange=${(event) => setContent(event.target.checked)} /> show what they say</label>`}>Dead letters<//>
     ${forbidden(error) && html`<p class="problem" role="alert">What messages say takes a token with the scope operate.</p>`}
-    <${Pending} data=${data} error=${error} empty="No message was given up on.">${(letters) => html`
+    <${Pending} data=${data} error=${error} empty="No message was given up on. One whose handler fails five times comes here, to be sent again or discarded.">${(letters) => html`
       <ul class="asked">${letters.map((letter) => html`<${Letter} key=${letter.message_id} letter=${letter} />`)}</ul>`}
     <//>`;
 }

@@ -1,7 +1,7 @@
 // How things stand: what is frozen, what is spent and how fast, over time and by whom, and what happens just now.
 
 import { order } from "../lib/api.js";
-import { clock, count, iso, labelsInWords, limits, short, span, tokensOf, usd, usdAbout } from "../lib/format.js";
+import { clock, count, iso, labelsInWords, limits, short, span, tokensOf, unit, usd, usdAbout } from "../lib/format.js";
 import { useData, useLive } from "../lib/live.js";
 import { link } from "../lib/router.js";
 import { describe } from "../lib/events.js";
@@ -67,7 +67,7 @@ function Figures({ status }) {
 const Windows = ({ status }) => html`
   <${Card} title="Limits of the organism" aside=${html`<a href=${link("budgets")}>all budgets</a>`}>
     ${status.windows.length ? status.windows.map((budget) => html`<div class="budget" key=${budget.account}>
-      ${limits(budget).map((line) => html`<div key=${line.dimension}><${Bar} line=${line} name=${`${scope(budget.account)} ${line.dimension}`} label=${`${scope(budget.account)}, ${line.dimension}`} />
+      ${limits(budget).map((line) => html`<div key=${line.dimension}><${Bar} line=${line} name=${`${scope(budget.account)} ${line.dimension}`} label=${`${scope(budget.account)}, ${unit(line.dimension)}`} />
         <p class="soft small">${untilExhausted(line, status.burn[0], budget)}</p></div>`)}</div>`)
     : html`<${Empty}>No limit over all threads is set. One line in the configuration does: <code>limits: {day: {usd: 5}}</code><//>`}
   <//>`;

@@ -1,0 +1,88 @@
+"""How much flows between agents: every message once, in all and in the last minute."""
+
+import anyio
+
+from organism import Context, Limits, Organism, Text, agent
+from organism.control.message_flow import MessageFlow
+from organism.testing import ScriptedProvider, VirtualClock, run
+
+SECOND = 1_000_000_000
+
+
+@agent(next=("pro", "contra"))
+async def planner(message: Text, ctx: Context) -> Text:
+    """Hand on to both."""
+    return message
+
+
+@agent(peers=("helper",))
+async def pro(message: Text, ctx: Context) -> Text:
+    """Ask somebody first."""
+    return await ctx.ask("helper", message)
+
+
+@agent
+async def contra(message: Text, ctx: Context) -> Text:
+    """Answer."""
+    return message
+
+
+@agent
+async def helper(message: Text, ctx: Context) -> Text:
+    """Answer."""
+    return message
+
+
+def seen(organism: Organism) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return every edge with its messages, in all and in the last minute."""
+    return {
+        (flow.sender, flow.recipient): (flow.messages, flow.last_minute)
+        for view in organism.control.queries.agents()
+        for flow in view.flows
+    }
+
+
+def test_every_message_is_counted_once_on_its_edge() -> None:
+    """What users send, what agents hand on and ask, and what goes back to users; the last minute forgets."""
+
+    async def main() -> None:
+        async with Organism(
+            [planner, pro, contra, helper],
+            models={"m": "p/m"},
+            providers={"p": ScriptedProvider()},
+            limits=Limits(tokens=1000),
+            clock=VirtualClock(),
+            entry="planner",
+        ) as running:
+            for _ in range(3):
+                thread = (await running.control.open_thread("go")).thread_id
+                await running.wait(thread)
+            counts = {
+                ("user", "planner"): 3,
+                ("planner", "pro"): 3,
+                ("planner", "contra"): 3,
+                ("pro", "helper"): 3,
+                ("pro", "user"): 3,
+                ("contra", "user"): 3,
+            }
+            found = seen(running)
+            assert {edge: found[edge] for edge in counts} == {edge: (number, number) for edge, number in counts.items()}
+            await anyio.sleep(61)
+            assert {new for _, new in seen(running).values()} == {0}
+            await running.wait((await running.control.open_thread("go")).thread_id)
+            assert seen(running)["planner", "pro"] == (4, 1)
+
+    run(main)
+
+
+def test_a_minute_ends_while_nothing_flows_and_while_much_does() -> None:
+    """A rate is of the last minute, at most a slot of five seconds less; messages from before are in the sum only."""
+    flow = MessageFlow()
+    for second in range(200):
+        flow.count("a", "b", second * SECOND)
+        (edge,) = flow.of("a", second * SECOND)
+        assert edge.messages == second + 1
+        assert min(second + 1, 56) <= edge.last_minute <= 60
+    (edge,) = flow.of("a", 400 * SECOND)
+    assert (edge.messages, edge.last_minute) == (200, 0)
+    assert flow.of("b", 0) == ()

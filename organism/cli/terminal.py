@@ -6,6 +6,7 @@ What is drawn is looked over once more as it leaves. No other module knows the l
 """
 
 import os
+import re
 import sys
 from collections.abc import Container, Iterable, Iterator
 
@@ -82,6 +83,10 @@ class Table(_RichTable):
         )
 
 
+_COMMAND = re.compile(r"(?:: |['`])organism [a-z]")
+"""A command of ours, as texts name it to be copied."""
+
+
 class Terminal(Console):
     """A console for people. In a file or a pipe a message is one line, however long.
 
@@ -101,10 +106,11 @@ class Terminal(Console):
         Args:
             template: Markup.
             values: What goes into its places.
-            one_piece: Do not break it at the terminal's edge, because it is to be copied.
+            one_piece: Do not break it at the terminal's edge, because it is to be copied; so is what names a command.
             named: What goes into places with names.
         """
-        self.print(_text(markup(template, *values, **named)), soft_wrap=one_piece or None)
+        line = _text(markup(template, *values, **named))
+        self.print(line, soft_wrap=one_piece or bool(_COMMAND.search(line.plain)) or None)
 
     def head(self, title: str) -> None:
         """Print a line that parts what follows from what was before."""

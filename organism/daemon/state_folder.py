@@ -37,7 +37,7 @@ class FolderOwnedError(ConfigError):
         self.pid = pid
         super().__init__(
             f"another organism owns this state folder: process {pid}; "
-            f"stop it, write to it with 'organism send', or use another --state",
+            f"end it with 'organism stop', give it work with 'organism send TEXT', or use another --state",
             where=str(state),
         )
 

@@ -9,7 +9,10 @@ import apsw
 from organism.journal import JournalBrokenError, JournalError, JournalFullError
 from organism.stores.private_files import UnsafeFileError
 
-RESCUE = "keep a copy of the folder, then restore a backup or start with another --state"
+RESCUE = (
+    "'organism ledger verify' says what is wrong with it; keep a copy of the folder, then restore a backup or start "
+    "with another --state"
+)
 
 
 @contextmanager

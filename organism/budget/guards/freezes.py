@@ -4,6 +4,7 @@ A freeze is asked before any limit, in the step that would hold: so it stops a m
 whatever else costs money alike, in every mode. What is refused by one waits, and goes on when the freeze is lifted.
 """
 
+import shlex
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
@@ -52,7 +53,7 @@ class Freeze(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         since = datetime.fromtimestamp(self.since_ns // NS_PER_S, UTC)
         of = f" of threads with {self.scope}" if self.labels else ""
         why = f": {self.reason}" if self.reason else ""
-        lift = " ".join(("organism unfreeze", *(f"{name}={value}" for name, value in sorted(self.labels.items()))))
+        lift = shlex.join(("organism", "unfreeze", *(f"{name}={value}" for name, value in sorted(self.labels.items()))))
         return f"spending{of} is frozen since {since:%Y-%m-%d %H:%M:%S} UTC by {self.by}{why}; to go on: {lift}"
 
 

@@ -15,6 +15,7 @@ import msgspec
 from organism.cli import exit_codes
 from organism.cli.options import DaemonOptions
 from organism.cli.output import note, print_json, print_text
+from organism.config.yaml.nodes import how_to_begin
 from organism.daemon.state_folder import read_address, remove_address
 from organism.errors import ConfigError
 from organism.wiring import check_postgres
@@ -50,7 +51,7 @@ def run_dev_cluster(daemon: DaemonOptions, count: int, database: str | None, *, 
     """
     check_postgres()
     if not daemon.file.is_file():
-        raise ConfigError("no such file; make one with: organism init", where=str(daemon.file))
+        raise ConfigError(f"there is no such file; {how_to_begin(daemon.file)}", where=str(daemon.file))
     with ExitStack() as stack:
         stopped = stack.enter_context(_stop_signals())
         url = database or stack.enter_context(_own_database())

@@ -133,4 +133,5 @@ def _print(report: ProgramReport) -> None:
     elif not report.run.totals.calls and not report.run.refusals:
         complain(f"{report.command[0]} has made no model call through its gateway; see docs/CLIENTS.md")
     print_report(Terminal(stderr=True), report.run, None)
-    note(f"ledger: {Path(report.state) / JOURNAL_FILE}; organism usage report --state {report.state}")
+    state = Path(report.state)
+    note(f"ledger: {state / JOURNAL_FILE}; what it cost: {command_text(('usage', 'report'), DEFAULT_FILE, state)}")

@@ -4,6 +4,7 @@ No anchors, aliases or tags; no duplicate keys; no keys that are not text; bound
 a plain scalar means is left to the field it is for, so ``off`` is never a boolean and ``010`` never eight.
 """
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,14 @@ class Unread(msgspec.Struct, frozen=True):
 Node = Scalar | Sequence | Mapping | Unread
 
 
+def how_to_begin(path: Path) -> str:
+    """Say with which command one gets a file that is not there: that writes one of the usual name, into a folder."""
+    command = shlex.join(("organism", "init", *(() if path.parent == Path() else (str(path.parent),))))
+    if path.name == "organism.yaml":
+        return f"write one with: {command}"
+    return f"name another with --file, or write an organism.yaml to begin with: {command}"
+
+
 def read_text(path: Path) -> str:
     """Read a configuration file, and no more of it than one may have.
 
@@ -65,7 +74,7 @@ def read_text(path: Path) -> str:
         with path.open("rb") as file:
             raw = file.read(SIZE_MAX + 1)
     except FileNotFoundError:
-        raise ConfigError("there is no such file; write one with 'organism init'", where=str(path)) from None
+        raise ConfigError(f"there is no such file; {how_to_begin(path)}", where=str(path)) from None
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from None
     if len(raw) > SIZE_MAX:

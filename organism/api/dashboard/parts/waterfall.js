@@ -25,7 +25,7 @@ export function Waterfall({ items, thread }) {
     </div>
     <ol class="waterfall">
       ${chosen.slice(0, shown).map((item, place) => html`<${Line} key=${place} item=${item} left=${((instant(item.at) - begun) * 100) / whole}
-        width=${((item.duration_ms ?? 0) * 1e8) / whole} begun=${begun} thread=${thread} />`)}
+        width=${((item.duration_ms ?? 0) * 1e8) / whole} begun=${begun} whole=${whole} thread=${thread} />`)}
     </ol>
     ${chosen.length > shown && html`<button type="button" onClick=${() => setShown(shown + 5 * STEPS)}>Show more of ${count(chosen.length)}</button>`}`;
 }
@@ -33,7 +33,7 @@ export function Waterfall({ items, thread }) {
 /** Instants of one list are written alike, so that they can be compared: in hundredths where all of it takes a minute. */
 const offset = (seconds, whole) => (whole < 60 ? `${seconds.toFixed(2)} s` : span(Math.floor(seconds) || 0));
 
-function Line({ item, left, width, begun, thread }) {
+function Line({ item, left, width, begun, whole, thread }) {
   const [open, setOpen] = useState(false);
   const at = instant(item.at);
   const title = item.kind === "order" ? ordered(item.title) : item.title;

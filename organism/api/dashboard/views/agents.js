@@ -47,7 +47,7 @@ function Targets({ agent }) {
   const sent = new Map(agent.flows.filter(({ sender }) => sender === agent.name).map((flow) => [flow.recipient, flow]));
   const names = [...new Set([...agent.next, ...sent.keys()])];
   if (!names.length) return html`<span class="soft">nobody yet</span>`;
-  return names.map((name) => html`<div key=${name}>${name} <span class="soft">${count(sent.get(name)?.messages ?? 0)}${sent.get(name)?.last_minute ? `, ${count(sent.get(name).last_minute)} in the last minute` : ""}</span></div>`);
+  return names.map((name) => html`<div key=${name}>${name} <span class="soft">${count(sent.get(name)?.messages ?? 0)}${sent.get(name)?.last_minute ? ` · ${count(sent.get(name).last_minute)}/min` : ""}</span></div>`);
 }
 
 function Row({ agent }) {

@@ -83,7 +83,7 @@ function Row({ budget, lines, status }) {
 function Steps({ actions }) {
   const at = new Map();
   for (const [percent, action] of actions) at.set(action, [...(at.get(action) ?? []), percent]);
-  return [...at].map(([action, percents]) => html`<span class="label" key=${action}>${action} at ${percents.join(", ")} %</span> `);
+  return [...at].map(([action, percents]) => html`<span class="label" key=${action}>${action} at ${percents.join(", ")}\u00a0%</span> `);
 }
 
 function warned({ threshold, calls_left: fit }) {

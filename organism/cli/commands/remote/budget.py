@@ -94,7 +94,7 @@ def explain(thread: ThreadName, *, daemon: DaemonOptions = DAEMON, json: Json = 
 @app.command(name="raise")
 def raise_budget(account: Account, *, by: Step = NO_STEP, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
     """Raise a budget's limits; calls that wait for it continue."""
-    _check_upward(by, "raise", "lower")
+    _check_upward(by, ("raise", "lower"), account, daemon)
     return _move(daemon, account, by, as_json=json)
 
 
@@ -108,7 +108,7 @@ def lower(
     json: Json = False,
 ) -> int:
     """Lower a budget's limits, never below zero."""
-    _check_upward(by, "lower", "raise")
+    _check_upward(by, ("lower", "raise"), account, daemon)
     client, down = daemon.client(), by.down()
     limits = client.ask(BudgetState, f"/v1/budgets/{quote(account, safe='')}").limits
     gone = ", ".join(_spent_out(limits, down))
@@ -118,16 +118,17 @@ def lower(
     return _move(daemon, account, down, as_json=json)
 
 
-def _check_upward(by: Step, verb: str, other: str) -> None:
-    """Refuse a step whose sign says the opposite of its verb.
+def _check_upward(by: Step, verbs: tuple[str, str], account: str, daemon: DaemonOptions) -> None:
+    """Refuse a step whose sign says the opposite of its verb, the first of two.
 
     Raises:
         ConfigError: If it has one.
     """
+    verb, other = verbs
     for unit in (*DIMENSIONS, "percent"):
         amount = getattr(by, unit)
         if str(amount).startswith("-"):
-            way = f"organism budget {other} ACCOUNT --{unit} {str(amount)[1:]}"
+            way = daemon.command("budget", other, account, f"--{unit}", str(amount)[1:])
             raise ConfigError(
                 f"{verb} takes amounts above zero, and {amount} is below; perhaps: {way}", where=f"--{unit}"
             )

@@ -7,7 +7,6 @@ from cyclopts import Parameter
 from organism.amounts import format_usd
 from organism.budget.guards.freezes import Frozen, labels_of
 from organism.cli import exit_codes
-from organism.cli.client import Client
 from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import print_json
 from organism.cli.terminal import Terminal
@@ -40,9 +39,9 @@ def freeze(
     """
     client, labels = daemon.client(), labels_of(label)
     if off:
-        return _unfreeze(client, labels, as_json=json)
+        return _unfreeze(daemon, labels, as_json=json)
     body = {"labels": labels, "reason": reason, "cancel": cancel}
-    return _show(client.order(Frozen, "POST", "/v1/freeze", body), as_json=json)
+    return _show(daemon, client.order(Frozen, "POST", "/v1/freeze", body), as_json=json)
 
 
 def unfreeze(label: Labels = None, *, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
@@ -50,20 +49,20 @@ def unfreeze(label: Labels = None, *, daemon: DaemonOptions = DAEMON, json: Json
 
     Without a label it lifts the freeze of everything; freezes of labels are lifted one by one.
     """
-    return _unfreeze(daemon.client(), labels_of(label), as_json=json)
+    return _unfreeze(daemon, labels_of(label), as_json=json)
 
 
-def _unfreeze(client: Client, labels: dict[str, str], *, as_json: bool) -> int:
+def _unfreeze(daemon: DaemonOptions, labels: dict[str, str], *, as_json: bool) -> int:
     written = [f"{name}={value}" for name, value in labels.items()]
-    return _show(client.order(Frozen, "DELETE", "/v1/freeze", label=written), as_json=as_json)
+    return _show(daemon, daemon.client().order(Frozen, "DELETE", "/v1/freeze", label=written), as_json=as_json)
 
 
-def _show(frozen: Frozen, *, as_json: bool) -> int:
+def _show(daemon: DaemonOptions, frozen: Frozen, *, as_json: bool) -> int:
     if as_json:
         return print_json(frozen)
     console, held = Terminal(), frozen.held
     for each in frozen.freezes:
-        console.say("[red]{}[/]", str(each))
+        console.say("[red]{}[/]", daemon.pasteable(str(each)))
     if not frozen.freezes:
         console.say("nothing is frozen")
     if frozen.cancelled:

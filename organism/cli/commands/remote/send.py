@@ -101,7 +101,7 @@ def _send_and_wait(daemon: DaemonOptions, path: str, body: dict[str, object], *,
 def _tell_blocked(daemon: DaemonOptions, thread_id: str, shortfall: Refusal) -> None:
     """Say what a thread waits for, and the commands that let it go on and show what it says then."""
     if shortfall.cause != "limit":
-        complain(f"thread {thread_id} waits: {shortfall}")
+        complain(daemon.pasteable(f"thread {thread_id} waits: {shortfall}"))
         return
     raised = daemon.command(
         "budget", "raise", shortfall.account, *amount_option(shortfall.dimension, lacking(shortfall))

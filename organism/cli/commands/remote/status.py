@@ -104,12 +104,12 @@ def _print_head(console: Terminal, status: OrganismStatus, daemon: DaemonOptions
     if status.limits_not_kept:
         console.say("[yellow]counted from zero after a restart:[/] {}", ", ".join(status.limits_not_kept))
     if status.set_aside:
-        console.say("[red]{} set aside[/]: organism exporters", counted(status.set_aside, "event"))
+        console.say("[red]{} set aside[/]: {}", counted(status.set_aside, "event"), daemon.command("exporters"))
     if status.approvals:
         questions = counted(status.approvals, "question waits", "questions wait")
         console.say("{} for a person: {}", questions, daemon.command("approvals"))
     for freeze in status.freezes:
-        console.say("[red]{}[/]", str(freeze))
+        console.say("[red]{}[/]", daemon.pasteable(str(freeze)))
     burn = status.burn[0]
     console.say(
         "{}; last {} min: {}, {}",

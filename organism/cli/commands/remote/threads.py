@@ -84,7 +84,7 @@ def _print_thread(detail: ThreadDetail, daemon: DaemonOptions, *, content: bool)
     console.say("[bold]{}[/] {} {}", summary.thread_id, styled_state(summary.state), labels_text(summary))
     if summary.blocked_by is not None:
         waits = "waits for budget" if summary.blocked_by.cause == "limit" else "waits"
-        console.say("[red]{}:[/] {}", waits, summary.blocked_by)
+        console.say("[red]{}:[/] {}", waits, daemon.pasteable(str(summary.blocked_by)))
     for approval in summary.approvals:
         console.say("[red]waits for a person (allow or deny):[/] {}", daemon.command("approvals", "allow", approval))
     if summary.reason:

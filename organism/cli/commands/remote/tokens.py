@@ -1,13 +1,21 @@
 """``organism token``: API tokens for programs and people."""
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
+<<<<<<< HEAD
 from organism.amounts import Limits
 from organism.amounts.units import DIMENSIONS, format_amount, limit_of
 from organism.api.tokens import NewToken, TokenScope, TokenView
+=======
+from organism.amounts import DIMENSIONS, BudgetState, Limits, format_amount
+from organism.api.tokens import NewToken, TokenScope, TokenView
+from organism.budget.thresholds import limit_of
+from organism.cli.client import RefusedError
+>>>>>>> 95581f1b (Complete every command that is printed with the file and folder it is not found without)
 from organism.cli.options import DAEMON, DaemonOptions, Json, Whole, named_labels
 from organism.cli.output import print_answer
 from organism.control.views import OrderDone
@@ -85,9 +93,13 @@ def limit(
     Args:
         name: The token's name.
     """
-    changed = daemon.client().order(TokenView, "PATCH", f"/v1/tokens/{name}", {"limits": _given(most)})
-    lines = (_line(changed), f"threads that are open keep their limits: organism budget raise token-{name}, or lower")
-    return print_answer(changed, "\n".join(lines), as_json=json)
+    client = daemon.client()
+    changed = client.order(TokenView, "PATCH", f"/v1/tokens/{name}", {"limits": _given(most)})
+    kept = "threads that are open keep their limits"
+    with suppress(RefusedError):  # where the key has called, without naming another thread
+        own = client.ask(BudgetState, f"/v1/budgets/token-{name}").account.removeprefix("thread:")
+        kept += f"; to raise those of {own}: {daemon.command('budget', 'raise', own, '--percent', '25')}"
+    return print_answer(changed, f"{_line(changed)}\n{kept}", as_json=json)
 
 
 @app.command

@@ -6,16 +6,10 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-<<<<<<< HEAD
-from organism.amounts import Limits
+from organism.amounts import BudgetState, Limits
 from organism.amounts.units import DIMENSIONS, format_amount, limit_of
 from organism.api.tokens import NewToken, TokenScope, TokenView
-=======
-from organism.amounts import DIMENSIONS, BudgetState, Limits, format_amount
-from organism.api.tokens import NewToken, TokenScope, TokenView
-from organism.budget.thresholds import limit_of
 from organism.cli.client import RefusedError
->>>>>>> 95581f1b (Complete every command that is printed with the file and folder it is not found without)
 from organism.cli.options import DAEMON, DaemonOptions, Json, Whole, named_labels
 from organism.cli.output import print_answer
 from organism.control.views import OrderDone

@@ -1,6 +1,6 @@
 """Exit codes of the ``organism`` command, and how an error becomes one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 OK = 0
 FAILED = 1
@@ -31,25 +31,24 @@ INTERRUPTED = 130
 """Stopped by Ctrl-C, as shells count it."""
 
 
-def explain(error: Exception, arguments: Sequence[str] = ()) -> int:
+def explain(error: Exception, completed: Callable[[str], str] = str) -> int:
     """Print an error that somebody can correct, each mistake in a line, and return its exit code.
 
     Any other error is raised again.
 
     Args:
         error: What went wrong.
-        arguments: The command line, whose file and state folder commands to paste need too.
+        completed: Completes the commands that a sentence names.
 
     Raises:
         Exception: The error, if it is none of organism's own: that is a bug, and its traceback is wanted.
     """
     from organism.cli.output import complain
-    from organism.cli.pasting import pasteable, place_of
     from organism.errors import OrganismError
 
     if not isinstance(error, OrganismError):
         raise error
     for sentence in error.sentences:
-        complain(pasteable(sentence, *place_of(arguments)))
+        complain(completed(sentence))
     code: int = getattr(error, "exit_code", USAGE)
     return code

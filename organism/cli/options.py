@@ -126,12 +126,6 @@ class DaemonOptions:
         """Return a command to paste that goes to the same daemon from the same folder."""
         return command_text(words, self.file, self.state)
 
-    def pasteable(self, text: str) -> str:
-        """Return what the daemon says, with its commands made to go to the same daemon from the same folder."""
-        from organism.cli.pasting import pasteable
-
-        return pasteable(text, self.file, self.state)
-
 
 DAEMON = DaemonOptions()
 """The daemon of ``organism.yaml`` in this folder."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from organism.cli.options import DEFAULT_FILE, command_text
+from organism.cli.options import DEFAULT_FILE, DaemonOptions
 
 _QUOTED = re.compile(r"'(organism [^']+)'")
 _LAST = re.compile(r"(?<=: )organism [a-z][^\n]*$")
@@ -19,15 +19,14 @@ _OF_NO_DAEMON = frozenset({"init", "models", "dashboards", "version", "help", "e
 """Commands that take neither option."""
 
 
-def pasteable(text: str, file: Path, state: Path | None) -> str:
+def pasteable(text: str, daemon: DaemonOptions) -> str:
     """Return a text with the options its commands are not found without.
 
     Args:
         text: What is said.
-        file: The configuration that was named.
-        state: The state folder, if one was.
+        daemon: The file and the state folder that were named.
     """
-    options = command_text((), file, state).removeprefix("organism").strip()
+    options = daemon.command().removeprefix("organism").strip()
     if not options:
         return text
 
@@ -45,7 +44,7 @@ def pasteable(text: str, file: Path, state: Path | None) -> str:
     return _LAST.sub(lambda found: complete(found[0]), _QUOTED.sub(quoted, text))
 
 
-def place_of(arguments: Sequence[str]) -> tuple[Path, Path | None]:
+def place_of(arguments: Sequence[str]) -> DaemonOptions:
     """Return the file and the state folder that a command line names; what is behind ``--`` is another program's."""
     found: dict[str, str] = {}
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
@@ -54,4 +53,5 @@ def place_of(arguments: Sequence[str]) -> tuple[Path, Path | None]:
         if name in _OPTIONS:
             found[_OPTIONS[name]] = value if equals else "".join(own[place + 1 : place + 2])
     state = found.get("state")
-    return Path(found.get("file", DEFAULT_FILE)), None if state is None else Path(state)
+    file = Path(found.get("file", DEFAULT_FILE))
+    return DaemonOptions(file=file, state=None if state is None else Path(state))

@@ -9,6 +9,7 @@ from organism.budget.guards.freezes import Frozen, labels_of
 from organism.cli import exit_codes
 from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import print_json
+from organism.cli.pasting import pasteable
 from organism.cli.terminal import Terminal
 from organism.text.plain_text import counted
 
@@ -62,7 +63,7 @@ def _show(daemon: DaemonOptions, frozen: Frozen, *, as_json: bool) -> int:
         return print_json(frozen)
     console, held = Terminal(), frozen.held
     for each in frozen.freezes:
-        console.say("[red]{}[/]", daemon.pasteable(str(each)))
+        console.say("[red]{}[/]", pasteable(str(each), daemon))
     if not frozen.freezes:
         console.say("nothing is frozen")
     if frozen.cancelled:

@@ -9,6 +9,7 @@ from organism.cli import exit_codes
 from organism.cli.completion import AgentName, ThreadName
 from organism.cli.options import DAEMON, NO_BUDGET, Budget, DaemonOptions, Json, Labels, TaskText, named_labels, task_of
 from organism.cli.output import complain, print_json, print_line, print_text
+from organism.cli.pasting import pasteable
 from organism.control.views import Accepted
 from organism.errors import ConfigError, Refusal
 from organism.threads.approvals import asking
@@ -101,7 +102,7 @@ def _send_and_wait(daemon: DaemonOptions, path: str, body: dict[str, object], *,
 def _tell_blocked(daemon: DaemonOptions, thread_id: str, shortfall: Refusal) -> None:
     """Say what a thread waits for, and the commands that let it go on and show what it says then."""
     if shortfall.cause != "limit":
-        complain(daemon.pasteable(f"thread {thread_id} waits: {shortfall}"))
+        complain(pasteable(f"thread {thread_id} waits: {shortfall}", daemon))
         return
     raised = daemon.command(
         "budget", "raise", shortfall.account, *amount_option(shortfall.dimension, lacking(shortfall))

@@ -10,6 +10,7 @@ from organism.cli.burn_rate import busiest, time_left_s, time_text
 from organism.cli.client import UnreachableError
 from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import print_json
+from organism.cli.pasting import pasteable
 from organism.cli.recorded_state import RecordedState, recorded_now
 from organism.cli.tables import (
     USAGE_HEADINGS,
@@ -109,7 +110,7 @@ def _print_head(console: Terminal, status: OrganismStatus, daemon: DaemonOptions
         questions = counted(status.approvals, "question waits", "questions wait")
         console.say("{} for a person: {}", questions, daemon.command("approvals"))
     for freeze in status.freezes:
-        console.say("[red]{}[/]", daemon.pasteable(str(freeze)))
+        console.say("[red]{}[/]", pasteable(str(freeze), daemon))
     burn = status.burn[0]
     console.say(
         "{}; last {} min: {}, {}",

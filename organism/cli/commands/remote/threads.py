@@ -11,6 +11,7 @@ from organism.cli.client import Client
 from organism.cli.completion import ThreadName
 from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import print_answer, print_json
+from organism.cli.pasting import pasteable
 from organism.cli.recorded_state import answer_of
 from organism.cli.tables import labels_text, styled_state, thread_row, thread_table
 from organism.cli.terminal import Terminal, markup
@@ -84,7 +85,7 @@ def _print_thread(detail: ThreadDetail, daemon: DaemonOptions, *, content: bool)
     console.say("[bold]{}[/] {} {}", summary.thread_id, styled_state(summary.state), labels_text(summary))
     if summary.blocked_by is not None:
         waits = "waits for budget" if summary.blocked_by.cause == "limit" else "waits"
-        console.say("[red]{}:[/] {}", waits, daemon.pasteable(str(summary.blocked_by)))
+        console.say("[red]{}:[/] {}", waits, pasteable(str(summary.blocked_by), daemon))
     for approval in summary.approvals:
         console.say("[red]waits for a person (allow or deny):[/] {}", daemon.command("approvals", "allow", approval))
     if summary.reason:

@@ -77,7 +77,7 @@ def call(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.OK
     except Exception as error:  # noqa: BLE001 - what is no error of organism's own is raised again
-        from organism.cli.pasting import pasteable, place_of
+        from organism.cli.options import pasteable, place_of
 
         return exit_codes.explain(error, lambda sentence: pasteable(sentence, place_of(arguments)))
 

@@ -7,9 +7,8 @@ from cyclopts import Parameter
 from organism.amounts import format_usd
 from organism.budget.guards.freezes import Frozen, labels_of
 from organism.cli import exit_codes
-from organism.cli.options import DAEMON, DaemonOptions, Json
+from organism.cli.options import DAEMON, DaemonOptions, Json, pasteable
 from organism.cli.output import print_json
-from organism.cli.pasting import pasteable
 from organism.cli.terminal import Terminal
 from organism.text.plain_text import counted
 

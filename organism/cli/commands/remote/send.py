@@ -7,9 +7,19 @@ import msgspec
 from organism.budget.relief import amount_option, lacking
 from organism.cli import exit_codes
 from organism.cli.completion import AgentName, ThreadName
-from organism.cli.options import DAEMON, NO_BUDGET, Budget, DaemonOptions, Json, Labels, TaskText, named_labels, task_of
+from organism.cli.options import (
+    DAEMON,
+    NO_BUDGET,
+    Budget,
+    DaemonOptions,
+    Json,
+    Labels,
+    TaskText,
+    named_labels,
+    pasteable,
+    task_of,
+)
 from organism.cli.output import complain, print_json, print_line, print_text
-from organism.cli.pasting import pasteable
 from organism.control.views import Accepted
 from organism.errors import ConfigError, Refusal
 from organism.threads.approvals import asking

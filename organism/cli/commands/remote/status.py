@@ -8,9 +8,8 @@ from organism.cli import exit_codes
 from organism.cli.budget_bars import budget_lines
 from organism.cli.burn_rate import busiest, time_left_s, time_text
 from organism.cli.client import UnreachableError
-from organism.cli.options import DAEMON, DaemonOptions, Json
+from organism.cli.options import DAEMON, DaemonOptions, Json, pasteable
 from organism.cli.output import print_json
-from organism.cli.pasting import pasteable
 from organism.cli.recorded_state import RecordedState, recorded_now
 from organism.cli.tables import (
     USAGE_HEADINGS,

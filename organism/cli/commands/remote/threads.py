@@ -9,9 +9,8 @@ from organism.cli import exit_codes
 from organism.cli.budget_bars import budget_lines
 from organism.cli.client import Client
 from organism.cli.completion import ThreadName
-from organism.cli.options import DAEMON, DaemonOptions, Json
+from organism.cli.options import DAEMON, DaemonOptions, Json, pasteable
 from organism.cli.output import print_answer, print_json
-from organism.cli.pasting import pasteable
 from organism.cli.recorded_state import answer_of
 from organism.cli.tables import labels_text, styled_state, thread_row, thread_table
 from organism.cli.terminal import Terminal, markup

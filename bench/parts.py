@@ -12,7 +12,7 @@ from contextvars import copy_context
 import anyio
 
 from organism.clock import SteadyClock, SystemClock
-from organism.control.history import History
+from organism.control.observed.history import History
 from organism.ids import MessageId, RandomIds, ThreadId
 from organism.journal import Drop, Keep
 from organism.messages import Envelope, Text, encode

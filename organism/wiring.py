@@ -18,7 +18,7 @@ from organism.budget.calibration import Calibration
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.clock import Clock, SteadyClock, SystemClock, utc
 from organism.control.components import ActivePrices, Components, OrganismSpec
-from organism.control.history import History
+from organism.control.observed.history import History
 from organism.control.orders.thread_orders import ThreadOrders
 from organism.errors import ConfigError, MissingExtraError
 from organism.ids import IdSource, RandomIds

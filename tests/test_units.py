@@ -75,7 +75,7 @@ SUMS = {
     "cli/commands/replay.py": {"_compared", "_calls", "_remarks"},
     "cli/tables.py": {"thread_row"},
     "cluster/routing/merging.py": {"_status"},
-    "control/history.py": {"_charged", "burn", "_keep"},
+    "control/observed/history.py": {"_charged", "burn", "_keep"},
     "control/views.py": {"Hop", "Burn"},
     "daemon/event_log.py": {"log_event"},
     "daemon/process.py": {"_totals"},

@@ -12,8 +12,8 @@ from organism.cli.client import Client, UnreachableError
 from organism.cli.ledger_sources import KeptJournal, configured_database, kept_journal
 from organism.cli.options import DaemonOptions
 from organism.cli.output import note
-from organism.control.history import History
 from organism.control.listing.thread_list import has_labels
+from organism.control.observed.history import History
 from organism.control.orders.budget_grants import WaitingGrants, granted
 from organism.control.views import AccountState, By, ThreadSummary, Usage
 from organism.daemon.journal_file import JOURNAL_FILE

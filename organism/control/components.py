@@ -12,7 +12,7 @@ from organism.budget.holds import Mode
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan
 from organism.clock import SteadyClock
-from organism.control.history import History
+from organism.control.observed.history import History
 from organism.control.orders.thread_orders import ThreadOrders
 from organism.ids import IdSource
 from organism.ledger.ledger import Ledger

@@ -18,14 +18,14 @@ from organism.concurrency.slices import in_slices
 from organism.control.accounts import Accounts, LimitsChange, account_of
 from organism.control.agent_orders import AgentOrders
 from organism.control.components import Components, OrganismSpec
-from organism.control.history import History
 from organism.control.idempotency import PYTHON, Order
 from organism.control.identity import Identity
+from organism.control.observed.history import History
+from organism.control.observed.restored_history import RestoredHistory
 from organism.control.orders.told_warnings import ToldWarnings
 from organism.control.owners import Owners
 from organism.control.queries import Queries
 from organism.control.reload import apply_spec, switch_mode
-from organism.control.restored_history import RestoredHistory
 from organism.control.stored_answers import StoredAnswers
 from organism.control.views import Accepted, Corrected, OrderDone, OrganismStatus, Reloaded
 from organism.errors import ConfigError, StoppedError

@@ -7,7 +7,7 @@ import pytest
 
 from organism import Limits, Organism, Text, agent
 from organism.agents.context import Context
-from organism.control import restored_history
+from organism.control.observed import restored_history
 from organism.journal import Stored
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import CrashingJournal, ScriptedProvider, run

@@ -6,7 +6,6 @@ from msgspec.structs import replace
 
 from organism.budget.scopes import thread_account
 from organism.control.components import Components
-from organism.control.history import History
 from organism.control.listing.thread_list import (
     ENDED_STATES,
     PageRequest,
@@ -16,6 +15,7 @@ from organism.control.listing.thread_list import (
     page_of,
     waits_for,
 )
+from organism.control.observed.history import History
 from organism.control.views import ThreadPage, ThreadState, ThreadSummary, Waiting
 from organism.ids import USER
 from organism.text.redaction import headline

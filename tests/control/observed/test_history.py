@@ -7,7 +7,7 @@ import anyio
 
 from organism import Context, Organism, Text, agent
 from organism.amounts import TokenUsage
-from organism.control.history import History
+from organism.control.observed.history import History
 from organism.messages import Envelope
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import CrashingJournal, ScriptedProvider, VirtualClock, run

@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from organism.amounts import NS_PER_S
-from organism.control.message_flow import MessageFlow
+from organism.control.observed.message_flow import MessageFlow
 from organism.control.views import Burn, Hop, ThreadSummary, fastest
 from organism.ids import USER
 from organism.journal import Pieces

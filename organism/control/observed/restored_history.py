@@ -6,7 +6,7 @@ added to them, and of older events only the last few thousand are read, for the 
 
 import msgspec
 
-from organism.control.history import History
+from organism.control.observed.history import History
 from organism.journal import Pieces
 from organism.runtime.pump import Pump
 from organism.usage.event_log import EventLog, EventsGoneError, stored_events

@@ -3,7 +3,7 @@
 import anyio
 
 from organism import Context, Limits, Organism, Text, agent
-from organism.control.message_flow import MessageFlow
+from organism.control.observed.message_flow import MessageFlow
 from organism.testing import ScriptedProvider, VirtualClock, run
 
 SECOND = 1_000_000_000

@@ -185,7 +185,8 @@ def http_page() -> str:
         "# HTTP API",
         (
             "Made from the API's own document by `docs/generate_reference.py`; the daemon serves that at "
-            "`/v1/schema/openapi.json`, and its dashboard at `/#/api`, where each can be tried. Every request has `Authorization: Bearer TOKEN`; money is nano-USD and time is "
+            "`/v1/schema/openapi.json`, and its dashboard at `/#/api`, where each can be tried. Every request has "
+            "`Authorization: Bearer TOKEN`; money is nano-USD and time is "
             "nanoseconds, both as integers. How the API is used is in [Operating](../OPERATING.md); the routes that "
             "speak vendors' formats are in [Gateway](../GATEWAY.md)."
         ),

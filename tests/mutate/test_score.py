@@ -71,7 +71,7 @@ def test_a_constant_is_changed_where_it_is_looked_up(put: Transplant) -> None:
 @pytest.mark.parametrize("change", [("wide: int = 3", "wide: int = 4"), ("times=3", "times=4")])
 def test_what_only_an_import_decides_is_not_tried_in_a_warm_process(put: Transplant, change: tuple[str, str]) -> None:
     """A class or a default is made when its module is imported; a change of it takes a new process."""
-    with pytest.raises(NotAliveError, match="the body of a class|what an import makes"):
+    with pytest.raises(NotAliveError, match=r"the body of a class|what an import makes"):
         put.put(SOURCE.replace(*change))
 
 

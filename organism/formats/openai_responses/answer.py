@@ -17,10 +17,9 @@ from organism.formats.openai_responses.items import (
     ResponseItems,
     call_arguments,
     is_refusal,
-    message_text,
     thought_text,
-    written_of,
 )
+from organism.formats.openai_responses.known_items import message_text, written_of
 from organism.formats.openai_responses.live_items import LiveItems, as_heard, in_shown_order, without_marks
 from organism.formats.openai_responses.tool_uses import tool_uses
 from organism.formats.tool_calls import ToolCallPiece
@@ -164,7 +163,7 @@ class ResponsesReader(OneAnswerReader):
         if item.get("type") == "message":
             self._live.words(item, message_text(item) if is_whole else str(written_of(item)) or message_text(item))
         else:
-            self._live.more(item, iter(self._items), is_whole=is_whole)
+            self._live.more(item, is_whole=is_whole)
 
     def _pass(self, piece: ProviderPiece) -> None:
         self._usage.grow()

@@ -7,22 +7,25 @@ stands in the response at the end. A server may leave out any of these, and the 
 from collections.abc import Iterator
 
 from organism.formats.json_reading import JsonObject, part, text_of, whole_number
-from organism.formats.openai_responses.written_text import WrittenText
+from organism.formats.openai_responses.known_items import NTH, KnownItems, message_text, written_of
 from organism.formats.tool_calls import object_text
 
 GIVEN = "organism:given"
 """Under this name a call has arguments that were said as an object; no field of the format has a colon."""
 
-_WRITTEN = "organism:written"
 _DONE = "organism:done"
 
 
 class ResponseItems:
-    """Collects items in the order in which they begin."""
+    """Collects items in the order in which they begin.
+
+    An answer may have tens of thousands, and each event may be of any: so none is looked for among all of them.
+    """
 
     def __init__(self) -> None:
         self._items: list[JsonObject] = []
         self._places: dict[int, int] = {}
+        self._known = KnownItems()
 
     def __bool__(self) -> bool:
         return bool(self._items)
@@ -34,61 +37,59 @@ class ResponseItems:
         """Return the item of a kind that an event has a piece of, begun if nothing has begun it."""
         index, named = whole_number(event.get("output_index")), text_of(event.get("item_id"))
         place = self._places.get(index) if index is not None else None
-        if place is not None and self._items[place].get("type") == kind:
-            return self._items[place]
-        same = [item for item in self._items if item.get("type") == kind]
-        own = [item for item in same if named and item.get("id") == named]
-        if index is not None and place is None:
+        if place is None or self._items[place].get("type") != kind:
             # Nothing stands at this index yet: what stands at another is not it, even if one id is given to all.
-            elsewhere = {id(self._items[taken]) for taken in self._places.values()}
-            own = [item for item in own if id(item) not in elsewhere]
-        if own or (same and index is None):
-            return (own or same)[-1]
-        return self._begin(index, {"type": kind, "id": named})
+            is_elsewhere = index is not None and place is None
+            place = self._known.last(self._items, kind, named, only_without_index=is_elsewhere) if named else None
+            if place is None and index is None:
+                place = self._known.last(self._items, kind)
+        if place is None:
+            return self._begin(index, {"type": kind, "id": named})
+        self._known.is_written(place)
+        return self._items[place]
 
     def put(self, event: JsonObject, item: JsonObject, *, is_done: bool) -> JsonObject:
         """Take an item that has begun, or is said whole; return all that is known of it."""
         index = whole_number(event.get("output_index"))
         place = self._places.get(index) if index is not None else None
         if place is None or _differ(self._items[place], item):
-            same = [at for at, known in enumerate(self._items) if is_same(known, item)]
-            place = same[0] if same else None
+            place = self._known.first(self._items, item, is_same)
         if place is None:
             known = self._begin(index, item)
         else:
-            known = self._items[place] = _merged(self._items[place], item)
+            nth = self._items[place][NTH]
+            known = self._items[place] = {**_merged(self._items[place], item), NTH: nth}
+            self._known.add(place, known)
         if is_done:
             known[_DONE] = True
         return known
 
     def complete(self, output: list[JsonObject]) -> None:
         """Take the items of the whole response: in their order, and after them what it leaves out."""
-        rest = list(self._items)
         whole: list[JsonObject] = []
+        taken: set[int] = set()
         for index, item in enumerate(output):
-            known = next((each for each in rest if is_same(each, item)), None)
+            found = self._known.first(self._items, item, is_same, but=taken)
             place = self._places.get(index)
-            if known is None and place is not None and not _differ(self._items[place], item, alike=True):
-                known = next((each for each in rest if each is self._items[place]), None)
-            rest = [each for each in rest if each is not known]
-            whole.append(item if known is None else _merged(known, item))
-        self._items = [*whole, *rest]
-        self._places = {}
+            if found is None and place is not None and place not in taken:
+                found = place if not _differ(self._items[place], item, alike=True) else None
+            if found is not None:
+                taken.add(found)
+            whole.append(dict(item) if found is None else _merged(self._items[found], item))
+        rest = [each for place, each in enumerate(self._items) if place not in taken]
+        self._items, self._places, self._known = [], {}, KnownItems()
+        for item in (*whole, *rest):
+            self._append(item)
 
     def _begin(self, index: int | None, item: JsonObject) -> JsonObject:
-        begun = dict(item)
-        self._items.append(begun)
         if index is not None:
-            self._places[index] = len(self._items) - 1
-        return begun
+            self._places[index] = len(self._items)
+        return self._append(dict(item), has_index=index is not None)
 
-
-def written_of(item: JsonObject) -> WrittenText:
-    """Return what has been written of an item, to be read and added to."""
-    written = item.get(_WRITTEN)
-    if not isinstance(written, WrittenText):
-        written = item[_WRITTEN] = WrittenText()
-    return written
+    def _append(self, item: JsonObject, *, has_index: bool = False) -> JsonObject:
+        item[NTH] = self._known.begin(len(self._items), item, has_index=has_index)
+        self._items.append(item)
+        return item
 
 
 def _merged(known: JsonObject, item: JsonObject) -> JsonObject:
@@ -121,18 +122,6 @@ def is_same(known: JsonObject, item: JsonObject) -> bool:
             if name == "call_id":
                 return False
     return bool(text := message_text(item)) and text == message_text(known)
-
-
-def message_text(item: JsonObject) -> str:
-    """Return the words of a message, refusals among them; nothing for items of other kinds."""
-    if item.get("type") != "message":
-        return ""
-    content = item.get("content")
-    if isinstance(content, str):
-        return text_of(content)
-    pieces = content if isinstance(content, list) else ()
-    texts = [text_of(part(piece, "text")) or text_of(part(piece, "refusal")) for piece in pieces]
-    return "".join(texts) or str(written_of(item))
 
 
 def is_refusal(item: JsonObject) -> bool:

@@ -4,11 +4,12 @@ Parts of a kind are handed on in their order, each from its beginning, so that w
 beginning of what its answer holds at the end. What comes out of turn waits for the end.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from organism.formats.json_reading import JsonObject, text_of
 from organism.formats.native_tools import CallNames, arguments_of_text
-from organism.formats.openai_responses.items import GIVEN, call_arguments, is_refusal, thought_text, written_of
+from organism.formats.openai_responses.items import GIVEN, call_arguments, is_refusal, thought_text
+from organism.formats.openai_responses.known_items import CALLS, NTH, written_of
 from organism.formats.openai_responses.written_text import WrittenText
 from organism.formats.tool_calls import HELD_BACK, Nesting, object_text
 from organism.llm.deltas import (
@@ -31,7 +32,6 @@ _TOLD = "told"
 """All that was written has been handed on. A number in its place: none of it, and that is the call's place."""
 _MESSAGES = frozenset({"message"})
 _REASONING = frozenset({"reasoning"})
-_CALLS = frozenset({"function_call", "custom_tool_call"})
 
 
 class LiveItems:
@@ -92,20 +92,19 @@ class LiveItems:
             heard.add(piece)
         return True
 
-    def more(self, item: JsonObject, items: Iterator[JsonObject], *, is_whole: bool) -> None:
+    def more(self, item: JsonObject, *, is_whole: bool) -> None:
         """Hand on what of a thought, a call or an item of the vendor's is new.
 
         Args:
             item: It.
-            items: All that have begun.
             is_whole: Whether no more of it follows.
         """
         kind = text_of(item.get("type"))
         item[_STEP] = ""
         if kind == "reasoning":
-            self._thought(item, items, is_whole=is_whole)
-        elif kind in _CALLS:
-            self._call(item, items, is_whole=is_whole)
+            self._thought(item, is_whole=is_whole)
+        elif kind in CALLS:
+            self._call(item, is_whole=is_whole)
         elif kind != "message" and is_whole and self._takes_items and _HEARD not in item:
             item[_HEARD] = "whole"
             self._show(VendorItem(without_marks(item)))
@@ -115,10 +114,10 @@ class LiveItems:
         else:
             self._show("")
 
-    def _thought(self, item: JsonObject, items: Iterator[JsonObject], *, is_whole: bool) -> None:
+    def _thought(self, item: JsonObject, *, is_whole: bool) -> None:
         seal = text_of(item.get("encrypted_content")) if is_whole else ""
         text, said = thought_text(item), _heard(item)
-        if not (text or seal) or not text.startswith(said) or _place_of(item, items, _REASONING) > self._thoughts:
+        if not (text or seal) or not text.startswith(said) or _place_of(item) > self._thoughts:
             self._show("")
             return
         if _PLACE not in item:
@@ -130,12 +129,12 @@ class LiveItems:
         place = int(str(item[_PLACE]))
         self._show(ReasoningDelta(text[len(said) :], place, seal, text_of(item.get("id"))))
 
-    def _call(self, item: JsonObject, items: Iterator[JsonObject], *, is_whole: bool) -> None:
+    def _call(self, item: JsonObject, *, is_whole: bool) -> None:
         """Hand on a call when it is whole, or long, as :class:`ToolCallCollector` does: what was shown must not change.
 
         Free text is no JSON before it is whole.
         """
-        place = _place_of(item, items, _CALLS)
+        place = _place_of(item)
         arguments = _arguments(item, is_whole=is_whole) if self._has_turn(item, place) else ""
         said = _heard(item)
         if not arguments or not arguments.startswith(said):
@@ -188,17 +187,10 @@ def _have_heard(item: JsonObject, text: str) -> None:
     item[_STEP] = _TOLD if text == str(written_of(item)) else ""
 
 
-def _place_of(item: JsonObject, items: Iterator[JsonObject], kinds: frozenset[str]) -> int:
+def _place_of(item: JsonObject) -> int:
     """Return which of its kind an item is in what is handed on, or will be."""
-    known = item.get(_PLACE)
-    if isinstance(known, int):
-        return known
-    before = 0
-    for each in items:
-        if each is item:
-            return before
-        before += text_of(each.get("type")) in kinds
-    return MOST
+    known = item.get(_PLACE, item.get(NTH))
+    return known if isinstance(known, int) else MOST
 
 
 def _unshown(item: JsonObject, place: int) -> ProviderPiece:
@@ -230,7 +222,7 @@ def _arguments(item: JsonObject, *, is_whole: bool) -> str:
 def in_shown_order(items: Iterable[JsonObject]) -> list[JsonObject]:
     """Return items in an order in which those of a kind that were handed on come first, as they were."""
     ordered = list(items)
-    for kinds in (_MESSAGES, _REASONING, _CALLS):
+    for kinds in (_MESSAGES, _REASONING, CALLS):
         places = [place for place, item in enumerate(ordered) if text_of(item.get("type")) in kinds]
         sorted_ = sorted((ordered[place] for place in places), key=_shown_at)
         for place, item in zip(places, sorted_, strict=True):

@@ -3,6 +3,8 @@
 Items are written in the order in which their first pieces come; each ends when another begins.
 """
 
+from collections import Counter
+
 import msgspec
 
 from organism.formats.answers.annotations import annotation_of
@@ -41,6 +43,7 @@ class _Item(msgspec.Struct, kw_only=True):
         name: Its id.
         first: Its first piece.
         text: What it says, thinks or asks for so far.
+        length: Of that.
         signature: The seal of a thought, likewise.
         citations: What its words rest on, with where those begin and end.
         logprobs: How likely its tokens were.
@@ -51,6 +54,7 @@ class _Item(msgspec.Struct, kw_only=True):
     name: str
     first: Delta
     text: list[str] = []
+    length: int = 0
     signature: str = ""
     citations: list[Json] = []
     logprobs: list[Json] = []
@@ -67,6 +71,7 @@ class ResponsesWriter:
         self._items: dict[tuple[type, int], _Item] = {}
         self._open: _Item | None = None
         self._names = CallNames(asked.request.tools)
+        self._begun: Counter[type] = Counter()
         self._natives = 0
         self._texts = 0
 
@@ -84,7 +89,7 @@ class ResponsesWriter:
                 return self._cite(citation)
             case TextBreak():
                 if self._open is not None:
-                    self._open.block = len("".join(self._open.text))
+                    self._open.block = self._open.length
                 return b""
         data, item = self._item(delta)
         match delta:
@@ -145,7 +150,7 @@ class ResponsesWriter:
         item = self._open
         if item is None or not _is_said(item):
             return b""
-        start, end = citation.start, citation.end or len("".join(item.text)) - item.block
+        start, end = citation.start, citation.end or item.length - item.block
         annotation = annotation_of(citation, item.block + start, item.block + end)
         if annotation is None:
             return b""
@@ -182,7 +187,8 @@ class ResponsesWriter:
 
     def _name(self, delta: "_Followed") -> str:
         """Return the id of an item: the same as in the answer written whole, under which it is kept."""
-        place = sum(kind is type(delta) for kind, _ in self._items)
+        place = self._begun[type(delta)]
+        self._begun[type(delta)] += 1
         match delta:
             case str():
                 return message_name(self._meta, self._texts)
@@ -210,6 +216,7 @@ class ResponsesWriter:
 
     def _more(self, item: _Item, piece: str, name: str, **fields: object) -> bytes:
         item.text.append(piece)
+        item.length += len(piece)
         return self._event(name, **_at(item), delta=piece, **fields) if piece else b""
 
     def _part(self, item: _Item, what: str, text: str) -> bytes:

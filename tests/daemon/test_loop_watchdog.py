@@ -88,19 +88,25 @@ async def test_listener_that_blocks_the_loop_is_named_without_an_agent() -> None
 
 
 async def test_loop_that_goes_on_is_not_accused() -> None:
-    """A handler that awaits for long blocks nobody."""
-    with capture_logs() as logged:
-        organism = Organism([agent("waits")(_waits)])
-        async with organism:
-            with LoopWatchdog(organism.outbox.emit, blocked_s=0.05):
-                await organism.run("go")
+    """A handler that awaits for long blocks nobody; a machine that holds up the whole process proves nothing."""
+    accused: list[bool] = []
+    while not accused:
+        stopped_s: list[float] = []
+
+        async def waits(_message: Text, _ctx: Context) -> Text:
+            began = turn = time.monotonic()
+            while turn < began + 0.3:
                 await anyio.lowlevel.checkpoint()
+                stopped_s.append(time.monotonic() - turn)  # noqa: B023 - each round has its own
+                turn += stopped_s[-1]  # noqa: B023
+            return Text("done")
 
-    assert not _named(logged)
+        with capture_logs() as logged:
+            async with Organism([agent("waits")(waits)]) as organism:
+                with LoopWatchdog(organism.outbox.emit, blocked_s=0.05):
+                    await organism.run("go")
+                    await anyio.lowlevel.checkpoint()
+        if not _named(logged) or max(stopped_s) < 0.05:
+            accused.append(bool(_named(logged)))
 
-
-async def _waits(_message: Text, _ctx: Context) -> Text:
-    until = time.monotonic() + 0.3
-    while time.monotonic() < until:
-        await anyio.lowlevel.checkpoint()
-    return Text("done")
+    assert accused == [False]

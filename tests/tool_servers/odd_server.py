@@ -61,8 +61,8 @@ def tell_first(params: dict[str, Any]) -> None:
     if MODE == "stderr flood":
         sys.stderr.write("x" * 3_000_000 + "\n")
         sys.stderr.flush()
-    for step in range(6 if MODE == "progress" else 0):
-        time.sleep(0.15)
+    for step in range(11 if MODE == "progress" else 0):
+        time.sleep(0.2)  # the whole takes longer than the tool's timeout, and a busy machine may be late with each
         notify("notifications/progress", progressToken=params["_meta"]["progressToken"], progress=step)
 
 

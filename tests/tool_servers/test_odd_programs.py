@@ -15,6 +15,7 @@ from organism.llm.requests import ToolCall, ToolResult
 from organism.testing import ScriptedAnswer, ScriptedProvider
 from organism.tool_servers.mcp import MCPServer
 from organism.tool_servers.targets import Command
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -183,7 +184,7 @@ async def _run(mode: str, log: Path, tool: str, rules: ToolRules) -> ToolResult:
 
 async def test_progress_gives_a_tool_more_time_but_not_for_ever(tmp_path: Path) -> None:
     """A tool that tells of its progress outlasts its timeout; ten times that is the end."""
-    told = await _run("progress", tmp_path / "log", "count", ToolRules(timeout_s=0.6))
+    told = await _run("progress", tmp_path / "log", "count", ToolRules(timeout_s=2))
     assert told.content == "call 1"
 
     told = await _run("progress", tmp_path / "log", "count", ToolRules(timeout_s=0.03))
@@ -193,8 +194,11 @@ async def test_progress_gives_a_tool_more_time_but_not_for_ever(tmp_path: Path) 
 async def test_call_that_is_given_up_is_cancelled_at_the_server(tmp_path: Path) -> None:
     """The server is told to stop what nobody waits for any more, and is not ended for it."""
     async with running("never answers", tmp_path / "log") as server:
-        with anyio.move_on_after(0.3):
-            await server.call("die", "{}")
+        await server.tools()  # it is there: only the call itself is given up
+        async with anyio.create_task_group() as calls:
+            calls.start_soon(server.call, "die", "{}")
+            await until(lambda: "tools/call" in (tmp_path / "log").read_text())
+            calls.cancel_scope.cancel()
         assert await server.call("count", "{}") == ToolOutput("call 2")
 
     assert "notifications/cancelled" in (tmp_path / "log").read_text()

@@ -257,7 +257,7 @@ def test_a_process_that_dies_in_the_block_of_a_plain_function_has_charged_what_w
         async with organism:
             await organism.open_thread("go", thread_id="t")
             await began.wait()
-            await anyio.sleep(1)
+            await organism.journal.commit()
             kept = journal.kept
             journal.kept = type(kept)(capacity=1)
             goes_on.set()

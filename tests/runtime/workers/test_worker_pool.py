@@ -18,6 +18,7 @@ from organism.agents.agent import Agent
 from organism.agents.tools.function_tool import function_tool
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import ScriptedProvider
+from tests.waiting import until
 
 
 def organism_of(*agents: Agent, journal: Any = None, **options: Any) -> Organism:
@@ -36,9 +37,11 @@ class Gate:
 
     def __init__(self) -> None:
         self.open = threading.Event()
+        self.held = 0
 
     def hold(self) -> None:
-        self.open.wait(30)
+        self.held += 1
+        self.open.wait(120)
 
 
 @pytest.fixture
@@ -79,8 +82,8 @@ def test_functions_that_block_hold_up_no_commit_and_no_other_agent(how: str, gat
         async with organism_of(slow, quick, journal=SqliteJournal(tmp_path / "j.db")) as it:
             for _ in range(45):
                 await it.open_thread("x", to="slow")
-            await anyio.sleep(0.5)
-            with anyio.fail_after(5):
+            await until(lambda: gate.held >= 2)
+            with anyio.fail_after(60):
                 assert (await it.run("x", to="quick")).outputs == (Text("hi"),)
             gate.open.set()
 
@@ -117,7 +120,7 @@ def test_plain_handlers_that_wait_for_each_other_never_deadlock(hop: str) -> Non
 
     async def main() -> None:
         async with organism_of(first, second, third, bounds=Bounds(worker_threads=2, attempts=1)) as it:
-            with anyio.fail_after(20):
+            with anyio.fail_after(60):
                 async with anyio.create_task_group() as tasks:
                     for _ in range(20):
                         tasks.start_soon(functools.partial(it.run, "x", to="first"))
@@ -152,9 +155,7 @@ def test_hung_functions_take_no_threads_without_bound(gate: Gate) -> None:
             assert __file__ in it.dead_letters()[0].detail
             assert (await it.run("x", to="other")).outputs == (Text("fine"),)
             gate.open.set()
-            with anyio.fail_after(5):
-                while it.statistics().workers.given_up:  # noqa: ASYNC110 - what is looked at has no event
-                    await anyio.sleep(0.01)
+            await until(lambda: not it.statistics().workers.given_up)
             assert it.statistics().workers.busy == 0
 
     anyio.run(main)
@@ -175,14 +176,15 @@ def test_an_agent_that_fills_all_places_leaves_others_their_turn(gate: Gate) -> 
     async def main() -> None:
         async with organism_of(named("busy"), named("other"), bounds=Bounds(worker_threads=1)) as it:
             await it.open_thread("hold", to="busy")
+            await until(lambda: order == ["busy"])
             for _ in range(50):
                 await it.open_thread("x", to="busy")
-            await anyio.sleep(0.1)
-            other = await it.open_thread("x", to="other")
-            await anyio.sleep(0.1)
+            await until(lambda: it.statistics().workers.waiting > 0)
+            waiting = it.statistics().workers.waiting
+            await it.open_thread("x", to="other")
+            await until(lambda: it.statistics().workers.waiting > waiting)
             gate.open.set()
-            await it.drain(10)
-            del other
+            await it.drain(60)
 
     anyio.run(main)
     assert order.index("other") <= 3
@@ -225,8 +227,10 @@ def test_a_tool_runs_on_the_same_threads(gate: Gate) -> None:
 
     @agent(name="caller")
     async def caller(message: Text, ctx: Context) -> Text:
-        with anyio.move_on_after(0.05):
-            await tool.call("{}", ctx)(lambda: None)
+        async with anyio.create_task_group() as calls:
+            calls.start_soon(tool.call("{}", ctx), lambda: None)
+            await until(lambda: gate.held == 1)
+            calls.cancel_scope.cancel()
         return Text("gave up")
 
     async def main() -> None:

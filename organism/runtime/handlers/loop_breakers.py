@@ -86,7 +86,8 @@ class LoopBreakers:
         rounds = thread.watch.add_message(sender, recipient)
         if rounds:
             breakers = self._breakers_of(recipient)
-            self._act(thread, recipient, breakers, rounds_trip(sender, recipient, rounds, breakers))
+            if (trip := rounds_trip(sender, recipient, rounds, breakers)) is not None:
+                self._act(thread, recipient, breakers, trip)
 
     def _breakers_of(self, agent: str) -> Breakers:
         known = self._active.agents.get(agent)

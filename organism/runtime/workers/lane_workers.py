@@ -149,8 +149,8 @@ class LaneWorkers:
             if turns == _TURNS or scope_holder.spent:
                 turns = 0
                 await despite_stray_cancels(anyio.lowlevel.checkpoint)
-            if scope_holder.spent:
-                break
+                if scope_holder.spent:
+                    break
         if scope_holder.spent and ready:
             self._wake()  # another takes over: something may still cancel this task
 

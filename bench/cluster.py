@@ -18,6 +18,7 @@ from statistics import median
 
 import anyio
 
+from bench.cluster_forward import forward_cost
 from bench.cluster_node import PARTITIONS, organism
 from bench.messages_ours import ping_pong
 from bench.stopwatch import cpu_s_of
@@ -258,6 +259,11 @@ def _cpu_s(server: PostgresServer) -> dict[int, float]:
     return {pid: cpu_s_of(pid) for (pid,) in server.execute("SELECT pid FROM pg_stat_activity")}
 
 
+def forward(server: PostgresServer, rounds: int) -> None:
+    """Compare a request that a node passes on with one that it answers itself."""
+    print(forward_cost(server.database(), rounds))
+
+
 FIGURES: dict[str, Callable[[PostgresServer, int], None]] = {
     "commit": small_commit,
     "w7": ping_pong_ratio,
@@ -266,6 +272,7 @@ FIGURES: dict[str, Callable[[PostgresServer, int], None]] = {
     "paused": paused_in_a_commit,
     "nodes": nodes,
     "parked": parked,
+    "forward": forward,
 }
 
 

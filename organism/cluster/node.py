@@ -17,14 +17,15 @@ from organism.clock import SystemClock
 from organism.cluster.balance import LeaseStep, next_step
 from organism.cluster.escrow import Escrow, check_shareable
 from organism.cluster.lease_times import LeaseTimes, PartitionElsewhereError
+from organism.cluster.node_checks import check_node, older_copy
 from organism.cluster.partition_core import Beside, PartitionCore, alone
 from organism.cluster.rate_shares import RateShares
 from organism.concurrency.error_groups import sole_error
 from organism.concurrency.loop_time import loop_time
 from organism.concurrency.own_threads import OwnThreads
 from organism.concurrency.wakeups import Wakeup
-from organism.errors import ConfigError
-from organism.ids import THREAD_ID, PartitionIds, partition_of
+from organism.errors import StoppedError
+from organism.ids import PartitionIds, partition_of
 from organism.journal import FencedError, JournalBrokenError, JournalError
 from organism.messages import Message, ThreadResult
 from organism.router.planning.provider_limiters import ProviderLimiters
@@ -34,8 +35,6 @@ from organism.wiring import Environment, SharedParts, check_postgres, postgres_j
 
 if TYPE_CHECKING:
     from organism.stores.postgres.lease_table import LeaseTable
-
-PARTITIONS_MAX = 256
 
 _SOON_S = 0.1
 """Seconds between two looks while a partition is awaited that another node is handing over."""
@@ -76,7 +75,7 @@ class ClusterNode:
         check_postgres()
         self._components = components = template.control.components
         self._spec = components.spec
-        _check(node, partitions)
+        check_node(node, partitions)
         check_shareable(self._spec.limits)
         self.name, self._partitions, self._url = node, partitions, url
         self._database, self._retention, self._times = database, retention, times or LeaseTimes()
@@ -169,8 +168,29 @@ class ClusterNode:
         return await organism.open_thread(message, to=to, thread_id=thread_id)
 
     async def wait(self, thread_id: str) -> ThreadResult:
-        """Wait for the end of a thread of this node; raises as :meth:`organism_of` and ``Organism.wait``."""
-        return await self.organism_of(thread_id).wait(thread_id)
+        """Wait for the end of a thread of this node as ``Organism.wait`` does, also where its partition comes back.
+
+
+        Raises:
+            PartitionElsewhereError: If another node has it, now or by then; it says which.
+        """
+        while True:
+            organism = self.organism_of(thread_id)
+            try:
+                return await organism.wait(thread_id)
+            except (StoppedError, JournalBrokenError):
+                if self._tasks is None:
+                    raise
+            await self._until_taken(self.partition_of(thread_id), organism)
+
+    async def _until_taken(self, partition: int, before: Organism) -> None:
+        """Wait until a partition is known to run somewhere after an organism of it has ended here."""
+        with anyio.move_on_after(self._times.ttl_s + self._times.renew_s):
+            while (owner := self.owner_of(partition)) is None or owner.name == self.name:
+                core = self._cores.get(partition)
+                if core is not None and core.open and core.organism is not before:
+                    return
+                await self._news.wait()
 
     def _any_organism(self) -> Organism:
         """Return each organism in turn."""
@@ -299,7 +319,7 @@ class ClusterNode:
             if kept:  # the answer to its taking, or to its release, was lost
                 await self._threads.run(self.table.release, Lease(row.partition, row.epoch, self._partitions))
         elif row.epoch < core.lease.epoch:
-            core.abandon(_older_copy(row, core.lease))
+            core.abandon(older_copy(row, core.lease))
         elif not kept or row.epoch != core.lease.epoch:
             core.abandon(FencedError(f"partition {row.partition}", core.lease.epoch, row.epoch))
 
@@ -372,23 +392,6 @@ class ClusterNode:
                 await self._threads.run(self.table.release, lease)
         except JournalError as error:
             _log.warning("release_failed", partition=lease.partition, error=str(error))
-
-
-def _check(node: str, partitions: int) -> None:
-    """Refuse what a cluster cannot keep."""
-    if not THREAD_ID.fullmatch(node):
-        raise ConfigError(f"{node!r} cannot be a node's name: use letters, digits, '-' and '_'", path="cluster.node")
-    if not 1 < partitions <= PARTITIONS_MAX:
-        raise ConfigError(
-            f"a cluster has from 2 to {PARTITIONS_MAX} partitions, not {partitions}", path="cluster.partitions"
-        )
-
-
-def _older_copy(row: LeaseRow, lease: Lease) -> OlderCopyError:
-    return OlderCopyError(
-        f"partition {row.partition} has had {row.epoch} owners, and this one was number {lease.epoch}: an older copy "
-        "of the database was restored, and what was acknowledged since is not in it"
-    )
 
 
 def _version() -> str:

@@ -37,9 +37,15 @@ async def asker(message: Text, ctx: Context) -> Text:
     return Text(str((await ctx.approval("go on?")).allowed))
 
 
+@agent()
+async def sleeper(message: Text, ctx: Context) -> Text:
+    await anyio.sleep_forever()
+    raise AssertionError
+
+
 def template(name: str = "house", limits: Limits | BudgetPlan | None = None) -> Organism:
     return Organism(
-        [writer, asker],
+        [writer, asker, sleeper],
         name=name,
         models={"main": "scripted/m"},
         providers={"scripted": ScriptedProvider(["done"])},
@@ -89,6 +95,29 @@ async def test_partitions_spread_and_threads_go_with_them(url: str) -> None:
             (asked,) = [each for each in a.organism_of(thread).approvals.waiting() if each.thread_id == thread]
             await a.organism_of(thread).approvals.decide(asked.id, Decision(allowed=True))
             assert (await a.wait(thread)).outcome == "completed"
+
+
+async def test_who_waits_for_a_thread_is_told_where_it_goes_on(url: str) -> None:
+    """A partition that is handed over takes its threads along: who waits for one hears which node has it now."""
+    async with node(url, "a", 2) as a:
+        await until(lambda: len(a.organisms) == 2)
+        waiting = [await a.open_thread("x", to="sleeper") for _ in range(2)]
+        told: dict[str, PartitionElsewhereError] = {}
+
+        async def wait(thread: str) -> None:
+            try:
+                await a.wait(thread)
+            except PartitionElsewhereError as elsewhere:
+                told[thread] = elsewhere
+
+        async with anyio.create_task_group() as tasks, node(url, "b", 2) as b:
+            for thread in waiting:
+                tasks.start_soon(wait, thread)
+            await until(lambda: bool(told))
+            ((thread, elsewhere),) = told.items()
+            assert (elsewhere.node, elsewhere.url, elsewhere.partition) == ("b", "http://b", b.partition_of(thread))
+            assert b.organism_of(thread).thread(thread).thread_id == thread
+            tasks.cancel_scope.cancel()
 
 
 async def test_a_node_may_leave_while_it_takes_partitions(postgres: PostgresServer, url: str) -> None:

@@ -170,7 +170,6 @@ class ClusterNode:
     async def wait(self, thread_id: str) -> ThreadResult:
         """Wait for the end of a thread of this node as ``Organism.wait`` does, also where its partition comes back.
 
-
         Raises:
             PartitionElsewhereError: If another node has it, now or by then; it says which.
         """

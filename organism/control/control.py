@@ -348,8 +348,12 @@ class Control(AgentOrders):
             return self.status()
 
         status = await self._do(order, step)
-        self.stop_ordered.set()
+        self.begin_stop()
         return status
+
+    def begin_stop(self) -> None:
+        """Have the process end in good order: after an order, or a signal that its program got."""
+        self.stop_ordered.set()
 
     async def reload_configuration(self, *, order: Order = PYTHON) -> Reloaded:
         """Read the configuration again and apply it as a whole, or change nothing.

@@ -142,6 +142,7 @@ class Queries:
         statistics = self._pump.statistics()
         states = [thread.status for thread in self._pump.threads()]
         now_ns, frozen = self._clock.now_ns(), self._budgets.stops.freezes
+        handlers, handlers_waiting = statistics.handlers.in_all()
         return OrganismStatus(
             name=self._name,
             version=version(DISTRIBUTION),
@@ -161,9 +162,9 @@ class Queries:
             usage=self._tracker.total,
             burn=self._history.burn(now_ns),
             set_aside=set_aside,
-            handlers=sum(statistics.handlers.running.values()),
+            handlers=handlers,
             handlers_max=statistics.handlers.limit,
-            handlers_waiting=sum(statistics.handlers.waiting.values()),
+            handlers_waiting=handlers_waiting,
             worker_threads=statistics.workers.threads,
             busy_threads=statistics.workers.busy,
             given_up=statistics.workers.given_up,
@@ -341,6 +342,7 @@ class Queries:
         for name, agent in self._active.agents.items():
             mailbox = statistics.mailboxes[name]
             failed = statistics.stopped_agents.get(name)
+            handlers, handlers_waiting = statistics.handlers.of(name)
             views.append(
                 AgentView(
                     name=name,
@@ -352,9 +354,9 @@ class Queries:
                     mailbox_max=mailbox.messages_max,
                     bytes=mailbox.size,
                     usage=usage.get(name),
-                    handlers=statistics.handlers.running.get(name, 0),
+                    handlers=handlers,
                     handlers_max=self._active.handlers_of(name),
-                    handlers_waiting=statistics.handlers.waiting.get(name, 0),
+                    handlers_waiting=handlers_waiting,
                     flows=flow.of(name, now_ns),
                 )
             )

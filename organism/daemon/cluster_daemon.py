@@ -214,7 +214,7 @@ class ClusterDaemon:
 
     async def _until_stop_ordered(self, control: Control) -> None:
         await control.stop_ordered.wait()
-        self.template.control.stop_ordered.set()
+        self.template.control.begin_stop()
 
 
 def node_name(section: ClusterSection) -> str:

@@ -102,7 +102,7 @@ async def _until_stopped(daemon: Daemon, log: Log, signals: AsyncIterator[signal
                 tasks.cancel_scope.cancel()
                 return
             draining = True
-            organism.control.stop_ordered.set()
+            organism.control.begin_stop()
             log.info("draining", because=because, seconds=_DRAIN_S, threads=len(organism.threads()))
             tasks.start_soon(drain)
 

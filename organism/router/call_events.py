@@ -126,11 +126,12 @@ class CallEvents:
 
     def emit_retry(self, state: CallState, attempt: Attempt, error: ProviderError, delay_s: float) -> None:
         """An attempt has failed, and another follows."""
+        spender = state.call.spender
         self._outbox.emit(
             LLMRetry(
-                thread_id=state.call.spender.thread_id,
+                thread_id=spender.thread_id,
                 root_thread_id=state.call.root_thread_id,
-                agent=state.call.spender.agent,
+                agent=spender.agent,
                 call_id=state.call_id,
                 attempt=attempt.record.attempt,
                 provider=attempt.route.provider,
@@ -142,11 +143,12 @@ class CallEvents:
 
     def emit_failover(self, state: CallState, from_provider: str, to_provider: str, reason: str) -> None:
         """A call goes to another provider than it would have."""
+        spender = state.call.spender
         self._outbox.emit(
             LLMFailover(
-                thread_id=state.call.spender.thread_id,
+                thread_id=spender.thread_id,
                 root_thread_id=state.call.root_thread_id,
-                agent=state.call.spender.agent,
+                agent=spender.agent,
                 call_id=state.call_id,
                 model=state.plan.name,
                 from_provider=from_provider,

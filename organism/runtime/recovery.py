@@ -181,7 +181,8 @@ def _restore_thread(record: ThreadRecord, to: RecoveryTarget) -> None:
     since = record.running_since_ns
     # Until the last record, not until now: the time that the process was down is not time the thread worked.
     ran_ns = max(0, to.last_time_ns - since) if since is not None else 0
-    to.registry.restore_thread(
+    registry = to.registry
+    registry.restore_thread(
         thread.id,
         parent=thread.parent,
         carve=record.carve,
@@ -189,7 +190,7 @@ def _restore_thread(record: ThreadRecord, to: RecoveryTarget) -> None:
         labels=record.labels,
     )
     thread.paused_by = record.paused_by
-    to.registry.stops.stop(thread.id, record.paused_by)
+    registry.stops.stop(thread.id, record.paused_by)
     to.threads.add(thread)
     if parent is not None and thread.origin.spawned_by is not None:
         parent.children[thread.id] = None

@@ -100,7 +100,7 @@ async def test_order_to_stop_and_reload_reach_the_program(file: Path) -> None:
         await daemon.organism.run("tides")
         audit(file)
         await daemon.organism.control.reload_configuration()
-        daemon.organism.control.stop_ordered.set()
+        daemon.organism.control.begin_stop()
         with anyio.fail_after(60):
             await daemon.wait_stop_ordered()
     assert [one.config.mode for one in loaded] == ["enforce", "audit"]

@@ -25,7 +25,7 @@ class Freezing:
 
     def __init__(self, pump: Pump, outbox: Outbox) -> None:
         self._registry = pump.registry
-        self._freezes = pump.registry.stops.freezes
+        self._freezes = self._registry.stops.freezes
         self._router = pump.router
         self._threads = pump.open_threads
         self._parked = pump.parked

@@ -367,8 +367,8 @@ class HandlerRuntime(PlaceHolder, eq=False):
             ConfigError: If it is too large, or one too many.
         """
         self.check()
-        most = self._services.active.bounds.message_bytes
-        if len(value) > most:
+        bounds = self._services.active.bounds
+        if len(value) > (most := bounds.message_bytes):
             raise ConfigError(f"what the work {key!r} gave has {len(value):,} bytes; 'message_bytes' is {most:,}")
         if len(self._thread.steps.get(self._envelope.id, {})) >= STEPS_MAX:
             raise ConfigError(f"a message has at most {STEPS_MAX:,} pieces of work kept")

@@ -30,6 +30,14 @@ class HandlerStatistics(msgspec.Struct, frozen=True):
     running: dict[str, int] = {}
     waiting: dict[str, int] = {}
 
+    def of(self, agent: str) -> tuple[int, int]:
+        """Return how many handlers of an agent run, and how many messages wait for a place of it."""
+        return self.running.get(agent, 0), self.waiting.get(agent, 0)
+
+    def in_all(self) -> tuple[int, int]:
+        """Return the same of all agents."""
+        return sum(self.running.values()), sum(self.waiting.values())
+
 
 class PlaceHolder(msgspec.Struct, eq=False, kw_only=True):
     """A run of a handler, as far as its place is concerned.

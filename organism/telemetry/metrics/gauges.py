@@ -145,8 +145,9 @@ def _pump(pump: PumpStatistics) -> Iterator[Measurement]:
     yield Measurement(i.HANDLERS_LIMIT, pump.handlers.limit)
     for agent, mailbox in pump.mailboxes.items():
         yield Measurement(i.MESSAGES, mailbox.accepted, (agent,))
-        yield Measurement(i.HANDLERS, pump.handlers.running.get(agent, 0), (agent,))
-        yield Measurement(i.HANDLERS_WAITING, pump.handlers.waiting.get(agent, 0), (agent,))
+        running, waiting = pump.handlers.of(agent)
+        yield Measurement(i.HANDLERS, running, (agent,))
+        yield Measurement(i.HANDLERS_WAITING, waiting, (agent,))
         yield Measurement(i.MAILBOX_DEPTH, mailbox.messages, (agent,))
         yield Measurement(i.MAILBOX_SIZE, mailbox.size, (agent,))
         yield Measurement(i.SENDERS_WAITING, mailbox.senders_waiting, (agent,))

@@ -88,8 +88,8 @@ class SteadyClock:
             self._last_ns = wall_ns = floor_ns  # what was read before the journal was opened is nowhere stored
         self._last_ns = self._compared_ns = max(self._last_ns, floor_ns, wall_ns)
         self._compared_monotonic_ns = self._clock.monotonic_ns()
-        self._compare_at_ns = self._compared_ns + _COMPARED_FOR_NS
         self._note_behind(self._last_ns - wall_ns)
+        self._compare_at_ns = self._next_comparison_ns()
 
     def now_ns(self) -> int:
         """Return nanoseconds since the Unix epoch, UTC."""
@@ -112,8 +112,12 @@ class SteadyClock:
             self._note_behind(expected_ns - wall_ns)
             instant_ns = expected_ns if self._behind else max(self._last_ns, wall_ns)
         self._compared_ns, self._compared_monotonic_ns = instant_ns, monotonic_ns
-        self._compare_at_ns = instant_ns + _COMPARED_FOR_NS
+        self._compare_at_ns = self._next_comparison_ns()
         return instant_ns
+
+    def _next_comparison_ns(self) -> int:
+        """Return until when the wall clock is believed; never one that is behind, wherever it stands when next read."""
+        return 0 if self._behind else self._compared_ns + _COMPARED_FOR_NS
 
     def _note_behind(self, by_ns: int) -> None:
         """Note whether the machine's clock is too far behind to be waited for, and say so when that begins."""

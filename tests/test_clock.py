@@ -59,6 +59,16 @@ def test_time_goes_on_evenly_when_the_clock_is_set_back_far(back: int) -> None:
     assert clock.now_ns() == machine.wall == START + 2001 * S
 
 
+@pytest.mark.parametrize("back", [302, 86_400])
+def test_time_goes_on_also_where_the_clock_stands_just_where_it_was(back: int) -> None:
+    """A clock that is behind, and not read until it has come to where it was set back, has not stood still."""
+    machine, clock = clocks()
+    machine.pass_s(0, leap=-back)
+    assert clock.now_ns() == START
+    machine.pass_s(back)
+    assert clock.now_ns() == START + back * S
+
+
 @pytest.mark.parametrize("behind", [302, 3600, 86_400, 30 * 86_400, 50 * 365 * 86_400])
 def test_a_start_with_a_clock_far_behind_goes_on_from_the_journal(
     behind: int, capsys: pytest.CaptureFixture[str]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from organism.cli import exit_codes
+from organism.cli.output import note
 from organism.daemon.state_folder import read_address, read_token
 from organism.errors import MissingExtraError, OrganismError
 from organism.usage.cloudevents import CloudEvent
@@ -90,6 +91,7 @@ class Client:
         self.url = url
         self._token = token
         self._state = state
+        self._missing = ""
 
     @classmethod
     def of(cls, folder: Path) -> "Client":
@@ -180,7 +182,14 @@ class Client:
             response = client.request(method, path, json=body, params=_given(params or {}), headers=headers)
             if response.is_error:
                 raise RefusedError(response.content, response.status_code)
+            self._tell_missing(response.headers.get("organism-unanswered", ""))
             return bytes(response.content)
+
+    def _tell_missing(self, parts: str) -> None:
+        """Say which parts of a cluster an answer leaves out; once as long as they are the same."""
+        if parts != self._missing:
+            self._missing = parts
+            note(f"not in this, because they did not answer: {parts}" if parts else "every part answers again")
 
     @contextmanager
     def _connected(self, *, endless: bool = False) -> Iterator["httpx2.Client"]:

@@ -80,6 +80,7 @@ class UsageSeries(msgspec.Struct, frozen=True, kw_only=True):
         from_ns: When the first step begins, nanoseconds since the Unix epoch; ``from`` in JSON.
         starts_ns: When each step begins, likewise.
         series: The largest first; those beyond the first are one, ``(others)``.
+        unanswered: Parts of a cluster that did not answer in time, and are not in this.
     """
 
     measure: Measure
@@ -88,6 +89,7 @@ class UsageSeries(msgspec.Struct, frozen=True, kw_only=True):
     from_ns: int = msgspec.field(name="from")
     starts_ns: tuple[int, ...]
     series: tuple[Series, ...]
+    unanswered: tuple[str, ...] = ()
 
 
 class UsageOverTime:

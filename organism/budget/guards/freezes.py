@@ -65,12 +65,14 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True):
         held: What calls that left before hold still, of the threads that this is about: it may yet be charged.
         threads: Those of these threads that wait because of a freeze.
         cancelled: Calls under way that were closed by this order.
+        unanswered: Parts of a cluster that did not answer in time, and are not in this.
     """
 
     freezes: tuple[Freeze, ...]
     held: Amounts
     threads: tuple[str, ...] = ()
     cancelled: int = 0
+    unanswered: tuple[str, ...] = ()
 
 
 class Freezes:

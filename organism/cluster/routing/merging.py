@@ -234,7 +234,8 @@ def _series(gathered: GatheredAnswers) -> UsageSeries:
     if len(rank) > SERIES_MAX:
         rank, folded = [*rank[: SERIES_MAX - 1], OTHERS], rank[SERIES_MAX - 1 :]
         lines[OTHERS] = [reduce(both, values) for values in zip(*map(lines.__getitem__, folded), strict=True)]
-    return replace(first, series=tuple(Series(name, tuple(lines[name])) for name in rank))
+    shown = tuple(Series(name, tuple(lines[name])) for name in rank)
+    return replace(first, series=shown, unanswered=gathered.unanswered)
 
 
 def _freezes(parts: Sequence[Frozen] | Sequence[OrganismStatus]) -> tuple[Freeze, ...]:
@@ -252,6 +253,7 @@ def _frozen(gathered: GatheredAnswers) -> Frozen:
         held=reduce(lambda one, other: one + other, (part.held for part in parts), Amounts()),
         threads=tuple(thread for part in parts for thread in part.threads),
         cancelled=sum(part.cancelled for part in parts),
+        unanswered=gathered.unanswered,
     )
 
 

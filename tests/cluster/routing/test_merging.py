@@ -390,6 +390,8 @@ def test_freeze_is_shown_once_since_the_first_part_had_it(path: str) -> None:
     [
         ("/v1/status", status()),
         ("/v1/usage", usage("agent", a=1)),
+        ("/v1/usage/series", series("cost", a=1)),
+        ("/v1/freeze", Frozen(freezes=(), held=NONE)),
         ("/v1/threads", ThreadPage((thread("a"),), total=1)),
     ],
 )

@@ -291,6 +291,11 @@ class Queries:
         """Where days begin."""
         return self._budgets.plan.time_zone
 
+    @property
+    def now_ns(self) -> int:
+        """The organism's own time, in nanoseconds since 1970: what a period of what it has kept ends at."""
+        return self._clock.now_ns()
+
     def usage(self, by: By = "agent") -> Usage:
         """Return sums since the start of this process, broken down."""
         tracker = self._tracker

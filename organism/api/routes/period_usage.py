@@ -27,7 +27,7 @@ async def asked_period(
     if thread is not None and not await control.queries.knows_thread(thread):
         raise ProblemError(unknown_thread(thread))
     found = control.queries.time_zone if zone is None else zone_of(zone, path="time_zone")
-    return Period.asked(since, until, found, control.components.clock.now_ns(), thread=thread)
+    return Period.asked(since, until, found, control.queries.now_ns, thread=thread)
 
 
 def unknown_thread(thread: str) -> Problem:

@@ -14,7 +14,16 @@ from pathlib import Path
 import anyio
 import structlog
 
-from tests.fuzz import answer_checks, answer_streams, client_bodies, config_files, journals, tool_messages, wire_answers
+from tests.fuzz import (
+    answer_checks,
+    answer_streams,
+    client_bodies,
+    config_files,
+    http_requests,
+    journals,
+    tool_messages,
+    wire_answers,
+)
 from tests.fuzz.campaign import Check, Outcome, campaign
 
 BATCH = 200
@@ -42,8 +51,14 @@ def _events(chance: random.Random) -> Iterator[str]:
     return wire_answers.event_faults(raw[:6000], chance)
 
 
-def kinds(folder: Path, filled: Path) -> dict[str, Check]:
-    """Return what is checked, by names."""
+def kinds(folder: Path, filled: Path, http: Check) -> dict[str, Check]:
+    """Return what is checked, by names.
+
+    Args:
+        folder: Where files may be written.
+        filled: A journal with something in it.
+        http: Checks a request to a served organism.
+    """
 
     async def journal(chance: random.Random) -> list[str]:
         path = folder / f"{chance.randrange(2**60)}.db"
@@ -63,6 +78,7 @@ def kinds(folder: Path, filled: Path) -> dict[str, Check]:
         "pictures": _at_once(wire_answers.image_faults),
         "configurations": _at_once(lambda chance: config_files.faults_of(config_files.some_config(chance), folder)),
         "MCP messages": _at_once(lambda chance: tool_messages.faults_of(tool_messages.some_lines(chance), chance)),
+        "requests to every path": http,
         "journals": journal,
     }
 
@@ -74,18 +90,19 @@ async def searched(first: int, minutes: float, only: str) -> dict[str, Outcome]:
     with tempfile.TemporaryDirectory() as folder:
         filled = Path(folder) / "filled.db"
         await journals.fill(filled)
-        checks = {name: check for name, check in kinds(Path(folder), filled).items() if only in name}
-        while True:
-            for name, check in checks.items():
-                most = BATCH // 10 if name == "journals" else BATCH
-                outcome = await campaign(name, check, first, most)
-                known = outcomes.setdefault(name, Outcome(found=[]))
-                known.examples += outcome.examples
-                known.slowest_s = max(known.slowest_s, outcome.slowest_s)
-                known.found = [*known.found, *outcome.found]
-                if time.monotonic() > end_s and len(outcomes) == len(checks):
-                    return outcomes
-            first += 1
+        async with http_requests.served() as http:
+            checks = {name: check for name, check in kinds(Path(folder), filled, http).items() if only in name}
+            while True:
+                for name, check in checks.items():
+                    most = BATCH // 10 if name == "journals" else BATCH
+                    outcome = await campaign(name, check, first, most)
+                    known = outcomes.setdefault(name, Outcome(found=[]))
+                    known.examples += outcome.examples
+                    known.slowest_s = max(known.slowest_s, outcome.slowest_s)
+                    known.found = [*known.found, *outcome.found]
+                    if time.monotonic() > end_s and len(outcomes) == len(checks):
+                        return outcomes
+                first += 1
 
 
 def main() -> int:

@@ -88,8 +88,8 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 """By room, its modules and its tests."""
 
-_COLD_SHARE = 0.8
-"""Of the time of a room, how much of it may have passed before changes are tried that take a new process each."""
+_COLD_SHARE = 0.2
+"""Of the time of a room, how much is for changes that take a new process each."""
 
 
 class RedError(Exception):
@@ -190,7 +190,8 @@ def score(
         seed: Where chance begins.
         limit_s: Seconds for the tests of one change; one that takes longer is noticed, for it does not end.
         say: Called with the words of each that is done.
-        minutes: When to begin no further one; each room has a part of it, by the number of its changes.
+        minutes: When to begin no further one, beside what the tests take once without a change; each room has a part of
+            it, by the number of its changes.
 
     Raises:
         RedError: If the tests of a room do not pass without any change.
@@ -201,15 +202,12 @@ def score(
     for room, _ in pool:
         result.rooms[room]["possible"] += 1
     with copies(1) as (copy,):
-        left_s, left = 60 * minutes, len(chosen)
         for room in rooms:
             mine = [change for each, change in chosen if each == room]
-            began = time.monotonic()
-            if mine:
-                for change, verdict in _tried(copy, room, mine, limit_s, left_s * len(mine) / left):
-                    result.count(room, change, verdict)
-                    say(f"{verdict:10} {change.place}: {change.text}")
-            left_s, left = left_s - (time.monotonic() - began), left - len(mine)
+            within_s = 60 * minutes * len(mine) / len(chosen)
+            for change, verdict in _tried(copy, room, mine, limit_s, within_s) if mine else ():
+                result.count(room, change, verdict)
+                say(f"{verdict:10} {change.place}: {change.text}")
     return result
 
 
@@ -226,22 +224,23 @@ def _tried(
     copy: Path, room: str, changes: Sequence[Change], limit_s: float, within_s: float
 ) -> Iterator[tuple[Change, str]]:
     """Yield what came of changes of one room, for as long as there is time."""
-    began, cold = time.monotonic(), []
+    cold = []
     yield from ((change, "equivalent") for change in changes if change.key in EQUIVALENT)
     left = [change for change in changes if change.key not in EQUIVALENT]
-    for change, told in _warm(copy, room, left, limit_s, began + _COLD_SHARE * within_s):
+    for change, told in _warm(copy, room, left, limit_s, (1 - _COLD_SHARE) * within_s):
         if told.verdict == "cold":
             cold.append((change, told.tests))
         else:
             yield change, told.verdict
+    until_s = time.monotonic() + _COLD_SHARE * within_s
     for change, tests in cold:
-        if time.monotonic() > began + within_s:
+        if time.monotonic() > until_s:
             return
         yield change, _cold(copy, change, tests, limit_s)
 
 
 def _warm(
-    copy: Path, room: str, changes: Sequence[Change], limit_s: float, until_s: float
+    copy: Path, room: str, changes: Sequence[Change], limit_s: float, within_s: float
 ) -> Iterator[tuple[Change, Told]]:
     by_place = {(change.file, change.source): change for change in changes}
     numbered: dict[tuple[str, int], Change] = {}
@@ -252,7 +251,7 @@ def _warm(
     order = {id(change): place for place, change in enumerate(changes)}
     wanted = sorted(numbered, key=lambda key: order[id(numbered[key])])
     read, write = os.pipe()
-    job = Job(changes=wanted, until_s=until_s if math.isfinite(until_s) else 1e18, limit_s=limit_s, told=write)
+    job = Job(changes=wanted, within_s=min(within_s, 1e9), limit_s=limit_s, told=write)
     process = _pytest(copy, ROOMS[room][1], job)
     os.close(write)
     try:

@@ -36,13 +36,13 @@ class Job(msgspec.Struct):
 
     Attributes:
         changes: By module, relative to the root, the numbers of its changes; in their order.
-        until_s: When to begin no further one, by the machine's monotonic clock.
+        within_s: When to begin no further one, in seconds from when it is known which test executes what.
         limit_s: How long the tests of one may take.
         told: The descriptor that verdicts are written to, a line of JSON each.
     """
 
     changes: list[tuple[str, int]]
-    until_s: float
+    within_s: float
     limit_s: float
     told: int
 
@@ -118,8 +118,9 @@ class _Warm:
         self._caches = [each for each in gc.get_objects() if isinstance(each, _lru_cache_wrapper)]
         gc.collect()
         gc.freeze()  # so that forks copy no page for a count of the collector's
+        until_s = time.monotonic() + self._job.within_s
         for file, number in self._job.changes:
-            if time.monotonic() > self._job.until_s:
+            if time.monotonic() > until_s:
                 return
             change, began = changes[file][number], time.monotonic()
             inside = alive[file].is_within_functions(change.source)

@@ -2,7 +2,7 @@
 
 Runs the simulator, the fault campaign, the mutation check and its score, the fuzzing, the comparison with the peers and
 the soak, each in its time, and renders ``docs/RELIABILITY.md`` from what they found. A full one takes three hours,
-``--short`` one; ``--quick`` takes some minutes and shows that everything runs. Each part leaves its file in
+``--short`` half of one; ``--quick`` takes some minutes and shows that everything runs. Each part leaves its file in
 ``build/proof``: a run that was stopped goes on where it was, and runs only what is missing, did not hold, or is of
 another commit; ``--again`` runs all. ``--render`` writes the report from what is there. Exits with 1 if anything did
 not hold.
@@ -23,7 +23,9 @@ def main() -> int:
     """Run what is asked for and write the report."""
     parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--short", dest="form", action="store_const", const="short", help="an hour in place of three")
+    form.add_argument(
+        "--short", dest="form", action="store_const", const="short", help="half an hour in place of three hours"
+    )
     form.add_argument("--quick", dest="form", action="store_const", const="quick", help="a little of each: minutes")
     parser.add_argument("--again", action="store_true", help="run also what is there already")
     parser.add_argument("--keep", nargs="+", default=[], choices=[part.name for part in PARTS],

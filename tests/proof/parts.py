@@ -62,7 +62,7 @@ PARTS = (
         "organism.testing.simulate",
         "Whole organisms of random shape, on a virtual clock, checked after every record",
         ("--minutes", "10", "--processes", _cores()),
-        ("--minutes", "3", "--processes", _cores()),
+        ("--minutes", "2", "--processes", _cores()),
         ("--seeds", "100", "--processes", _cores()),
     ),
     Part(
@@ -70,7 +70,7 @@ PARTS = (
         "tests.faults",
         "What the world may do: kills, power cuts, full disks, providers that lie, floods",
         ("--minutes", "60"),
-        ("--minutes", "10"),
+        ("--minutes", "4"),
         ("--only", "F8", "F9", "F10", "F12", "F18", "F20", "F22", "F39", "F46"),
     ),
     Part(
@@ -78,7 +78,7 @@ PARTS = (
         "tests.mutate",
         "Guards taken out of the program, one at a time: a named test must notice",
         ("--minutes", "45"),
-        ("--sample", "40", "--minutes", "4"),
+        ("--sample", "40", "--minutes", "3"),
         ("--sample", "8"),
     ),
     Part(
@@ -86,7 +86,7 @@ PARTS = (
         "tests.mutate",
         "Single operators of what counts money, changed at random",
         ("--score", "5000"),
-        ("--score", "5000", "--minutes", "20"),
+        ("--score", "5000", "--minutes", "7"),
         ("--score", "4", "--rooms", "pricing"),
     ),
     Part(
@@ -94,7 +94,7 @@ PARTS = (
         "tests.fuzz",
         "Made-up input for everything that strangers write",
         ("--minutes", "15"),
-        ("--minutes", "2"),
+        ("--minutes", "1"),
         ("--minutes", "0.5"),
     ),
     Part("trust", "bench.trust", "Budgets side by side with the peers", (), ("--quick",), ("--quick",)),

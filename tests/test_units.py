@@ -1,6 +1,7 @@
 """Units of budgets: one table, and a list of the places in which a unit has a meaning of its own."""
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -34,6 +35,7 @@ from organism.control.accounts import LimitsChange
 from organism.control.listing.account_page import fullness
 from organism.errors import ConfigError, LedgerStateError, Refusal
 from organism.ledger.amount_checks import require_natural
+from organism.telemetry.metrics import instruments
 
 ROOT = Path(__file__).parent.parent / "organism"
 
@@ -160,6 +162,23 @@ def test_every_unit_is_an_option_of_commands_and_of_a_change() -> None:
     assert {*DIMENSIONS} == {field.name.removeprefix("budget_") for field in fields(Budget)}
     assert {*Limits.__struct_fields__} == {*LimitsRequest.__struct_fields__}
     assert {*Limits.__struct_fields__} <= {*LimitsChange.__struct_fields__}
+
+
+def test_the_dashboard_and_the_databases_know_every_unit() -> None:
+    """What is no Python has its own table of units, columns and metrics: each is the one of the program."""
+    script = (ROOT / "api" / "dashboard" / "lib" / "format.js").read_text(encoding="utf-8")
+    table = script.partition("const UNITS = [")[2].partition("];")[0]
+    shown = {tuple(name.strip(' "') for name in row.split(",")) for row in re.findall(r"\[([^\]]+)\]", table)}
+    columns = (ROOT / "stores" / "postgres" / "postgres_schema.py").read_text(encoding="utf-8")
+    gauges = {gauge.name for gauge in vars(instruments).values() if isinstance(gauge, instruments.Instrument)}
+
+    assert shown == {(name, unit.limit, unit.amount or "null") for name, unit in UNITS.items()}
+    for prefix in ("", "g_", "taken_", "short_", "s_", "h_"):
+        assert all(f" {prefix}{field} bigint" in columns for field in AMOUNT_FIELDS), prefix
+    for what in ("limit", "reserved"):
+        assert {f"budget.{what}" if unit == "usd" else f"budget.{what}_{unit}" for unit in ADDITIVE} <= {
+            name.removeprefix("organism.") for name in gauges
+        }
 
 
 def _only(unit: Dimension, limit: int) -> Limits:

@@ -77,6 +77,11 @@ class Escrow:
             self._table = SliceTable(self._url, self._partitions)
         return self._table
 
+    @property
+    def statements(self) -> int:
+        """How many statements have taken, given back or looked up a slice."""
+        return 0 if self._table is None else self._table.statements
+
     def join(self, lease: Lease, components: Components, running: Callable[[], bool]) -> None:
         """Take part for a partition, before it has begun; ``running`` tells whether it may write."""
         slices = PartitionSlices(self.table, self._threads, lease, components, running)

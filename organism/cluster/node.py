@@ -17,7 +17,8 @@ from organism.clock import SystemClock
 from organism.cluster.balance import LeaseStep, next_step
 from organism.cluster.escrow import Escrow, check_shareable
 from organism.cluster.lease_times import LeaseTimes, PartitionElsewhereError
-from organism.cluster.node_checks import check_node, older_copy
+from organism.cluster.node_checks import check_node, older_copy, version
+from organism.cluster.node_counts import NodeCounts
 from organism.cluster.partition_core import Beside, PartitionCore, alone
 from organism.cluster.rate_shares import RateShares
 from organism.concurrency.error_groups import sole_error
@@ -85,11 +86,11 @@ class ClusterNode:
         self._threads = OwnThreads(1)
         self.escrow = Escrow(database, partitions)
         self.rates = RateShares(database, node, limiters, self._spec.providers, self._times)
+        self.counts = NodeCounts()
         self._table: LeaseTable | None = None
         self._cores: dict[int, PartitionCore] = {}
         self._failed_s: dict[int, float] = {}
         self._view = ClusterView(nodes=(), leases=())
-        self._renewed_s = 0.0
         self._changed = anyio.Event()
         self._news, self._beside = Wakeup(), beside
         self._turns = count()
@@ -213,8 +214,8 @@ class ClusterNode:
         )
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._leave)
-            await self._threads.run(table.register, self._url, _version(), SystemClock().now_ns())
-            self._renewed_s = loop_time()
+            await self._threads.run(table.register, self._url, version(), SystemClock().now_ns())
+            self.counts.renewed_s = loop_time()
             await stack.enter_async_context(self._tool_servers)
             self._tasks = await stack.enter_async_context(anyio.create_task_group())
             stack.push_async_callback(self._hand_all_over, self._tasks.cancel_scope)
@@ -286,6 +287,7 @@ class ClusterNode:
             except OlderCopyError as error:
                 self._end(error, lambda _lease, why=error: why)  # type: ignore[misc]
             except JournalError as error:
+                self.counts.renewals_failed += 1
                 _log.error("lease_not_renewed", node=self.name, error=str(error))
             with anyio.move_on_after(_SOON_S if soon else self._times.renew_s):
                 await self._changed.wait()
@@ -295,7 +297,7 @@ class ClusterNode:
         """Renew once, and do what follows from it; whether more is to be done soon."""
         began_s, table = loop_time(), self.table
         renewal: Renewal = await self._threads.run(table.renew)
-        self._renewed_s, self._view = began_s, renewal.view
+        self.counts.renewed_s, self._view = began_s, renewal.view
         self._hold(held=False)
         self._news.notify()
         for lease in renewal.view.leases:
@@ -325,7 +327,7 @@ class ClusterNode:
     async def _watch(self) -> None:
         """Begin nothing new when the lease was not renewed until shortly before its end; renewing it lifts that."""
         while True:
-            left_s = self._renewed_s + self._times.ttl_s - self._times.margin_s - loop_time()
+            left_s = self.counts.renewed_s + self._times.ttl_s - self._times.margin_s - loop_time()
             if left_s <= 0:
                 self._hold(held=True)
             await anyio.sleep(max(left_s, self._times.margin_s / 10))
@@ -346,6 +348,7 @@ class ClusterNode:
         if self._tasks is None:  # it has begun to leave meanwhile: leaving gives back what it has just taken
             return
         for lease in taken:
+            self.counts.taken += 1
             self._tasks.start_soon(self._run, self._core(lease))
 
     def _core(self, lease: Lease) -> PartitionCore:
@@ -370,8 +373,10 @@ class ClusterNode:
         lease, stopped = core.lease, ""
         try:
             await core.run()
+            self.counts.ended["handed_over"] += 1
         except Exception as wrapped:  # noqa: BLE001 - one partition's failure is not the others'
             error = sole_error(wrapped)
+            self.counts.ended["fenced" if isinstance(error, FencedError) else "failed"] += 1
             if isinstance(error, JournalBrokenError) and not isinstance(error, FencedError):
                 stopped = str(error)
             self._failed_s[lease.partition] = loop_time() + self._times.again_s
@@ -391,9 +396,3 @@ class ClusterNode:
                 await self._threads.run(self.table.release, lease)
         except JournalError as error:
             _log.warning("release_failed", partition=lease.partition, error=str(error))
-
-
-def _version() -> str:
-    from organism import __version__
-
-    return __version__

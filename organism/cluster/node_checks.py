@@ -1,4 +1,4 @@
-"""What a node refuses: names and numbers that no cluster has, and a database that was put back to an older copy."""
+"""What a node refuses, such as names that no cluster has or a database put back to an older copy; and its version."""
 
 from organism.errors import ConfigError
 from organism.ids import THREAD_ID
@@ -27,3 +27,10 @@ def older_copy(row: LeaseRow, lease: Lease) -> OlderCopyError:
         f"partition {row.partition} has had {row.epoch} owners, and this one was number {lease.epoch}: an older copy "
         "of the database was restored, and what was acknowledged since is not in it"
     )
+
+
+def version() -> str:
+    """Return the program's version, as the others are told it."""
+    from organism import __version__
+
+    return __version__

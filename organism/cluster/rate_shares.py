@@ -66,6 +66,11 @@ class RateShares:
             if limits:
                 self._own[name] = _OwnShare(limiters[name], limits)
 
+    @property
+    def shares(self) -> Mapping[str, Mapping[RateUnit, int]]:
+        """What this node may use of each provider's limits."""
+        return {provider: own.admitted for provider, own in self._own.items()}
+
     def _wake(self) -> None:
         self._woken.set()
 
@@ -137,7 +142,7 @@ class _OwnShare:
         self.limiter = limiter
         self.waits = False
         self._limits = limits
-        self._admitted: Mapping[RateUnit, int] = dict.fromkeys(limits, 0)
+        self.admitted: Mapping[RateUnit, int] = dict.fromkeys(limits, 0)
         self._until_s = 0.0
         self._on_wait: Callable[[], object] = lambda: None
 
@@ -150,7 +155,7 @@ class _OwnShare:
         before = next((node for node in known.nodes if (node.node, node.incarnation) == me), None)
         own = self._claims(demand, before, me, now_s, times.ttl_s)
         steps = {unit: self._step(unit, own, known, now_s, times.ttl_s, leaves=leaves) for unit in self._limits}
-        self._admit({unit: min(self._admitted[unit], step.admitted) for unit, step in steps.items()})
+        self._admit({unit: min(self.admitted[unit], step.admitted) for unit, step in steps.items()})
         admitted = {unit: step.admitted for unit, step in steps.items()}
         moved = any(own.claims[unit].granted != step.granted for unit, step in steps.items())
         if not (moved or leaves) and before is not None and not self._stale(before, now_s, times):
@@ -163,7 +168,7 @@ class _OwnShare:
 
     def written(self, change: _Change, until_s: float, on_wait: Callable[[], object]) -> None:
         """Use what was written, until an instant of the event loop's time."""
-        self._until_s, self._on_wait, self._admitted = until_s, on_wait, {}
+        self._until_s, self._on_wait, self.admitted = until_s, on_wait, {}
         self._admit(change.admitted)
 
     def _stale(self, before: NodeClaims, now_s: float, times: LeaseTimes) -> bool:
@@ -205,9 +210,9 @@ class _OwnShare:
         return NodeClaims(node=me[0], incarnation=me[1], seen_s=now_s, since_s=since_s, claims=claims)
 
     def _admit(self, admitted: Mapping[RateUnit, int]) -> None:
-        if admitted == self._admitted:
+        if admitted == self.admitted:
             return
-        self._admitted = admitted
+        self.admitted = admitted
         rates = RateLimits(requests=admitted.get("requests"), tokens=admitted.get("tokens"))
         share = ProviderShare(concurrency=admitted.get("concurrency"), rates=rates, until_s=self._until_s)
         self.limiter.share(share, self._on_wait)

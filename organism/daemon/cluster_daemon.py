@@ -25,6 +25,7 @@ from organism.app import Organism
 from organism.billing.answer_links import AnswerLinks
 from organism.billing.delivery import EventSource, Export, exporting
 from organism.cluster.node import ClusterNode
+from organism.cluster.node_metrics import NodeMetrics
 from organism.cluster.routing.event_reader import ClusterReader
 from organism.cluster.routing.forwarded import Signatures
 from organism.cluster.routing.forwarding import Forwarding
@@ -111,7 +112,8 @@ class ClusterDaemon:
             beside=self._prepare,
         )
         self._settings: Settings | None = gateway_settings(loaded)
-        self._local = LocalParts(self.node, Served(self.template.control, Reader(self.template.control)))
+        served = Served(self.template.control, Reader(self.template.control))
+        self._local = LocalParts(self.node, served, NodeMetrics(self.node).render)
         self._links: AnswerLinks | None = None
 
     @asynccontextmanager

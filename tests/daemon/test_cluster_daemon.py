@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 import httpx2
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from organism.cluster.node import ClusterNode
 from organism.cluster.routing import request_router
@@ -179,10 +180,17 @@ async def test_whole_is_seen_and_steered_from_any_node(cluster: Cluster) -> None
                 break
             cursor = {"cursor": page["next_cursor"]}
         assert paged == threads
-        partitions = {
-            line.split('partition="')[1][0] for line in (await api.get("/metrics")).text.splitlines() if "{" in line
+        for thread in threads[:2]:
+            assert (await api.get(f"/v1/threads/{thread}")).status_code == 200
+        page = (await api.get("/metrics", headers={"accept": "application/openmetrics-text"})).text
+        samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
+        assert {sample.labels.get("partition") for sample in samples} == {None, *"0123"}
+        of_nodes = {
+            sample.labels["node"]: sample.value for sample in samples if sample.name == "organism_cluster_partitions"
         }
-        assert partitions == set("0123")
+        assert of_nodes == {"a": 2, "b": 2}
+        passed_on = [sample.value for sample in samples if sample.labels.get("result") == "answered"]
+        assert sum(passed_on) == 1 + "ab".index("a" if api is a else "b")
     frozen = await a.post("/v1/freeze", json={"reason": "stop"})
     assert (frozen.status_code, len((await b.get("/v1/freeze")).json()["freezes"])) == (200, 1)
     assert [len(each.control.frozen().freezes) for name in "ab" for each in running(cluster, name)] == [1] * 4

@@ -23,10 +23,12 @@ from organism.cluster.node import ClusterNode
 from organism.cluster.routing.forwarded import HEADER, PATH, ForwardedRequest, Signatures, digest_of, opened
 from organism.cluster.routing.local_parts import LocalParts, PartAnswer, RoutedRequest
 from organism.cluster.routing.peers import Peers
+from organism.concurrency.loop_time import loop_time
 from organism.gateway.routes import BOUNDS
 from organism.providers.http_direct import ConnectError, ConnectionLostError, DirectResponse, LocalProtocolError
 from organism.providers.http_response import UnreadableResponseError
 from organism.stores.leases import NodeRow
+from organism.telemetry.metrics.node_instruments import FORWARD_SECONDS
 
 _ELSEWHERE = "organism-elsewhere"
 """In an answer of another node: it has not answered. ``untouched``, or ``unknown`` if it may have done something."""
@@ -102,12 +104,14 @@ class Forwarding:
             tasks.start_soon(_cancel_after, moved, head)
             outcome = await self._exchange(owner, partition, request, head)
             tasks.cancel_scope.cancel()
+            self._node.counts.forwards[outcome.value] += 1
         return outcome
 
     async def _exchange(
         self, owner: NodeRow, partition: int, request: RoutedRequest, head: anyio.CancelScope
     ) -> ForwardOutcome:
         response: DirectResponse | None = None
+        began_s = loop_time()
         try:
             with head:
                 response = await self._sent(owner, (partition,), request)
@@ -115,6 +119,7 @@ class Forwarding:
             return ForwardOutcome.UNTOUCHED
         except (ConnectionLostError, UnreadableResponseError):
             return ForwardOutcome.UNKNOWN
+        self._node.counts.forwarded(loop_time() - began_s, FORWARD_SECONDS.bounds)
         if response is None:  # the partition is another node's by now, and this one may never answer
             return ForwardOutcome.UNKNOWN
         try:

@@ -68,13 +68,21 @@ class RoutedRequest(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, scope=scope)
 
 
+class NodePage(msgspec.Struct, frozen=True):
+    """What a node adds of itself to the answers of its partitions."""
+
+    node: str
+    body: bytes
+
+
 class PartAnswer(msgspec.Struct, frozen=True):
-    """What one partition has answered."""
+    """What one partition has answered; with the first of a node's comes what the node itself adds, if anything."""
 
     partition: int
     status: int
     body: bytes
     content_type: str = "application/json"
+    node: NodePage | None = None
 
 
 class _WatchedSend:
@@ -102,11 +110,15 @@ class LocalParts:
     Args:
         node: It.
         fallback: Answers what needs no partition, while this node has none.
+        metrics: Renders the metrics of the node itself for an ``Accept`` header.
     """
 
-    def __init__(self, node: ClusterNode, fallback: Served) -> None:
+    def __init__(
+        self, node: ClusterNode, fallback: Served, metrics: Callable[[str], bytes] = lambda _accept: b""
+    ) -> None:
         self._node = node
         self._fallback = fallback
+        self._metrics = metrics
         self.parts: dict[int, PartParts] = {}
 
     def is_open(self, partition: int) -> bool:
@@ -159,7 +171,15 @@ class LocalParts:
             for partition in partitions:
                 if self.is_open(partition):
                     tasks.start_soon(ask, partition)
+        if found and (page := self.page(request)) is not None:
+            found[0] = msgspec.structs.replace(found[0], node=page)
         return found
+
+    def page(self, request: RoutedRequest) -> NodePage | None:
+        """Return what this node adds of itself to an answer."""
+        if request.scope["path"] != "/metrics":
+            return None
+        return NodePage(self._node.name, self._metrics(request.headers.get("accept", "")))
 
     def _scope(self, partition: int, request: RoutedRequest) -> ASGIScope:
         parts = self.parts[partition]

@@ -50,11 +50,13 @@ class GatheredAnswers(msgspec.Struct, frozen=True):
         bodies: By partition.
         query: The request's, without the question mark.
         unanswered: The parts that did not.
+        nodes: What the nodes that have them have added of themselves.
     """
 
     bodies: Mapping[int, bytes]
     query: str = ""
     unanswered: tuple[str, ...] = ()
+    nodes: tuple[bytes, ...] = ()
 
     def read(self, kind: type[T]) -> list[T]:
         """Return the answers as what they are, in the order of their partitions."""
@@ -304,7 +306,7 @@ def _or_done(listed: Callable[[GatheredAnswers], Any], gathered: GatheredAnswers
 
 
 _MERGES: dict[str, Callable[[GatheredAnswers], Any]] = {
-    "/metrics": lambda gathered: merged_metrics(gathered.bodies),
+    "/metrics": lambda gathered: merged_metrics(gathered.bodies, gathered.nodes),
     "/answer": _first,
     "/v1/usage/series": _series,
     "/v1/usage": _usage,

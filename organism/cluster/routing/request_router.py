@@ -188,7 +188,9 @@ class RequestRouter:
         first = good[min(good)]
         query = request.scope.get("query_string", b"").decode("latin-1")
         bodies = {number: part.body for number, part in good.items()}
-        answer = merged(request.scope["path"], GatheredAnswers(bodies, query, unanswered))
+        pages = [*(part.node for part in good.values()), self._local.page(request)]
+        nodes = {page.node: page.body for page in pages if page is not None}
+        answer = merged(request.scope["path"], GatheredAnswers(bodies, query, unanswered, tuple(nodes.values())))
         said = {"link": answer.link, "organism-unanswered": ", ".join(unanswered)}
         more = [(name.encode(), text.encode("latin-1")) for name, text in said.items() if text]
         await _say(request, first.status, answer.body, first.content_type, more)

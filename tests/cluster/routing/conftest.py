@@ -9,6 +9,7 @@ import pytest
 from organism.api.auth_middleware import HEADERS, ASGIApp
 from organism.app import Organism
 from organism.cluster.node import ClusterNode
+from organism.cluster.node_counts import NodeCounts
 from organism.cluster.routing.local_parts import LocalParts, PartParts, RoutedRequest
 from organism.concurrency.wakeups import Wakeup
 from organism.stores.leases import ClusterView, LeaseRow, NodeRow
@@ -24,6 +25,7 @@ class KnownCluster(ClusterNode):
         self._partitions = len(owners)
         self._news, self._changed = Wakeup(), anyio.Event()
         self._here = tuple(here)
+        self.counts = NodeCounts()
         self.learn(owners)
 
     def learn(self, owners: Sequence[NodeRow | None]) -> None:

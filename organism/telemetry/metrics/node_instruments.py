@@ -1,0 +1,44 @@
+"""The metrics of a node of a cluster, beside those that each of its partitions has as an organism.
+
+Every one has the label ``node``. The values are kept by the node and read when a scraper comes.
+"""
+
+from organism.telemetry.metrics.instruments import SECONDS, Instrument, InstrumentKind
+
+
+def _of_node(name: str, kind: InstrumentKind, unit: str, text: str, *labels: str) -> Instrument:
+    bounds = SECONDS if kind == "histogram" else ()
+    return Instrument(f"organism.cluster.{name}", kind, unit, text, ("node", *labels), bounds, kept=True)
+
+
+PARTITIONS = _of_node("partitions", "gauge", "{partition}", "Partitions that take work at this node.")
+TAKEN = _of_node("partitions_taken", "counter", "{partition}", "Partitions this node has taken.")
+ENDED = _of_node(
+    "partitions_ended",
+    "counter",
+    "{partition}",
+    "Partitions this node has no more: handed_over, fenced by another owner, or failed.",
+    "reason",
+)
+LEASE_AGE = _of_node("lease_age", "gauge", "s", "Seconds since the leases were renewed.")
+RENEWALS_FAILED = _of_node("renewals_failed", "counter", "{renewal}", "Renewals of the leases that failed.")
+FORWARDS = _of_node(
+    "forwards", "counter", "{request}", "Requests passed on to other nodes, by what came of them.", "result"
+)
+FORWARD_SECONDS = _of_node(
+    "forward.duration", "histogram", "s", "Seconds from passing a request on to the head of its answer."
+)
+SLICE_STATEMENTS = _of_node("slice_statements", "counter", "{statement}", "Statements about slices of shared limits.")
+SLICE_USD = _of_node("slice", "gauge", "USD", "Dollars of a shared limit that this node has.", "scope")
+SLICE_TOKENS = _of_node("slice_tokens", "gauge", "{token}", "Tokens of a shared limit that this node has.", "scope")
+SLICE_CALLS = _of_node("slice_calls", "gauge", "{call}", "Calls of a shared limit that this node has.", "scope")
+UNUSED_USD = _of_node("slice_unused", "gauge", "USD", "Dollars of that which are neither spent nor held.", "scope")
+UNUSED_TOKENS = _of_node(
+    "slice_unused_tokens", "gauge", "{token}", "Tokens of that which are neither spent nor held.", "scope"
+)
+UNUSED_CALLS = _of_node(
+    "slice_unused_calls", "gauge", "{call}", "Calls of that which are neither spent nor held.", "scope"
+)
+PROVIDER_SHARE = _of_node(
+    "provider_share", "gauge", "{amount}", "What this node may use of a provider's limit.", "provider", "unit"
+)

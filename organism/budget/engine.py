@@ -61,6 +61,7 @@ class BudgetEngine:
             call: What the ledger notes about the call; the granted output cap is filled in.
             accounts: What it holds on.
         """
+        # First: no room that comes back lets a stopped thread spend, so it must be refused before it stands in a line.
         if (stopped := self.stopped(spender.thread_id)) is not None:
             return stopped
         enforced, watched = self._by_mode(accounts)
@@ -79,6 +80,7 @@ class BudgetEngine:
         hold_id = self._ledger.new_id("hold")
         if call is not None:
             call = replace(call, output_cap=verdict.output_cap, final_reserve_of=final_reserve_of)
+        # On the accounts that only watch, too: their numbers must be right when a limit of theirs comes into force.
         self._ledger.reserve(hold_id, accounts, verdict.amounts, self._clock.now_ns(), call)
         return GrantedHold(
             hold_id=hold_id,
@@ -280,6 +282,7 @@ class BudgetEngine:
             ConfigError: If spend would fall below zero somewhere, or beyond what 64 bits hold.
         """
         accounts = self._book.corrected_with(account)
+        # All are checked before one is corrected: a correction that was refused half way would leave sums that differ.
         for name in accounts:
             check_correction(name, self._ledger.balance(name).spent, amounts)
         self._ledger.adjust(accounts, amounts, reason, self._clock.now_ns())

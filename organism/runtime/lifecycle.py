@@ -187,6 +187,8 @@ class Lifecycle:
         for thread in self.threads.all():
             while thread.scopes:
                 await thread.changed.wait()
+            # A call outlives its handler until it is charged. Left open by the end of the process, it would be charged
+            # all that it holds at the next start.
             await self._router.wait_idle(thread.id)
             if thread.result is None:  # it may have come to its end meanwhile
                 self._registry.pause_time(thread.id)

@@ -267,6 +267,8 @@ class GroupJournal(ABC, Generic[F]):
         groups = 0
         while not (self._closing and not self._pending and self._group is None):
             await self._wanted.wait()
+            # Replaced before the write, not after it: a record that is appended meanwhile sets the new one and is not
+            # forgotten.
             self._wanted = anyio.Event()
             if self._abandoned is not None:
                 self._break(self._abandoned)
@@ -277,10 +279,10 @@ class GroupJournal(ABC, Generic[F]):
                 self._break(error)
             if error is not None:
                 if self._closing:
-                    return
+                    return  # a full disk must not keep the process from ending; what is lost nobody was answered for
                 with anyio.move_on_after(_RETRY_S):
                     await self._wanted.wait()
-                self._wanted.set()
+                self._wanted.set()  # the group is there still, whether or not somebody asks for it
                 continue
             if self._pending:
                 self._wanted.set()
@@ -320,6 +322,7 @@ class GroupJournal(ABC, Generic[F]):
             _log.error("commit_failed", records=len(group) + len(self._pending), error=str(error))
             self._failing = True
             write.fail(error)
+            # Those of the next write hear of it as well: their records stand behind these, and cannot be sooner.
             self._next.fail(error)
             self._next = _Write()
             return error

@@ -220,9 +220,12 @@ class Reservations(BudgetOperation):
         if periods == self._periods:
             self._queue.serve(*filter(rolling, self._queue.accounts))
             return
+        # Only what holds elsewhere than it would now: a call of a thread without windows keeps its hold and its place.
         self._periods = periods
         moved = [call for call in self._calls.values() if self._is_elsewhere(call)]
         freed: dict[str, None] = {}
+        # All give back before one is decided anew: on a thread's own account, which is not over, a call would else be
+        # refused for what another, or it itself, is about to give back.
         for call in moved:
             if (held := call.present) is not None:
                 freed.update(dict.fromkeys(self._ledger.release(held.hold_id, now_ns).accounts))

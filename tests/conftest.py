@@ -30,6 +30,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", default=1, type=int, help="where chance begins")
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Say what a run of everything does and how long that takes."""
+    config = session.config
+    says = config.pluginmanager.get_plugin("terminalreporter")
+    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS or says is None or hasattr(config, "workerinput"):
+        return
+    says.write_line(f"Tests marked {config.option.markexpr!r}.")
+    if config.option.markexpr == config.getini("addopts")[-1]:
+        says.write_line("They need no more than Python and take about six minutes on two idle cores with -n auto.")
+        says.write_line("A part of a minute: poe fast. What takes long and seldom fails: poe thorough.")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Refuse ids with addresses: they differ from process to process, so no test could be shared out by them."""
     named = [item.nodeid for item in items if " at 0x" in item.nodeid]

@@ -7,9 +7,12 @@ from typing import Any, cast
 
 import anyio
 import httpx2
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+pytestmark = pytest.mark.thorough
 
 TOKEN = "the-first-token-of-the-tests-of-the-api"
 HEADERS = {"authorization": f"Bearer {TOKEN}"}

@@ -2,8 +2,12 @@
 
 import re
 
+import pytest
+
 from bench.budget_errors import NEVER, Errors, Workload, measure, table
 from organism.testing import run
+
+pytestmark = pytest.mark.thorough
 
 
 def a_token_a_word(turns: tuple[str, ...]) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import anyio
+import pytest
 
 from bench import budgets_ours, calls, floors, messages_ours
 from bench.bytecodes import count
@@ -18,6 +19,8 @@ from organism import Bounds, Context, Limits, Organism, Text, agent
 from organism.journal import DropThread, Keep
 from organism.stores.batch import batch_of
 from organism.stores.sqlite import SqliteJournal
+
+pytestmark = pytest.mark.thorough
 
 
 def _best(side: Callable[[int], Figures], size: int) -> float:

@@ -10,8 +10,11 @@ import time
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from organism.testing.audit import audit_journal
+
+pytestmark = pytest.mark.thorough
 
 ORGANISM = """\
 name: shop

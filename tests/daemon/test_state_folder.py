@@ -225,6 +225,7 @@ print(number)
 '''
 
 
+@pytest.mark.thorough
 def test_first_start_that_is_killed_anywhere_is_finished_by_the_next(tmp_path: Path) -> None:
     """Killed before or after any of its calls into the system, a first start leaves what the next start takes."""
     arguments = [sys.executable, "-c", KILLED_AT, str(Path(__file__).parent), str(tmp_path)]

@@ -107,6 +107,7 @@ async def test_a_daemon_serves_what_the_file_describes_and_shows_it(tmp_path: Pa
             assert secret not in daemon.log()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("answering", [False, True], ids=["at a request", "at its answer"])
 async def test_killed_in_the_middle_it_never_records_less_than_was_billed(tmp_path: Path, answering: bool) -> None:
     """SIGKILL under load, several times: what the provider has billed is on the threads, nothing is held for ever."""

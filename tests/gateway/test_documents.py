@@ -16,7 +16,7 @@ from organism.config.load import parse_config
 from organism.daemon.gateway_settings import gateway_settings
 from tests.gateway.conftest import KEY
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.thorough]
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 TEXT = (Path(__file__).parent.parent.parent / "docs" / "GATEWAY.md").read_text(encoding="utf-8")

@@ -101,6 +101,7 @@ async def test_model_without_embeddings_says_so(served: Serve) -> None:
         assert gateway.provider.requests == []
 
 
+@pytest.mark.thorough
 async def test_real_model_embeds_for_a_program(served: Serve) -> None:
     """Before llama.cpp: vectors of the model's own length, and its own count of tokens is what the thread pays."""
     async with served(upstream=lambda _url: LocalProvider("double")) as gateway:

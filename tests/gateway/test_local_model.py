@@ -15,7 +15,7 @@ from organism.providers.local import LocalProvider
 from organism.providers.model_files import DEFAULT_MODEL
 from tests.gateway.conftest import KEY, key, writer
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.thorough]
 
 
 async def test_a_real_model_answers_and_is_stopped_by_a_real_budget() -> None:

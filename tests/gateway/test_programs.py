@@ -20,7 +20,7 @@ from organism.llm.requests import ToolCall
 from organism.testing import HTTPStep
 from tests.gateway.conftest import KEY
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.thorough]
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 PROGRAMS = sorted((Path(__file__).parent / "programs").glob("with_*.py"))

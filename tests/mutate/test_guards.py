@@ -136,6 +136,7 @@ def test_changes_of_operators_leave_a_program() -> None:
         compile(change.source, "f", "exec")
 
 
+@pytest.mark.thorough
 def test_a_removed_guard_is_noticed_in_a_copy() -> None:
     """From the entry to the verdict: without the guard its test fails, with it it passes, and nothing here changes."""
     (guard,) = (each for each in GUARDS if each.name == "same-hold-twice")

@@ -112,6 +112,7 @@ def test_figures_have_every_room() -> None:
     }
 
 
+@pytest.mark.thorough
 def test_a_sample_is_tried_against_the_tests_that_execute_it() -> None:
     """From the source to the count, in a process of its own, and nothing of this checkout changes."""
     before = Path("organism/pricing/rates.py").read_bytes()

@@ -173,6 +173,7 @@ def test_what_was_run_of_changed_files_is_run_again() -> None:
     assert commit_here() != "unknown"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
 def test_parts_are_given_options_that_their_commands_have(part: Any) -> None:
     """A proof of hours does not end because an option was renamed: each part's command takes what it is given."""

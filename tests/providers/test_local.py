@@ -21,7 +21,7 @@ from organism.providers.local import LocalProvider
 from organism.providers.model_files import DEFAULT_MODEL, fetch, find
 from organism.providers.openai import OpenAIProvider
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.thorough]
 
 
 def request_of(text: str, cap: int = 12) -> CompletionRequest:

@@ -49,15 +49,20 @@ class AmountError(ConfigError, ValueError):
 def install(requirement: str) -> str:
     """Return the command that installs something for the Python that runs, to be pasted into a shell.
 
-    An environment made without pip is installed into by the pip of the Python that is found first.
+    An environment made without pip is installed into by the pip of the Python that it was made with. That is named by
+    its path: where the environment is active, ``python3`` is the one without pip.
     """
     import shlex
     import sys
     from importlib.util import find_spec
+    from pathlib import Path
 
-    here = shlex.quote(sys.executable or "python3")
-    pip = f"{here} -m pip" if find_spec("pip") is not None else f"python3 -m pip --python {here}"
-    return f"{pip} install {shlex.quote(requirement)}"
+    here = sys.executable or "python3"
+    if find_spec("pip") is not None:
+        return shlex.join((here, "-m", "pip", "install", requirement))
+    base = Path(sys.base_prefix, "bin", "python3")
+    python = str(base) if base.is_file() else "python3"
+    return shlex.join((python, "-m", "pip", "--python", here, "install", requirement))
 
 
 class MissingExtraError(ConfigError):

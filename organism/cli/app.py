@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from organism.cli import exit_codes
 from organism.cli.commands import SYNONYMS, every_command
 from organism.cli.help import overview
-from organism.cli.output import complain, print_text, write_anything, write_bug
+from organism.cli.output import called_as, complain, print_text, write_anything, write_bug
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -99,7 +99,7 @@ def _call(arguments: list[str]) -> int:
     try:
         code = command_tree()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        page = " ".join(("organism", *(error.command_chain or ()), "--help"))
+        page = " ".join((called_as(), *(error.command_chain or ()), "--help"))
         complain(f"{str(error).rstrip('.')}. See: {page}")
         return exit_codes.USAGE
     return code if isinstance(code, int) else exit_codes.OK
@@ -124,5 +124,5 @@ def _unknown(name: str) -> str | None:
         return None
     meant = [command for command, tried in SYNONYMS.items() if name in tried]
     meant = meant or get_close_matches(name, names, n=2)
-    hint = f"did you mean {' or '.join(map(repr, meant))}?" if meant else "see: organism --help"
+    hint = f"did you mean {' or '.join(map(repr, meant))}?" if meant else f"see: {called_as()} --help"
     return f"unknown command {name!r}; {hint}"

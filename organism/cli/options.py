@@ -13,6 +13,7 @@ from cyclopts import Parameter, Token
 from organism.amounts import nanousd
 from organism.amounts.units import DIMENSIONS, UNITS
 from organism.cli.client import Client
+from organism.cli.output import called_as
 from organism.daemon.state_folder import state_folder
 from organism.errors import ConfigError
 
@@ -74,7 +75,7 @@ def command_text(words: Sequence[str], file: Path, state: Path | None) -> str:
     """
     options = [] if file == DEFAULT_FILE else ["--file", str(file)]
     options += [] if state is None else ["--state", str(state)]
-    return shlex.join(("organism", *words, *options))
+    return shlex.join((called_as(), *words, *options))
 
 
 def named_labels(written: Sequence[str]) -> dict[str, str]:
@@ -146,15 +147,13 @@ def pasteable(text: str, daemon: DaemonOptions) -> str:
         text: What is said.
         daemon: The file and the state folder that were named.
     """
-    options = daemon.command().removeprefix("organism").strip()
-    if not options:
-        return text
+    program = shlex.quote(called_as())
+    options = daemon.command().removeprefix(program)
 
     def complete(command: str) -> str:
         words = command.split()
-        if words[1] in _OF_NO_DAEMON or "--state" in words or "--file" in words:
-            return command
-        return f"{command} {options}"
+        plain = words[1] in _OF_NO_DAEMON or "--state" in words or "--file" in words
+        return f"{program}{command.removeprefix('organism')}{'' if plain else options}"
 
     def quoted(found: re.Match[str]) -> str:
         command = complete(found[1])

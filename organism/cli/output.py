@@ -5,12 +5,14 @@ is printed. A test holds every other module to it. Heavy modules are imported wh
 ``organism --help`` is printed here.
 """
 
+import os
 import sys
 from collections.abc import Iterable
 from types import TracebackType
 
 from organism.text.plain_text import csv_lines, one_line, plain, visible_json
 
+_PROGRAM = "organism"
 _DONE = 0
 """The exit code of a command that has printed what it had to."""
 
@@ -59,6 +61,20 @@ def note(text: str) -> None:
     from organism.text.error_text import cleaned
 
     sys.stderr.write(f"{one_line(cleaned(text))}\n")
+
+
+def called_as() -> str:
+    """Return how this program is called from where the user stands: by its name where the shell finds it so.
+
+    An environment need not be active: then it is the path that was typed.
+    """
+    import shutil
+
+    typed = sys.argv[0] if sys.argv else ""
+    if os.path.basename(typed) != _PROGRAM or os.sep not in typed:  # noqa: PTH119 - imported for every command
+        return _PROGRAM
+    found = shutil.which(_PROGRAM)
+    return _PROGRAM if found is not None and os.path.samefile(found, typed) else typed  # noqa: PTH121
 
 
 def note_json(value: object) -> None:

@@ -107,7 +107,7 @@ class LiveView:
             case ApprovalRequested(agent=agent, what=what):
                 self._print("[bold yellow]{} {}, and waits for a person[/]", agent, asking(what))
             case LLMRetry(agent=agent, delay_s=delay_s, reason=reason) if event.provider == event.next_provider:
-                self._print("[yellow]{}: again in {:g} s, because {}[/]", agent, delay_s, reason)
+                self._print("[yellow]{}: again in {:.1f} s, because {}[/]", agent, delay_s, reason)
             case LLMFailover(agent=agent, to_provider=to_provider, reason=reason):
                 self._print("[yellow]{}: goes to {}, because {}[/]", agent, to_provider, reason)
             case ModelDegraded(agent=agent, to_model=to_model, account=account, threshold=threshold):

@@ -83,7 +83,7 @@ class Table(_RichTable):
         )
 
 
-_COMMAND = re.compile(r"(?:: |['`])organism [a-z]")
+_COMMAND = re.compile(r"(?:: |['`])\S*organism [a-z]")
 """A command of ours, as texts name it to be copied."""
 
 

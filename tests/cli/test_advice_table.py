@@ -5,9 +5,13 @@ state folder too; afterwards the situation is better.
 """
 
 import json
+import os
 import re
 import shlex
 import sqlite3
+import subprocess
+import sys
+import venv
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -162,6 +166,47 @@ def no_file(place: Place) -> None:
     assert code == exit_codes.USAGE
     place.paste(said, "init")
     assert (place.file.parent / "organism.yaml").is_file()
+
+
+def test_command_is_named_as_it_was_called(tmp_path: Path) -> None:
+    """Where the environment is not active, what is printed has the path that was typed, in another folder too."""
+    Place(tmp_path, ("--state", "kept here"))
+    bare = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "COLUMNS": "80"}
+    (tmp_path / "my env").mkdir()
+    program = tmp_path / "my env" / "organism"
+    program.write_text(f"#!{sys.executable}\nfrom organism.cli.app import main\nmain()\n")
+    program.chmod(0o755)
+
+    def typed(command: str) -> tuple[int, str]:
+        shell = ["/bin/sh", "-c", command]
+        done = subprocess.run(shell, cwd=tmp_path, env=bare, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    refused = typed("'my env/organism' run hello --budget-calls 1 --state 'kept here'")[1]
+    (way,) = re.findall(r"go on with a higher limit: (.*)", refused)
+    assert way.startswith("'my env/organism' resume ")
+    assert typed(way)[0] == 0
+    absent = typed("'my env/organism' send hello --state 'kept here'")[1]
+    assert re.search(r"`('my env/organism' daemon --state 'kept here')`", absent), absent
+    begun = typed("'my env/organism' init demo --template tools")[1].splitlines()
+    steps = begun[next(number for number, line in enumerate(begun) if line.startswith("cd ")) :]
+    assert [shlex.split(steps[0]), shlex.split(steps[1])[1:]] == [["cd", "demo"], ["-m", "pytest"]]
+    code, said = typed("\n".join(["set -e", steps[0], steps[1], steps[2], "echo 'OPENAI_API_KEY=x' > .env", steps[-1]]))
+    assert (code, "organism.yaml is right" in said) == (0, True), said
+
+
+def test_missing_package_is_installed_by_a_python_that_has_pip(tmp_path: Path) -> None:
+    """Also where the environment was made without pip and is active, so that ``python3`` is the one without."""
+    venv.create(tmp_path / "env", with_pip=False)
+    python = tmp_path / "env" / "bin" / "python"
+    script = f"import sys; sys.path[:0] = {sys.path!r}\n"
+    script = "import importlib.util as u; u.find_spec = lambda name: None\n" + script
+    script += "from organism.error_root import install; print(install('organism-runtime[daemon]'))"
+    env = {**os.environ, "PATH": f"{python.parent}:{os.environ['PATH']}"}
+    told = subprocess.run([python, "-c", script], env=env, capture_output=True, text=True, check=True).stdout
+    words = shlex.split(told)
+    assert words[3:] == ["--python", str(python), "install", "organism-runtime[daemon]"]
+    subprocess.run([*words[:3], "--version"], env=env, capture_output=True, check=True)
 
 
 SITUATIONS: dict[str, Callable[[Place], None]] = {

@@ -1,11 +1,17 @@
 """``organism init``: an organism to begin with."""
 
+import os
 import shlex
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 
 from organism.cli.options import Json
-from organism.cli.output import print_json, print_line
+from organism.cli.output import called_as, print_json, print_line
 from organism.config.starter import NEXT_STEPS, Template, template_files
+from organism.error_root import install
 from organism.errors import ConfigError
 
 
@@ -41,6 +47,24 @@ def init(
         return print_json(list(files))
     print_line(f"wrote {', '.join(files)}; now try:")
     into = () if folder.resolve() == Path.cwd() else (f"cd {shlex.quote(str(folder))}",)
-    for command in (*into, *NEXT_STEPS[template]):
+    for command in (*into, *_next_steps(template)):
         print_line(command)
     return 0
+
+
+def _next_steps(template: Template) -> Iterator[str]:
+    """Yield the commands that come next, with programs that are not on the shell's path by their own."""
+    for command in NEXT_STEPS[template]:
+        program, space, rest = command.partition(" ")
+        if rest == "-m pytest" and find_spec("pytest") is None:
+            yield install("pytest")
+        if program == "organism" and os.sep in (typed := called_as()):
+            program = shlex.quote(str(Path(typed).absolute()))
+        elif program == "python" and not _is_ours(which("python")):
+            program = shlex.quote(sys.executable)
+        yield f"{program}{space}{rest}"
+
+
+def _is_ours(python: str | None) -> bool:
+    """Whether a Python is the one that runs; those of two environments may be links to the same file."""
+    return python is not None and Path(python).parent.absolute() == Path(sys.executable).parent.absolute()

@@ -14,7 +14,7 @@ import msgspec
 
 from organism.cli import exit_codes
 from organism.cli.options import DaemonOptions
-from organism.cli.output import note, print_json, print_text
+from organism.cli.output import called_as, note, print_json, print_text
 from organism.config.yaml.nodes import how_to_begin
 from organism.daemon.state_folder import read_address, remove_address
 from organism.errors import ConfigError
@@ -126,10 +126,10 @@ def _usage(daemon: DaemonOptions, nodes: list[DevNode], database: str) -> str:
         at = shlex.join([*file, "--state", node.state])
         lines += [
             f"{node.node}  {node.url}",
-            f"    organism send 'hello' {at}",
+            f"    {shlex.quote(called_as())} send 'hello' {at}",
             f"    kill -9 {node.pid}",
         ]
-    status = shlex.join(["organism", "cluster", "status", *file, "--database", database])
+    status = shlex.join([called_as(), "cluster", "status", *file, "--database", database])
     return "\n".join([*lines, "", f"who has what: {status}", "Ctrl-C ends all."])
 
 

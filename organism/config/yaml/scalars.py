@@ -177,7 +177,7 @@ class ScalarReader:
         if default is not None and value in (None, "", UNSET):
             return default.strip()
         if not value:
-            hint = f"; or write a default: ${{env:{name}:-10}}" if default is None else ""
+            hint = f"; or write a default behind it: ${{env:{name}:-DEFAULT}}" if default is None else ""
             self._source.fail(f"the environment variable {name} is not set{hint}", place, path)
         return value.strip()
 

@@ -11,10 +11,23 @@ from organism.ledger.account import Account
 
 _FULL_PERCENT = 90
 _HIGH_PERCENT = 75
+_BAR, _SHORT_BAR = 24, 10
+_AROUND = 8
+"""What stands around bar and words: spaces, and the per cent behind the bar."""
+
+_FORMS = ((_BAR, True, True), (_SHORT_BAR, True, True), (_SHORT_BAR, False, True), (_SHORT_BAR, False, False))
+"""The width of bars, whether what remains is said, and when it counts no more: the first that fits is drawn."""
 
 
-def budget_lines(states: Iterable[BudgetState], width: int = 24) -> list[Markup]:
-    """Draw a bar for each limit of each account; accounts without a limit need none."""
+def budget_lines(states: Iterable[BudgetState], columns: int = 0, width: int = _BAR) -> list[Markup]:
+    """Draw a bar for each limit of each account; accounts without a limit need none.
+
+    Args:
+        states: The accounts.
+        columns: How many characters fit into a line; 0 for as many as it takes. In a narrow terminal bars are shorter,
+            and what can be reckoned from the rest is left out, before a line is broken.
+        width: How many characters a bar has at most.
+    """
     limited = [
         (state, dimension, limit)
         for state in states
@@ -23,29 +36,36 @@ def budget_lines(states: Iterable[BudgetState], width: int = 24) -> list[Markup]
     ]
     labels = [f"{scope_name(state.account)} {dimension}" for state, dimension, _ in limited]
     column = max(map(len, labels), default=0)
-    lines = []
-    for label, (state, dimension, limit) in zip(labels, limited, strict=True):
-        spent = amount_of(state.spent, state.elapsed_ns, dimension)
-        held = amount_of(state.held, 0, dimension)
-        drawn = bar(spent, held, limit, width)
-        said = share_text(dimension, spent, limit) + _left_text(state, dimension, limit - spent - held)
-        said += _rule_text(state, dimension)
-        lines.append(markup("{:<{column}} {} {}", label, drawn, said, column=column))
-    return lines
+    for bar_width, with_left, with_reset in _FORMS:
+        drawn = min(width, bar_width)
+        said = [_said(*line, with_left=with_left, with_reset=with_reset) for line in limited]
+        if not columns or all(column + drawn + _AROUND + len(text) <= columns for text in said):
+            break
+    return [
+        markup("{:<{column}} {} {}", label, _bar_of(*line, drawn), text, column=column)
+        for label, line, text in zip(labels, limited, said, strict=True)
+    ]
+
+
+def _bar_of(state: BudgetState, dimension: Dimension, limit: int, width: int) -> Markup:
+    return bar(amount_of(state.spent, state.elapsed_ns, dimension), amount_of(state.held, 0, dimension), limit, width)
+
+
+def _said(state: BudgetState, dimension: Dimension, limit: int, *, with_left: bool, with_reset: bool) -> str:
+    """Say what stands beside a bar: what is used, what remains, until when it counts, and what happens near its end."""
+    spent, held = amount_of(state.spent, state.elapsed_ns, dimension), amount_of(state.held, 0, dimension)
+    text = share_text(dimension, spent, limit)
+    if with_left:
+        text += f", {format_amount(dimension, max(0, limit - spent - held))} left"
+    if with_reset and dimension in ADDITIVE and state.resets_ns is not None:
+        text += f", resets {datetime.fromtimestamp(state.resets_ns // NS_PER_S, UTC):%Y-%m-%d %H:%M} UTC"
+    return text + _rule_text(state, dimension)
 
 
 def share_text(dimension: Dimension, spent: int, limit: int) -> str:
     """Say how much of a limit is used, its unit once: ``3 of 4 calls``, ``$0.10 of $1.00``."""
     used = f"{spent:,}" if UNITS[dimension].scale == 1 else format_amount(dimension, spent)
     return f"{used} of {format_amount(dimension, limit)}"
-
-
-def _left_text(state: BudgetState, dimension: Dimension, left: int) -> str:
-    """Say what remains, and when what is spent counts no more."""
-    text = f", {format_amount(dimension, max(0, left))} left"
-    if dimension not in ADDITIVE or state.resets_ns is None:
-        return text
-    return f"{text}, resets {datetime.fromtimestamp(state.resets_ns // NS_PER_S, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _rule_text(state: BudgetState, dimension: Dimension) -> str:

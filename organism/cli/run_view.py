@@ -145,7 +145,7 @@ class LiveView:
             markup("[bold cyan]{}[/] [dim]… {}[/]", agent, one_line(text)[-_TAIL:])
             for agent, text in self._writing.items()
         ]
-        return writing + budget_lines(self._budgets())
+        return writing + budget_lines(self._budgets(), self._console.columns)
 
 
 def print_report(console: Terminal, report: RunReport, context_tokens: int | None) -> None:
@@ -164,7 +164,7 @@ def print_report(console: Terminal, report: RunReport, context_tokens: int | Non
             report.output_percent or 0,
             longest,
         )
-    console.show(*budget_lines(report.budgets))
+    console.show(*budget_lines(report.budgets, console.columns))
     for crossed in report.thresholds:
         console.say(
             "[yellow]![/] {} ({} of {})",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from organism.amounts import NS_PER_S, format_usd
+from organism.budget.scopes import thread_account
 from organism.cli.terminal import Markup, Table, markup
 from organism.control.views import ThreadSummary
 from organism.text.plain_text import counted
@@ -59,7 +60,10 @@ def wait_text(thread: ThreadSummary) -> str:
     if thread.approvals:
         return f"a person: {', '.join(thread.approvals)}"
     if (refusal := thread.blocked_by) is not None:
-        return f"{refusal.dimension} of {refusal.account}" if refusal.cause == "limit" else refusal.note
+        if refusal.cause != "limit":
+            return refusal.note
+        own = refusal.account == thread_account(thread.thread_id)
+        return refusal.dimension if own else f"{refusal.dimension} of {refusal.account}"
     if thread.children:
         return f"its child {', '.join(thread.children)}"
     return "a provider" if thread.waiting == "provider" else ""

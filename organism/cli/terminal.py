@@ -100,6 +100,11 @@ class Terminal(Console):
         width = None if in_terminal else _PIPE_WIDTH
         super().__init__(stderr=stderr, highlight=False, emoji=False, soft_wrap=not in_terminal, width=width)
 
+    @property
+    def columns(self) -> int:
+        """How many characters fit into a line; 0 where nothing is broken."""
+        return 0 if self.soft_wrap else self.width
+
     def say(self, template: str, *values: object, one_piece: bool = False, **named: object) -> None:
         """Print a line; see :func:`markup`.
 

@@ -53,7 +53,7 @@ def show(account: Account | None = None, *, daemon: DaemonOptions = DAEMON, json
     console = Terminal()
     for state in states:
         console.say("[bold]{}[/] [dim]revision {}[/]", state.account, state.revision)
-        for line in budget_lines([state]) or [markup("  no limit")]:
+        for line in budget_lines([state], console.columns and console.columns - 2) or [markup("  no limit")]:
             console.say("  {}", line)
     return exit_codes.OK
 
@@ -149,7 +149,8 @@ def _move(daemon: DaemonOptions, account: str, by: Step, *, as_json: bool) -> in
     )
     if as_json:
         return print_json(state)
-    Terminal().show(*budget_lines([state]))
+    console = Terminal()
+    console.show(*budget_lines([state], console.columns))
     return exit_codes.OK
 
 

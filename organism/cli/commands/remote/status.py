@@ -47,7 +47,7 @@ def status(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
     agents = client.ask(list[AgentView], "/v1/agents", content=True)
     console = Terminal()
     _print_head(console, found, daemon)
-    console.show(*budget_lines((*found.windows, *found.scoped)))
+    console.show(*budget_lines((*found.windows, *found.scoped), console.columns))
     _print_busiest(console, threads, found)
     for agent in agents:
         if agent.state != "running":
@@ -64,7 +64,8 @@ def _print_recorded(recorded: RecordedState, *, as_json: bool) -> int:
     opened = counted(len(threads), "thread was open", "threads were open")
     console.say("no daemon runs; {} when it ended", opened)
     console.say("{}", used_text(spent))
-    console.show(*budget_lines([state for state in budgets if thread_of(state.account) is None]))
+    shown = [state for state in budgets if thread_of(state.account) is None]
+    console.show(*budget_lines(shown, console.columns))
     table = thread_table("thread", "labels")
     for thread in threads[:_BUSIEST]:
         table.add_row(*thread_row(thread), labels_text(thread))

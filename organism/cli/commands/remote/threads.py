@@ -89,7 +89,7 @@ def _print_thread(detail: ThreadDetail, daemon: DaemonOptions, *, content: bool)
         console.say("[red]waits for a person (allow or deny):[/] {}", daemon.command("approvals", "allow", approval))
     if summary.reason:
         console.say("[yellow]{}[/]", summary.reason)
-    console.show(*budget_lines(detail.budgets))
+    console.show(*budget_lines(detail.budgets, console.columns))
     for child in detail.tree:
         cost = format_usd(child.budget.spent.cost_nanousd)
         console.say("  child {} {} {}", child.thread_id, styled_state(child.state), cost)

@@ -48,7 +48,7 @@ class Screen:
 
     def __init__(self, client: Client, width: int) -> None:
         self._client = client
-        self._bar = 24 if width >= _WIDE else 10
+        self._bar, self._columns = 24 if width >= _WIDE else 10, width
         self._view: View = "thread"
         self._chosen = ""
         self._sure: Callable[[], None] | None = None
@@ -135,8 +135,10 @@ class Screen:
             ),
         ]
         for state in status.windows:
-            left = time_text(time_left_s(state, status.burn))
-            lines += [markup("{}  [dim]{} left[/]", line, left) for line in budget_lines([state], self._bar)]
+            left = time_left_s(state, status.burn)
+            lasts = "" if left is None else f"  lasts {time_text(left)}"
+            room = self._columns - len(lasts)
+            lines += [markup("{}[dim]{}[/]", line, lasts) for line in budget_lines([state], room, self._bar)]
         lines.append(self._thread_table() if self._view == "thread" else self._burn_table())
         if self._note:
             lines.append(markup("[bold yellow]{}[/]", self._note))

@@ -4,8 +4,9 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, get_args
 
 import anyio
 import msgspec
@@ -160,27 +161,21 @@ def _run_owned(begin: Begin, only: Container[str], options: RunOptions) -> int:
     set_up(LogSettings(level="error"))
     environment = dict(os.environ)
     loaded = load_config(options.file, environment)
+    work = partial(_run, begin, loaded, only=only, options=options, environment=environment)
     if options.ephemeral:
-        return _run_in_loop(begin, loaded, None, only, options, environment)
+        return _run_in_loop(partial(work, journal=None))
     state = state_folder(options.file, options.state)
     with owned(state):
-        return _run_in_loop(begin, loaded, journal_of(loaded, state, environment), only, options, environment)
+        return _run_in_loop(partial(work, journal=journal_of(loaded, state, environment)))
 
 
-def _run_in_loop(*args: Any) -> int:
-    return anyio.run(_run_and_leave, *args, backend_options=process_options())
+def _run_in_loop(work: Callable[[], Awaitable[int]]) -> int:
+    return anyio.run(_work_and_leave, work, backend_options=process_options())
 
 
-async def _run_and_leave(
-    begin: Begin,
-    loaded: LoadedConfig,
-    journal: Store | None,
-    only: Container[str],
-    options: RunOptions,
-    environment: dict[str, str],
-) -> int:
+async def _work_and_leave(work: Callable[[], Awaitable[int]]) -> int:
     hide_own_tasks()
-    code = await _run(begin, loaded, journal, only, options, environment)
+    code = await work()
     leave_soon(code)
     return code
 
@@ -188,6 +183,7 @@ async def _run_and_leave(
 async def _run(
     begin: Begin,
     loaded: LoadedConfig,
+    *,
     journal: Store | None,
     only: Container[str],
     options: RunOptions,

@@ -1,6 +1,5 @@
 """The daemon as one node of a cluster: an organism for each partition it has, and one API and gateway over all."""
 
-import re
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -33,12 +32,12 @@ from organism.cluster.routing.local_parts import LocalParts, PartParts
 from organism.cluster.routing.request_router import RequestRouter
 from organism.config.build.exporters import exports
 from organism.config.load import LoadedConfig
-from organism.config.schema.root import ClusterSection
 from organism.control.control import Control
 from organism.control.views import Reloaded
 from organism.daemon.gateway_settings import gateway_settings
 from organism.daemon.journal_file import retention_of
 from organism.daemon.loop_watchdog import LoopWatchdog
+from organism.daemon.node_name import node_name
 from organism.errors import ConfigError
 from organism.gateway.request_handler import Gateway
 from organism.gateway.routes import gateway_group
@@ -51,7 +50,6 @@ from organism.usage.events import STORED, AnyEvent
 if TYPE_CHECKING:
     from organism.gateway.settings import Settings
 
-_NODE_MAX = 64
 _log = structlog.get_logger("organism.cluster")
 
 
@@ -217,11 +215,6 @@ class ClusterDaemon:
     async def _until_stop_ordered(self, control: Control) -> None:
         await control.stop_ordered.wait()
         self.template.control.begin_stop()
-
-
-def node_name(section: ClusterSection) -> str:
-    """Return what this daemon is called among the others: as configured, or as its machine is."""
-    return section.node or re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:_NODE_MAX]
 
 
 async def _refuse_reload(_control: Control) -> Reloaded:

@@ -102,6 +102,28 @@ def test_status_tells_who_may_use_what_of_a_provider(nodes: object, url: str, as
     assert "1,000 requests/min" in asked("cluster", "status")[1]
 
 
+def test_check_tells_what_it_finds_of_the_database(nodes: object, url: str, asked: Asked, tmp_path: Path) -> None:
+    """Whether it is there and as configured; a file is right also where the database is not there or is another's."""
+    del nodes
+    file = tmp_path / "organism.yaml"
+    plain = file.read_text().replace(f"store: {url}\n", "")
+
+    def check(section: str, *words: str) -> str:
+        file.write_text(f"{plain}cluster: {section}\n")
+        code, told, _ = asked("check", *words)
+        assert code == exit_codes.OK
+        return " ".join(told.split())
+
+    right = f"{{url: '{url}', partitions: {PARTITIONS}, node: n1, advertise: 'http://n1:8420'}}"
+    assert "node n1, reached by http://n1:8420 its database has 4 partitions, as configured" in check(right)
+    cluster = json.loads(check(right, "--json"))["cluster"]
+    assert cluster == {"node": "n1", "partitions": 4, "database": "as configured"}
+    assert "has 4 partitions, and this node is configured for 16" in check(f"{{url: '{url}'}}")
+    away = check("{url: 'postgresql://127.0.0.1:1/x'}")
+    assert "! PostgreSQL at 127.0.0.1:1, database x cannot be reached" in away
+    assert "organism.yaml is right" in away
+
+
 def test_what_nobody_has_is_told(postgres: PostgresServer, url: str, nodes: object, asked: Asked) -> None:
     """A partition that is free or whose lease has run out ends status with code 1, for whatever watches."""
     del nodes

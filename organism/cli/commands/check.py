@@ -25,9 +25,11 @@ from organism.config.describe import (
 )
 from organism.config.presets import gateway_in_force
 from organism.config.schema.limits import Thresholds
-from organism.config.schema.root import Config
+from organism.config.schema.root import ClusterSection, Config
 from organism.daemon.examine import examined
 from organism.daemon.gateway_settings import gateway_settings
+from organism.daemon.node_name import node_name
+from organism.journal import JournalError
 from organism.ledger.windows import rolling_ns
 from organism.text.plain_text import counted
 
@@ -42,6 +44,9 @@ def check(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
     if json:
         paid_tools = [dict(zip(("agent", "tool", "price", "held"), row, strict=True)) for row in _paid_tools(organism)]
         more = {"gateway": dict(gateway_in_force(config)), "paid_tools": paid_tools}
+        if (section := config.cluster) is not None:
+            found, wrong = _cluster_database(section, config.name)
+            more["cluster"] = {"node": node_name(section), "partitions": found, "database": wrong or "as configured"}
         return print_json(_as_json(config, organism.budgets.plan) | more)
     console = Terminal()
     warns = f"{_thresholds_text(config.thresholds)} %, warned ahead of the last {counted(config.warn_ahead, 'call')}"
@@ -63,6 +68,8 @@ def check(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
         console.show(word_table(("gateway", "is"), [*gateway_in_force(config), each]))
     if keys := describe_keys(config):
         console.show(word_table(("gateway key", "spends from", "labels"), keys))
+    if config.cluster is not None:
+        _show_cluster(console, config.cluster, config.name)
     console.show(word_table(("breakers", "trip after", "what follows"), describe_breakers(config)))
     if over_time := limits_over_time(organism.budgets.plan):
         console.say("kept through restarts, but by run --ephemeral begun anew: {}", ", ".join(over_time))
@@ -80,6 +87,26 @@ def check(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
         console.say("[yellow]everybody on this machine can read {}[/]; run: chmod 600 on it", loaded.folder / ".env")
     console.say("[green]{} is right[/]", file)
     return exit_codes.OK
+
+
+def _cluster_database(section: ClusterSection, name: str) -> tuple[int | None, str]:
+    """Return how many partitions a cluster's database has, or what is wrong with it: a check needs none."""
+    from organism.stores.postgres.preparation import Purpose, found_as_configured
+
+    try:
+        return found_as_configured(section.url, Purpose(name=name, partitions=section.partitions)), ""
+    except JournalError as error:
+        return None, str(error)
+
+
+def _show_cluster(console: Terminal, section: ClusterSection, name: str) -> None:
+    found, wrong = _cluster_database(section, name)
+    at = section.advertise or "only this machine"
+    console.say("one of a cluster: node {}, reached by {}", node_name(section), at)
+    if found is None:
+        console.say("[yellow]![/] {}", wrong)
+    else:
+        console.say("its database has {}, as configured", counted(found, "partition"))
 
 
 def _paid_tools(organism: Organism) -> list[tuple[str, str, str, str]]:

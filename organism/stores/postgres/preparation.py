@@ -3,6 +3,8 @@
 from contextlib import closing
 
 import msgspec
+from msgspec.structs import replace
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from organism.journal import JournalError
 from organism.stores.postgres.postgres_connection import Connection, connected
@@ -33,6 +35,19 @@ def partition_count(url: str) -> int:
     place = place_of(url)
     with explained(place), closing(connected(url, place)) as db:
         return prepare(db, place, Purpose(partitions=None, take=False))
+
+
+def found_as_configured(url: str, purpose: Purpose) -> int:
+    """Return how many journals a database holds, after at most 2 s of connecting; nothing is made or changed; blocks.
+
+    Raises:
+        JournalError: If it cannot be reached, or a daemon of that purpose would refuse it.
+    """
+    place = place_of(url)
+    if "connect_timeout" not in conninfo_to_dict(url):
+        url = make_conninfo(url, connect_timeout="2")
+    with explained(place), closing(connected(url, place)) as db:
+        return prepare(db, place, replace(purpose, take=False))
 
 
 def prepare(db: Connection, place: str, purpose: Purpose) -> int:

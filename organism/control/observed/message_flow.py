@@ -17,12 +17,24 @@ class _Edge(msgspec.Struct, gc=False):
     """From one sender to one recipient.
 
     Attributes:
+        slots: The last slots in which there were messages: the number of each, and how many had come before it.
         messages: All of them.
-        recent: How many in each of the last slots in which there were any: its number and the count.
+        until_ns: When the last slot ends.
     """
 
-    recent: deque[list[int]]
+    slots: deque[tuple[int, int]]
     messages: int = 0
+    until_ns: int = 0
+
+    def begin_slot(self, slot: int) -> None:
+        """Count for a slot from here on."""
+        self.slots.append((slot, self.messages))
+        self.until_ns = (slot + 1) * _SLOT_NS
+
+    def since(self, slot: int) -> int:
+        """Return how many came after a slot."""
+        before = next((before for number, before in self.slots if number > slot), self.messages)
+        return self.messages - before
 
 
 class MessageFlow:
@@ -36,12 +48,9 @@ class MessageFlow:
         edge = self._edges.get((sender, recipient))
         if edge is None:
             edge = self._edges[sender, recipient] = _Edge(deque(maxlen=_SLOTS))
+        if time_ns >= edge.until_ns:
+            edge.begin_slot(time_ns // _SLOT_NS)
         edge.messages += 1
-        slot, recent = time_ns // _SLOT_NS, edge.recent
-        if recent and recent[-1][0] >= slot:
-            recent[-1][1] += 1
-        else:
-            recent.append([slot, 1])
 
     def of(self, agent: str, now_ns: int) -> tuple[Flow, ...]:
         """Return what an agent has sent, and what users have sent it, by names."""
@@ -51,7 +60,7 @@ class MessageFlow:
                 sender=sender,
                 recipient=recipient,
                 messages=edge.messages,
-                last_minute=sum(number for slot, number in edge.recent if slot > oldest),
+                last_minute=edge.since(oldest),
             )
             for (sender, recipient), edge in sorted(self._edges.items())
             if sender == agent or (sender == USER and recipient == agent)

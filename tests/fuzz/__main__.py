@@ -14,6 +14,7 @@ from pathlib import Path
 import anyio
 import structlog
 
+from organism.stores.sqlite import SqliteJournal
 from tests.fuzz import (
     answer_checks,
     answer_streams,
@@ -89,7 +90,7 @@ async def searched(first: int, minutes: float, only: str) -> dict[str, Outcome]:
     end_s = time.monotonic() + minutes * 60
     with tempfile.TemporaryDirectory() as folder:
         filled = Path(folder) / "filled.db"
-        await journals.fill(filled)
+        await journals.fill(SqliteJournal(filled))
         async with http_requests.served() as http:
             checks = {name: check for name, check in kinds(Path(folder), filled, http).items() if only in name}
             while True:

@@ -11,7 +11,7 @@ import msgspec
 
 from organism import Context, Limits, Organism, Text, agent
 from organism.errors import OrganismError
-from organism.journal import JournalError
+from organism.journal import Journal, JournalError
 from organism.stores.batch import GENESIS, chain_hash, checksum
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import ScriptedProvider
@@ -41,7 +41,7 @@ async def writer(message: Text, ctx: Context) -> Text:
     return Text("done")
 
 
-def an_organism(path: Path) -> Organism:
+def an_organism(journal: Journal) -> Organism:
     """Return one that goes on with a journal."""
     return Organism(
         [writer],
@@ -49,13 +49,13 @@ def an_organism(path: Path) -> Organism:
         providers={"up": ScriptedProvider(["some words"])},
         provider_kinds={"up": "local"},
         limits=Limits(tokens=10_000),
-        journal=SqliteJournal(path),
+        journal=journal,
     )
 
 
-async def fill(path: Path) -> None:
+async def fill(journal: Journal) -> None:
     """Write a journal with threads that wait: for a person, for budget, for a time and for a child."""
-    async with an_organism(path) as organism:
+    async with an_organism(journal) as organism:
         for kind in ("ask", "grant", "spawn", "later", "charge", "fail", "plain"):
             limits = Limits(tokens=60) if kind == "grant" else None
             await organism.open_thread(kind, thread_id=f"t-{kind}", limits=limits, labels={"team": kind})
@@ -80,7 +80,8 @@ def change(path: Path, chance: random.Random) -> str:
     return "; ".join(told)
 
 
-def _changed(body: str, chance: random.Random) -> str:
+def changed(body: str, chance: random.Random) -> str:
+    """Return a body of JSON with something wrong."""
     value = broken(msgspec.json.decode(body), chance)
     text = written(value, chance).encode("utf-8", "replace").decode()
     return text if chance.randrange(8) else "null"
@@ -89,7 +90,7 @@ def _changed(body: str, chance: random.Random) -> str:
 def _change_piece(connection: apsw.Connection, chance: random.Random) -> str:
     rows = connection.execute("SELECT seq, key, thread_id, body FROM pieces").fetchall()
     seq, key, thread_id, body = chance.choice(rows)
-    body = _changed(body, chance)
+    body = changed(body, chance)
     if not _is_kept(connection, body):
         return ""
     if chance.randrange(8) == 0:
@@ -107,7 +108,7 @@ def _change_piece(connection: apsw.Connection, chance: random.Random) -> str:
 def _change_event(connection: apsw.Connection, chance: random.Random) -> str:
     rows = connection.execute("SELECT id, body FROM events").fetchall()
     number, body = chance.choice(rows)
-    body = _changed(body, chance)
+    body = changed(body, chance)
     if _is_kept(connection, body):
         connection.execute(
             "UPDATE events SET body = ?, checksum = ? WHERE id = ?", (body, checksum(str(number), body), number)
@@ -118,7 +119,7 @@ def _change_event(connection: apsw.Connection, chance: random.Random) -> str:
 def _change_entry(connection: apsw.Connection, chance: random.Random) -> str:
     rows = connection.execute("SELECT seq, body FROM entries ORDER BY seq").fetchall()
     place = chance.randrange(len(rows))
-    body = _changed(rows[place][1], chance)
+    body = changed(rows[place][1], chance)
     if not _is_kept(connection, body):
         return ""
     last = GENESIS
@@ -142,8 +143,18 @@ async def faults_of(filled: Path, path: Path, chance: random.Random) -> list[str
     """Say what is wrong with how a changed journal is opened: it is refused in words, or it works."""
     shutil.copyfile(filled, path)
     told = change(path, chance)
+    return await faults_of_opening(SqliteJournal(path), told)
+
+
+async def faults_of_opening(journal: Journal, told: str) -> list[str]:
+    """Say what is wrong with how a changed journal is opened and gone on with.
+
+    Args:
+        journal: It.
+        told: What was changed, for people.
+    """
     try:
-        async with an_organism(path) as organism:
+        async with an_organism(journal) as organism:
             await organism.open_thread("plain")
             await anyio.sleep(0.01)
             list(_looked_at(organism))

@@ -6,6 +6,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from organism.stores.sqlite import SqliteJournal
 from tests.fuzz.campaign import campaign
 from tests.fuzz.journals import faults_of, fill, remove
 
@@ -17,7 +18,7 @@ async def test_journal_with_something_else_in_it_opens_or_is_refused(
 ) -> None:
     """Live state, events and entries of another shape, with checksums that fit: the start goes on, or says why not."""
     filled = tmp_path / "filled.db"
-    await fill(filled)
+    await fill(SqliteJournal(filled))
     numbers = iter(range(10**9))
 
     async def one(chance: random.Random) -> list[str]:

@@ -217,7 +217,7 @@ class AuthMiddleware:
 
     def _misdirected(self, scope: ASGIScope, headers: RequestHeaders, rule: AccessRule) -> Problem | None:
         """Refuse what does not mean this host, or comes from a page of another."""
-        if _head_size(scope) > HEAD_MAX:
+        if head_size(scope) > HEAD_MAX:
             detail = f"send at most {HEAD_MAX} bytes of request line and headers"
             return Problem(status=431, code="head_too_large", title="headers too large", detail=detail)
         host = headers.get("host", "")
@@ -268,7 +268,7 @@ def _no_such_path(path: str) -> Problem:
     return Problem(status=404, code="no_such_route", title="no such path", detail=f"nothing is served at {path[:100]}")
 
 
-def _head_size(scope: ASGIScope) -> int:
+def head_size(scope: ASGIScope) -> int:
     """Return about how many bytes a request's line and headers were, with what separates them."""
     line = len(scope["method"]) + len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
     return line + sum(len(name) + len(value) + len(": \r\n") for name, value in scope["headers"])

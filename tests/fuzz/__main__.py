@@ -20,6 +20,7 @@ from tests.fuzz import (
     answer_streams,
     client_bodies,
     config_files,
+    forwarded_headers,
     http_requests,
     journals,
     tool_messages,
@@ -80,6 +81,7 @@ def kinds(folder: Path, filled: Path, http: Check) -> dict[str, Check]:
         "configurations": _at_once(lambda chance: config_files.faults_of(config_files.some_config(chance), folder)),
         "MCP messages": _at_once(lambda chance: tool_messages.faults_of(tool_messages.some_lines(chance), chance)),
         "requests to every path": http,
+        "headers between nodes": _at_once(forwarded_headers.faults_of),
         "journals": journal,
     }
 

@@ -10,6 +10,7 @@ import msgspec
 
 from organism.api.auth_middleware import (
     CALLER,
+    HEAD_MAX,
     HEADERS,
     AccessRule,
     ASGIApp,
@@ -17,6 +18,7 @@ from organism.api.auth_middleware import (
     ASGIScope,
     ASGISend,
     RequestHeaders,
+    head_size,
 )
 from organism.api.tokens import Caller
 from organism.cluster.node import ClusterNode
@@ -45,6 +47,12 @@ _NOT_RETURNED = frozenset(
         "referrer-policy", "cross-origin-resource-policy", "content-security-policy", "x-request-id",
     }
 )  # fmt: skip
+_FITS = 3_000
+"""Bytes of a head that fit however they are written in JSON and in base 64."""
+
+_BESIDE = 1_000
+"""Bytes for what else stands in the head that they are passed on in."""
+
 _OK = 200
 _NAMED = "organism-node"
 """In each answer that was passed on: the node that has given it."""
@@ -159,10 +167,24 @@ class Forwarding:
     async def _sent(
         self, owner: NodeRow, partitions: tuple[int, ...], request: RoutedRequest, *, gathers: bool = False
     ) -> DirectResponse:
+        forwarded = self._forwarded(owner.name, owner.incarnation, partitions, request, gathers=gathers)
+        return await self.peers.send(owner.url, self._signatures.signed(forwarded), request.body)
+
+    def fits(self, request: RoutedRequest) -> bool:
+        """Whether a request's line and headers, signed, fit into the head that another node's gate takes."""
+        if head_size(request.scope) <= _FITS:
+            return True
+        every = tuple(range(self._node.partitions))
+        forwarded = self._forwarded(self._node.name, 1 << 31, every, request, gathers=True)
+        return len(self._signatures.signed(forwarded)) <= HEAD_MAX - _BESIDE
+
+    def _forwarded(
+        self, to: str, incarnation: int, partitions: tuple[int, ...], request: RoutedRequest, *, gathers: bool
+    ) -> ForwardedRequest:
         scope = request.scope
-        forwarded = ForwardedRequest(
-            to=owner.name,
-            incarnation=owner.incarnation,
+        return ForwardedRequest(
+            to=to,
+            incarnation=incarnation,
             partitions=partitions,
             gathers=gathers,
             method=scope["method"],
@@ -172,7 +194,6 @@ class Forwarding:
             caller=scope.get(CALLER),
             digest=digest_of(request.body),
         )
-        return await self.peers.send(owner.url, self._signatures.signed(forwarded), request.body)
 
     async def _until_moved(self, partition: int, owner: NodeRow) -> None:
         while True:

@@ -32,6 +32,12 @@ _LOOK_S = 0.1
 _GONE = (404, 410)
 _FAILED = 400
 _UNAVAILABLE = 503
+_TOO_LARGE = Problem(
+    status=431,
+    code="head_too_large",
+    title="headers too large",
+    detail="in a cluster, send at most some 8,000 bytes of request line and headers: they are passed on, signed",
+)
 _WITHOUT_RECEIPT = ("/v1/sessions", "/v1/tokens")
 
 
@@ -69,8 +75,13 @@ class RequestRouter:
         place = place_of(self._placed(request), self._node.partitions)
         if place.query is not None:
             request = msgspec.structs.replace(request, scope={**scope, "query_string": place.query.encode("latin-1")})
-        if place.kind not in ("here", "refused") and _gets_key(request):
-            request = request.with_key(f"node-{secrets.token_hex(12)}")
+        if place.kind not in ("here", "refused"):
+            # Asked for all alike: else what a node answers itself would be unanswerable once the partition has moved.
+            if not self._forwarding.fits(request):
+                await _refuse(request, _TOO_LARGE)
+                return
+            if _gets_key(request):
+                request = request.with_key(f"node-{secrets.token_hex(12)}")
         await self._take(place, request)
 
     async def _take(self, place: Destination, request: RoutedRequest) -> None:

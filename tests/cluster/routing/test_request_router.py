@@ -23,7 +23,8 @@ AWAY = ["partition 2 (node b)", "partition 3 (no node)"]
 async def answers(scope: ASGIScope, receive: ASGIReceive, send: ASGISend) -> None:
     """Answer as the partition that is asked does."""
     await receive()
-    body = msgspec.json.encode(ANSWERS[scope["path"]](scope[SERVED]))
+    made = ANSWERS.get(scope["path"], ANSWERS["/v1/threads"])
+    body = msgspec.json.encode(made(scope[SERVED]))
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
     await send({"type": "http.response.body", "body": body})
 
@@ -81,3 +82,13 @@ def test_page_of_the_whole_has_a_link_to_the_next() -> None:
     assert client.headers["link"] == '</v1/budgets?search=&limit=1&cursor=agent%3Aa0>; rel="next"'
     assert [each["account"] for each in msgspec.json.decode(client.body)] == ["agent:a0"]
     assert "link" not in asked("/v1/budgets", "limit=3", away=False).headers
+
+
+@pytest.mark.parametrize("path", ["/v1/threads", "/v1/threads/x"])
+@pytest.mark.parametrize(("size", "status"), [(2_000, 200), (8_000, 200), (13_000, 431)])
+def test_request_that_could_not_be_passed_on_is_refused_by_every_node(path: str, size: int, status: int) -> None:
+    """What fits a gate may not fit another's once it is signed: so it is refused at once, and nobody wonders."""
+    client = asked(path, "search=" + "x" * size, away=False)
+    assert client.status == status
+    if status == 431:
+        assert b"8,000 bytes" in client.body

@@ -191,7 +191,7 @@ GUARDS = (
         "head-size",
         "Headers without end are refused.",
         "api/auth_middleware.py::AuthMiddleware._misdirected",
-        "if _head_size(scope) > HEAD_MAX:",
+        "if head_size(scope) > HEAD_MAX:",
         "if False:",
         "api/test_server.py::test_head_above_its_bound_is_refused_however_it_comes",
     ),

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
 
 import anyio
+import psycopg
 import pytest
 
 from organism import Context, Limits, Organism, Text, agent
-from organism.amounts import TokenUsage
+from organism.amounts import ZERO, TokenUsage
 from organism.budget.scopes import BudgetPlan, LabelLimits, PoolLimits, ScopedLimits
 from organism.cluster.lease_times import LeaseTimes
 from organism.cluster.node import ClusterNode
@@ -158,6 +159,53 @@ async def test_an_operator_changes_a_shared_limit_for_all_nodes(url: str, postgr
     assert audit.findings == []
     assert audit.most[ALL].calls == 12
     assert sums(postgres, url) == {ALL: (2, 12)}
+
+
+async def test_what_is_given_back_is_written_down_before_it_is_anybody_s(url: str, postgres: PostgresServer) -> None:
+    """A partition's smaller slice is durable in its ledger first: until then nothing of it is granted to another."""
+    async with house(url, BudgetPlan(windows={"lifetime": Limits(calls=12)})) as cluster:
+        owner, asker, _ = cluster.organisms
+        (partition,) = cluster.nodes[0].organisms
+        await owner.wait(await owner.open_thread("write"))
+        before = sliced(postgres, url, partition)
+        postgres.execute(_STAND.format(partition=partition), url)
+        with psycopg.connect(url, autocommit=True) as gate:
+            gate.execute("SELECT pg_advisory_lock(2, 2)")
+            async with anyio.create_task_group() as tasks:
+                for _ in range(11):  # more than is free: the owner must give back
+                    tasks.start_soon(_end, asker)
+                await until(lambda: (owner.ledger.balance(ALL).slice or ZERO).calls < before)
+                first = wanted(postgres, url)
+                await until(lambda: wanted(postgres, url) > first)  # it is asked for again, and not given
+                assert sliced(postgres, url, partition) == before
+                gate.execute("SELECT pg_advisory_unlock(2, 2)")
+        assert cluster.calls == 12
+        assert sliced(postgres, url, partition) == 1
+    assert audited(url).findings == []
+
+
+async def _end(organism: Organism) -> None:
+    await organism.wait(await organism.open_thread("write"))
+
+
+_STAND = (
+    "CREATE FUNCTION organism.stand() RETURNS trigger LANGUAGE plpgsql AS "
+    "$$ BEGIN PERFORM pg_advisory_xact_lock(2, 2); RETURN NEW; END $$; "
+    "CREATE TRIGGER stand BEFORE INSERT ON organism.entries FOR EACH ROW "
+    "WHEN (NEW.kind = 'LimitSliced' AND NEW.p = {partition}) EXECUTE FUNCTION organism.stand()"
+)
+"""Lets no slice be written into the ledger of a partition while somebody has the lock."""
+
+
+def wanted(postgres: PostgresServer, url: str) -> float:
+    """Return when somebody has last asked the others for more."""
+    rows = postgres.execute("SELECT coalesce(max(extract(epoch FROM seen)), 0)::float8 FROM organism.wanted", url)
+    return float(rows[0][0])
+
+
+def sliced(postgres: PostgresServer, url: str, partition: int) -> int:
+    """Return the calls that a partition has by the shared table."""
+    return int(dict(postgres.execute("SELECT p, calls FROM organism.slices", url))[partition])
 
 
 async def test_every_kind_of_scope_and_window_is_shared(url: str, postgres: PostgresServer) -> None:

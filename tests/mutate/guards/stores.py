@@ -261,6 +261,14 @@ GUARDS = (
         "cluster/test_restored.py::test_a_copy_from_before_a_node_began_stops_all_it_had",
     ),
     guard(
+        "slice-given-when-durable",
+        "What a partition gives back of a shared limit is durable in its ledger before it is anybody's.",
+        "cluster/partition_slices.py::PartitionSlices._give",
+        "not await self._committed() or ",
+        "",
+        "cluster/test_shared_limits.py::test_what_is_given_back_is_written_down_before_it_is_anybody_s",
+    ),
+    guard(
         "restored-database",
         "A database that was put back to an older copy is refused.",
         "stores/postgres/database.py::PostgresDatabase._was_written",

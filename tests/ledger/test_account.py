@@ -59,3 +59,20 @@ def test_strange_values_of_labels_name_accounts_of_their_own(
 def test_any_text_is_read_and_written_back(text: str) -> None:
     """A refusal may name what is no account; nothing is lost of it, and nothing fails."""
     assert str(Account.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "thread", "within"),
+    [
+        ("thread:t", "t", "t"),
+        ("thread:t@day:2026-11-24", "", ""),
+        ("agent:t", "", ""),
+        ("agent:a@thread:t", "", "t"),
+        ("organism", "", ""),
+    ],
+)
+def test_only_a_thread_s_own_account_is_the_thread_s(text: str, thread: str, within: str) -> None:
+    """An agent, or a day, that is called like a thread is none."""
+    account = Account.parse(text)
+
+    assert (account.thread_id, account.within_thread) == (thread, within)

@@ -293,3 +293,14 @@ def test_entry_that_names_what_is_not_open_is_refused_in_words() -> None:
     for body in (reserved, b"{}", b"[]"):
         with pytest.raises(JournalBrokenError, match="organism ledger verify"):
             Ledger().take_up(body)
+
+
+def test_the_size_of_a_call_is_all_that_it_has_cost() -> None:
+    """A call that ran beyond its hold is as large as it was: what the next one takes is foretold from it."""
+    ledger = Ledger()
+    ledger.open("a", Limits(), 0)
+    for hold, actual in (("within", 7), ("beyond", 40)):
+        ledger.reserve(hold, ("a",), Amounts(tokens=10, calls=1), 0)
+        ledger.dispatch(hold, 1)
+        ledger.settle(hold, Amounts(tokens=actual, calls=1), Cost(), 5)
+        assert (ledger.balance("a").last_call, ledger.balance("a").last_call_ns) == (Amounts(actual, 0, 1), 4)

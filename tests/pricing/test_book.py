@@ -131,3 +131,12 @@ def test_models_that_embed_have_prices_of_input_alone() -> None:
     chat = book().rates("openai", "gpt-5")
     assert chat is not None
     assert not chat.input_only
+
+
+def test_prices_on_trial_win_over_those_of_the_book() -> None:
+    """A book with other prices has all that the first had beside them, and the first is as it was."""
+    prices = book(otherwise=rate(9), a=rate(1), b=rate(2))
+    tried = prices.with_overrides({"a": rate(5)})
+
+    assert [tried.rates("p", name) for name in ("a", "b", "unknown-of-all")] == [rate(5), rate(2), rate(9)]
+    assert prices.rates("p", "a") == rate(1)

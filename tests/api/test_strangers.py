@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from organism.api import streams
+from tests.api.conftest import NO_TLS
 
 pytestmark = pytest.mark.anyio
 
@@ -52,7 +53,9 @@ async def test_stranger_who_dawdles_locks_nobody_out(
     async with served() as (_, client), AsyncExitStack() as open_streams:
         for _ in range(3 * PLACES):
             await open_streams.enter_async_context(await dawdle(client, says))
-            async with httpx2.AsyncClient(base_url=client.base_url, headers=client.headers, timeout=60) as operator:
+            async with httpx2.AsyncClient(
+                base_url=client.base_url, headers=client.headers, timeout=60, verify=NO_TLS
+            ) as operator:
                 assert (await operator.get("/v1/status")).status_code == 200
 
 
@@ -118,37 +121,37 @@ async def test_follower_that_fails_to_begin_takes_no_place(served: Served, monke
             assert response.status_code == 200
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        "127.0.0.1:1@evil.com",
-        "localhost@evil.com",
-        "localhost:80:90",
-        "localhost:99999",
-        "localhost:٨٠",
-        "localhost/evil.com",
-        "localhost,evil.com",
-        "localhost evil.com",
-        "[::1]evil.com",
-        "[::1]:80@evil.com",
-        "[::1",
-        "localhost.",
-        ".localhost",
-        "127.1",
-        "localhost:",
-        "localhost#evil.com",
-        "",
-    ],
-)
-async def test_host_is_a_name_and_a_port_and_nothing_else(served: Served, host: str) -> None:
+OTHER_HOSTS = [
+    "127.0.0.1:1@evil.com",
+    "localhost@evil.com",
+    "localhost:80:90",
+    "localhost:99999",
+    "localhost:٨٠",
+    "localhost/evil.com",
+    "localhost,evil.com",
+    "localhost evil.com",
+    "[::1]evil.com",
+    "[::1]:80@evil.com",
+    "[::1",
+    "localhost.",
+    ".localhost",
+    "127.1",
+    "localhost:",
+    "localhost#evil.com",
+    "",
+]
+
+
+async def test_host_is_a_name_and_a_port_and_nothing_else(served: Served) -> None:
     """What only begins like this host means another one, and is refused."""
     async with served() as (_, client):
-        answer = await client.get("/v1/status", headers=[("host", host.encode())])
-        assert answer.status_code in (400, 421)
+        for host in OTHER_HOSTS:
+            answer = await client.get("/v1/status", headers=[("host", host.encode())])
+            assert answer.status_code in (400, 421), host
 
 
-@pytest.mark.parametrize("host", ["localhost", "LocalHost:80", "127.0.0.1:65535", "[::1]", "[::1]:8420"])
-async def test_host_of_this_machine_is_let_in(served: Served, host: str) -> None:
+async def test_host_of_this_machine_is_let_in(served: Served) -> None:
     """Names of this machine are, with any port."""
     async with served() as (_, client):
-        assert (await client.get("/v1/status", headers={"host": host})).status_code == 200
+        for host in ("localhost", "LocalHost:80", "127.0.0.1:65535", "[::1]", "[::1]:8420"):
+            assert (await client.get("/v1/status", headers={"host": host})).status_code == 200, host

@@ -9,50 +9,49 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-@pytest.mark.parametrize("path", FORMATS)
-async def test_token_that_may_not_send_makes_no_call(served: Serve, path: str, slash: str) -> None:
+async def test_token_that_may_not_send_makes_no_call(served: Serve, slash: str) -> None:
     """A token for reading is refused on each path of calls, however it is spelled, and nothing is asked."""
     async with served() as gateway:
         made = await gateway.operator.post("/v1/tokens", json={"name": "reader", "scopes": ["read"]})
         async with plain_client(str(gateway.http.base_url), made.json()["secret"]) as reader:
-            answer = await reader.post(path + slash, json={"model": "main"})
-        assert answer.status_code == 403, answer.text
-        assert "send" in answer.text
-        assert "error" in answer.json()
+            for path in FORMATS:
+                answer = await reader.post(path + slash, json={"model": "main"})
+                assert answer.status_code == 403, (path, answer.text)
+                assert "send" in answer.text, path
+                assert "error" in answer.json(), path
         assert not gateway.provider.requests
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-@pytest.mark.parametrize("path", FORMATS)
-async def test_other_methods_are_no_calls(served: Serve, path: str, method: str) -> None:
+async def test_other_methods_are_no_calls(served: Serve, method: str) -> None:
     """Only POST makes a call; a program reads why in the words of its format."""
     async with served() as gateway:
-        answer = await gateway.http.request(method, path)
-        assert (answer.status_code, set(answer.json()["error"]) >= {"type", "message"}) == (405, True), answer.text
+        for path in FORMATS:
+            answer = await gateway.http.request(method, path)
+            assert (answer.status_code, set(answer.json()["error"]) >= {"type", "message"}) == (405, True), answer.text
         assert not gateway.provider.requests
 
 
+NOTHING = {
+    "/v1/messages/batches": "Anthropic's",
+    "/v1/messages/nope": "Anthropic's",
+    "/messages/nope": "Anthropic's",
+    "/v1/chat/nope": "OpenAI's",
+    "/v1/nope": "OpenAI's",
+    "/nope": "OpenAI's",
+}
+
+
 @pytest.mark.parametrize("key", ["", "Bearer nobody", None], ids=["none", "wrong", "good"])
-@pytest.mark.parametrize(
-    ("path", "is_anthropic"),
-    [
-        ("/v1/messages/batches", True),
-        ("/v1/messages/nope", True),
-        ("/messages/nope", True),
-        ("/v1/chat/nope", False),
-        ("/v1/nope", False),
-        ("/nope", False),
-    ],
-)
-async def test_path_of_nothing_is_404_in_the_format_s_words(
-    served: Serve, path: str, is_anthropic: bool, key: str | None
-) -> None:
+async def test_path_of_nothing_is_404_in_the_format_s_words(served: Serve, key: str | None) -> None:
     """Whoever asks for what is not served is told so, and never that the key is wrong."""
     async with served() as gateway:
         headers = {} if key is None else {"authorization": key}
-        answer = await gateway.http.post(path, json={}, headers=headers)
-    assert (answer.status_code, answer.json().get("type") == "error") == (404, is_anthropic), answer.text
-    assert path in answer.json()["error"]["message"]
+        for path, words in NOTHING.items():
+            answer = await gateway.http.post(path, json={}, headers=headers)
+            said = "Anthropic's" if answer.json().get("type") == "error" else "OpenAI's"
+            assert (answer.status_code, said) == (404, words), answer.text
+            assert path in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

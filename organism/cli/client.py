@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -22,6 +23,11 @@ _TIMEOUT_S = 30.0
 _PAGE = 1000
 
 T = TypeVar("T")
+
+
+def path_to(*names: str) -> str:
+    """Return the path of what is called by names, whatever stands in them: none of it leads elsewhere."""
+    return "/".join(("/v1", *(quote(name, safe="", errors="replace") for name in names)))
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -164,8 +170,8 @@ class Client:
                 response.read()
                 raise RefusedError(response.content, response.status_code)
             yield None
-            for line in response.iter_lines():
-                if line.startswith("data:"):
+            for line in _lines(response.iter_bytes()):
+                if line.startswith(b"data:"):
                     yield msgspec.json.decode(line[5:], type=CloudEvent)
 
     def _request(
@@ -215,3 +221,11 @@ def _given(params: Mapping[str, object]) -> dict[str, Any]:
         for name, value in params.items()
         if value is not None
     }
+
+
+def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield lines: what ends them is a line feed alone, for JSON may hold all else that text takes for a break."""
+    rest = b""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from lines

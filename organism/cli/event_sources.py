@@ -111,7 +111,7 @@ def _pages(journal: _Pages) -> Iterator[AnyEvent]:
 def _of_lines(path: Path) -> Iterator[AnyEvent]:
     plain = msgspec.json.Decoder(AnyEvent)
     enveloped = msgspec.json.Decoder(_Enveloped)
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:

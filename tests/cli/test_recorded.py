@@ -11,6 +11,7 @@ import pytest
 from organism import ConfigError, Context, Limits, Organism, Text, agent
 from organism.cli import exit_codes
 from organism.cli.app import call
+from organism.cli.client import path_to
 from organism.cli.event_sources import recorded_events
 from organism.daemon.journal_file import JOURNAL_FILE
 from organism.stores.sqlite import SqliteJournal
@@ -204,3 +205,27 @@ def test_thread_that_waits_is_told_without_a_daemon(tmp_path: Path, capsys: pyte
 def test_folder_in_which_nothing_happened_is_an_error(command: list[str], tmp_path: Path) -> None:
     """Without a daemon and without a journal there is nothing to tell, and the command says so by its code."""
     assert call([*command, "--state", str(tmp_path)]) == 4
+
+
+def test_line_of_a_file_ends_at_a_line_feed_alone(tmp_path: Path) -> None:
+    """What text takes for a break may stand in a label: JSON does not escape it, and the event is read whole."""
+    event = {
+        "type": "ThreadOpened",
+        "id": "1",
+        "thread_id": "t",
+        "entry": "a",
+        "labels": {"tenant": "a\u2028b\x85c\x0bd"},
+    }
+    (tmp_path / "events").write_text(f"{json.dumps(event, ensure_ascii=False)}\n" * 2)
+    found = list(recorded_events(tmp_path / "events", tmp_path))
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize("name", ["a/b", "../threads", "a?b=1", "a#b", "a b", "\x1b[2J", "\udcff", "é"])
+def test_name_in_a_path_leads_nowhere_else(name: str) -> None:
+    """Whatever an operator types as a name is one part of the path, so that no order goes to another route."""
+    path = path_to("dead-letters", name, "retry")
+    assert path.isascii()
+    assert path.isprintable()
+    assert path.count("/") == 4
+    assert not set("?# ") & set(path)

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
-from urllib.parse import quote
 
 import msgspec
 
@@ -14,7 +13,7 @@ from organism.amounts.units import DIMENSIONS, UNITS, format_amount, limit_of
 from organism.budget.guards.actions import thresholds_in
 from organism.budget.holds import Mode
 from organism.cli import exit_codes
-from organism.cli.client import UnreachableError
+from organism.cli.client import UnreachableError, path_to
 from organism.cli.commands.prices import prices_of
 from organism.cli.completion import ThreadName
 from organism.cli.ledger_sources import kept_entries
@@ -71,7 +70,7 @@ def replay(
     """
     wanted = _wanted(mode, limit or (), model or (), prices)
     try:
-        path = f"/v1/threads/{quote(thread, safe='')}/replay"
+        path = path_to("threads", thread, "replay")
         found = daemon.client().order(Replay, "POST", path, wanted.body())
     except UnreachableError:
         baseline = _baseline(daemon.file)

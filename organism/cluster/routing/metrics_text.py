@@ -25,7 +25,7 @@ def merged_metrics(pages: Mapping[int, bytes], nodes: Iterable[bytes] = ()) -> b
     ends = False
     for partition, page in [*sorted(pages.items()), *((None, page) for page in nodes)]:
         family = ""
-        for line in page.decode().splitlines():
+        for line in page.decode().split("\n"):
             ends = ends or line == _END
             if line.startswith(("# HELP ", "# TYPE ")):
                 family = line.split(" ", 3)[2]

@@ -10,6 +10,7 @@ import pytest
 from organism.amounts import Amounts, BudgetState, Limits, TokenUsage
 from organism.budget.guards.freezes import Freeze, Frozen
 from organism.cluster.routing.merging import GatheredAnswers, MergedAnswer, merged
+from organism.cluster.routing.metrics_text import merged_metrics
 from organism.control.listing.account_page import ACCOUNTS_MAX, next_page
 from organism.control.listing.thread_list import PageRequest, ThreadOrder, page_of
 from organism.control.views import (
@@ -401,3 +402,11 @@ def test_parts_that_did_not_answer_are_named(path: str, part: Any) -> None:
         "partition 3 (node b)"
     ]
     assert msgspec.json.decode(whole(path, [part]).body)["unanswered"] == []
+
+
+def test_value_of_a_metric_may_hold_what_text_takes_for_a_break() -> None:
+    """A sample ends at a line feed: a label with another kind of break is kept whole, and so are its neighbours."""
+    page = '# TYPE a counter\na{tenant="x\u2028y\x85z"} 1\na{tenant="w"} 2\n'.encode()
+    found = merged_metrics({0: page, 1: page}).decode()
+    assert found.count("x\u2028y\x85z") == 2
+    assert found.count('tenant="w"} 2') == 2

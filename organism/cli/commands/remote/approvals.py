@@ -3,6 +3,7 @@
 from cyclopts import App
 
 from organism.cli import exit_codes
+from organism.cli.client import path_to
 from organism.cli.options import DAEMON, DaemonOptions, Json, Whole
 from organism.cli.output import print_answer, print_json
 from organism.cli.terminal import Terminal
@@ -65,5 +66,5 @@ def deny(approval: str, *, note: str = "", daemon: DaemonOptions = DAEMON, json:
 
 
 def _decide(daemon: DaemonOptions, approval: str, body: dict[str, object], *, as_json: bool) -> int:
-    done = daemon.client().order(OrderDone, "POST", f"/v1/approvals/{approval}", body)
+    done = daemon.client().order(OrderDone, "POST", path_to("approvals", approval), body)
     return print_answer(done, "allowed" if body["allowed"] else "denied", as_json=as_json)

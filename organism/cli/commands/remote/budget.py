@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator
 from typing import Annotated
-from urllib.parse import quote
 
 import msgspec
 from cyclopts import App, Parameter
@@ -13,7 +12,7 @@ from organism.amounts.units import DIMENSIONS, UNITS, format_amount, limit_of
 from organism.budget.scopes import thread_account
 from organism.cli import exit_codes
 from organism.cli.budget_bars import budget_lines
-from organism.cli.client import Client, UnreachableError
+from organism.cli.client import Client, UnreachableError, path_to
 from organism.cli.completion import ThreadName, thread_ids
 from organism.cli.ledger_sources import kept_entries
 from organism.cli.options import DAEMON, NO_STEP, DaemonOptions, Json, Step, Whole
@@ -46,7 +45,7 @@ def show(account: Account | None = None, *, daemon: DaemonOptions = DAEMON, json
     if account is None:
         states = answer_of(daemon, _all_budgets, lambda found: found.budgets())
     else:
-        own = f"/v1/budgets/{quote(account, safe='')}"
+        own = path_to("budgets", account)
         states = [answer_of(daemon, lambda client: client.ask(AccountState, own), lambda found: found.budget(account))]
     if json:
         return print_json(states if account is None else states[0])
@@ -79,7 +78,7 @@ def explain(thread: ThreadName, *, daemon: DaemonOptions = DAEMON, json: Json = 
         thread: The thread's id.
     """
     try:
-        story = daemon.client().ask(BudgetTrace, f"/v1/budgets/{quote(thread, safe='')}/story")
+        story = daemon.client().ask(BudgetTrace, path_to("budgets", thread, "story"))
     except UnreachableError:
         with kept_entries(daemon, thread) as entries:
             story = explain_holds((decode_entry(stored.body.encode()) for stored in entries), thread)
@@ -110,7 +109,7 @@ def lower(
     """Lower a budget's limits, never below zero."""
     _check_upward(by, ("lower", "raise"), account, daemon)
     client, down = daemon.client(), by.down()
-    limits = client.ask(BudgetState, f"/v1/budgets/{quote(account, safe='')}").limits
+    limits = client.ask(BudgetState, path_to("budgets", account)).limits
     gone = ", ".join(_spent_out(limits, down))
     if gone and not yes and not _agreed(f"lower the {gone} of {account} to nothing, so that it refuses every call"):
         note("nothing was changed")
@@ -144,9 +143,7 @@ def _spent_out(limits: Limits, down: Step) -> Iterator[str]:
 
 
 def _move(daemon: DaemonOptions, account: str, by: Step, *, as_json: bool) -> int:
-    state = daemon.client().order(
-        BudgetState, "POST", f"/v1/budgets/{quote(account, safe='')}/move", msgspec.to_builtins(by)
-    )
+    state = daemon.client().order(BudgetState, "POST", path_to("budgets", account, "move"), msgspec.to_builtins(by))
     if as_json:
         return print_json(state)
     console = Terminal()
@@ -184,7 +181,7 @@ def adjust(
     if not yes and not _agreed(question):
         note("nothing was changed")
         return exit_codes.FAILED
-    corrected = client.order(Corrected, "POST", f"/v1/budgets/{quote(account, safe='')}/adjust", by)
+    corrected = client.order(Corrected, "POST", path_to("budgets", account, "adjust"), by)
     if json:
         return print_json(corrected)
     console = Terminal()

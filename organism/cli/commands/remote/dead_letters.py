@@ -3,6 +3,7 @@
 from cyclopts import App
 
 from organism.cli import exit_codes
+from organism.cli.client import path_to
 from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import print_answer, print_json
 from organism.cli.terminal import Terminal
@@ -41,7 +42,7 @@ def retry(message: str, *, daemon: DaemonOptions = DAEMON, json: Json = False) -
     Args:
         message: The message's id.
     """
-    accepted = daemon.client().order(Accepted, "POST", f"/v1/dead-letters/{message}/retry")
+    accepted = daemon.client().order(Accepted, "POST", path_to("dead-letters", message, "retry"))
     return print_answer(accepted, accepted.thread_id, as_json=json)
 
 
@@ -52,5 +53,5 @@ def discard(message: str, *, daemon: DaemonOptions = DAEMON, json: Json = False)
     Args:
         message: The message's id.
     """
-    done = daemon.client().order(OrderDone, "DELETE", f"/v1/dead-letters/{message}")
+    done = daemon.client().order(OrderDone, "DELETE", path_to("dead-letters", message))
     return print_answer(done, "discarded", as_json=json)

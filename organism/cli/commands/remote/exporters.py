@@ -3,6 +3,7 @@
 from cyclopts import App
 
 from organism.cli import exit_codes
+from organism.cli.client import path_to
 from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import print_answer, print_json
 from organism.cli.terminal import Terminal
@@ -35,6 +36,6 @@ def retry(exporter: str, *, daemon: DaemonOptions = DAEMON, json: Json = False) 
     Args:
         exporter: The exporter's name in the configuration.
     """
-    done = daemon.client().order(OrderDone, "POST", f"/v1/exporters/{exporter}/retry")
+    done = daemon.client().order(OrderDone, "POST", path_to("exporters", exporter, "retry"))
     offered = counted(len(done.changed), "event is offered again", "events are offered again")
     return print_answer(done, offered, as_json=json)

@@ -6,6 +6,7 @@ import msgspec
 
 from organism.budget.relief import amount_option, lacking
 from organism.cli import exit_codes
+from organism.cli.client import path_to
 from organism.cli.completion import AgentName, ThreadName
 from organism.cli.options import (
     DAEMON,
@@ -73,7 +74,7 @@ def _request(
     text: str, to: str | None, thread: str | None, opening: dict[str, object]
 ) -> tuple[str, dict[str, object]]:
     body: dict[str, object] = {"text": text} | ({"to": to} if to else {}) | opening
-    return f"/v1/threads/{thread}/messages" if thread else "/v1/threads", body
+    return path_to("threads", thread, "messages") if thread else "/v1/threads", body
 
 
 def _send_and_wait(daemon: DaemonOptions, path: str, body: dict[str, object], *, as_json: bool) -> int:

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from organism.amounts import BudgetState, format_usd
 from organism.cli import exit_codes
 from organism.cli.budget_bars import budget_lines
-from organism.cli.client import Client
+from organism.cli.client import Client, path_to
 from organism.cli.completion import ThreadName
 from organism.cli.options import DAEMON, DaemonOptions, Json, pasteable
 from organism.cli.output import print_answer, print_json
@@ -71,7 +71,7 @@ def thread(thread: ThreadName, *, daemon: DaemonOptions = DAEMON, content: bool 
         content: Also what the messages say.
     """
     # Why it ended is for the operator in any case; what its messages say only if asked for.
-    detail = daemon.client().ask(ThreadDetail, f"/v1/threads/{thread}", content=content or not json or None)
+    detail = daemon.client().ask(ThreadDetail, path_to("threads", thread), content=content or not json or None)
     if json:
         return print_json(detail)
     _print_thread(detail, daemon, content=content)
@@ -113,7 +113,7 @@ def terminate(
         thread: The thread's id.
         reason: Why; recorded in the thread's last event.
     """
-    state = daemon.client().order(BudgetState, "DELETE", f"/v1/threads/{thread}", reason=reason)
+    state = daemon.client().order(BudgetState, "DELETE", path_to("threads", thread), reason=reason)
     return print_answer(state, f"{thread} ended: {format_usd(state.spent.cost_nanousd)}", as_json=json)
 
 
@@ -138,5 +138,5 @@ def unpause(name: ThreadName, *, daemon: DaemonOptions = DAEMON, agent: Agent = 
 
 
 def _pause_or_resume(daemon: DaemonOptions, verb: str, name: str, *, agent: bool, as_json: bool) -> int:
-    done = daemon.client().order(OrderDone, "POST", f"/v1/{'agents' if agent else 'threads'}/{name}/{verb}")
+    done = daemon.client().order(OrderDone, "POST", path_to("agents" if agent else "threads", name, verb))
     return print_answer(done, "\n".join(done.changed) or "nothing to change", as_json=as_json)

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 from organism.amounts import BudgetState, Limits
 from organism.amounts.units import DIMENSIONS, format_amount, limit_of
 from organism.api.tokens import NewToken, TokenScope, TokenView
-from organism.cli.client import RefusedError
+from organism.cli.client import RefusedError, path_to
 from organism.cli.options import DAEMON, DaemonOptions, Json, Whole, named_labels
 from organism.cli.output import print_answer
 from organism.control.views import OrderDone
@@ -88,10 +88,10 @@ def limit(
         name: The token's name.
     """
     client = daemon.client()
-    changed = client.order(TokenView, "PATCH", f"/v1/tokens/{name}", {"limits": _given(most)})
+    changed = client.order(TokenView, "PATCH", path_to("tokens", name), {"limits": _given(most)})
     kept = "threads that are open keep their limits"
     with suppress(RefusedError):  # where the key has called, without naming another thread
-        own = client.ask(BudgetState, f"/v1/budgets/token-{name}").account.removeprefix("thread:")
+        own = client.ask(BudgetState, path_to("budgets", f"token-{name}")).account.removeprefix("thread:")
         kept += f"; to raise those of {own}: {daemon.command('budget', 'raise', own, '--percent', '25')}"
     return print_answer(changed, f"{_line(changed)}\n{kept}", as_json=json)
 
@@ -103,7 +103,7 @@ def revoke(name: str, *, daemon: DaemonOptions = DAEMON, json: Json = False) -> 
     Args:
         name: The token's name.
     """
-    done = daemon.client().order(OrderDone, "DELETE", f"/v1/tokens/{name}")
+    done = daemon.client().order(OrderDone, "DELETE", path_to("tokens", name))
     return print_answer(done, f"{name} revoked", as_json=json)
 
 

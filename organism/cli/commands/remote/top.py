@@ -19,7 +19,7 @@ from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.cli import exit_codes
 from organism.cli.budget_bars import bar, budget_lines
 from organism.cli.burn_rate import busiest, tightest, time_left_s, time_text
-from organism.cli.client import Client, RefusedError
+from organism.cli.client import Client, RefusedError, path_to
 from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import print_json
 from organism.cli.tables import cost_text, styled_state
@@ -96,7 +96,7 @@ class Screen:
         chosen = self._chosen
         if key == "p":
             paused = next((one.state == "paused" for one in self._threads if one.thread_id == chosen), False)
-            self._client.order(OrderDone, "POST", f"/v1/threads/{chosen}/{'resume' if paused else 'pause'}")
+            self._client.order(OrderDone, "POST", path_to("threads", chosen, "resume" if paused else "pause"))
             self._note = f"{chosen} {'resumed' if paused else 'paused'}"
             return
         what = f"raise every limit of {chosen} by {_RAISE_PERCENT} %" if key == "r" else f"end {chosen}"
@@ -105,11 +105,11 @@ class Screen:
 
     def _raise(self, thread_id: str) -> None:
         body = {"percent": _RAISE_PERCENT}
-        self._client.order(BudgetState, "POST", f"/v1/budgets/{thread_id}/move", body)
+        self._client.order(BudgetState, "POST", path_to("budgets", thread_id, "move"), body)
         self._note = f"limits of {thread_id} raised by {_RAISE_PERCENT} %"
 
     def _end(self, thread_id: str) -> None:
-        self._client.order(BudgetState, "DELETE", f"/v1/threads/{thread_id}", reason="ended from organism top")
+        self._client.order(BudgetState, "DELETE", path_to("threads", thread_id), reason="ended from organism top")
         self._note = f"{thread_id} ended"
 
     def parts(self) -> list[Drawn]:

@@ -51,7 +51,7 @@ def conversation_handlers(gateway: Gateway) -> list[Any]:
             asked = convert(parsed(await request.body() or b"{}"), _Begun)
             meta = serving.meta()
             begun = Conversation(meta.created_s, asked.metadata)
-            serving.conversations.begin(caller_of(request).name, f"conv_{meta.id}", begun, items_of(asked.items))
+            serving.conversations.begin(caller_of(request).name, f"conv_{meta.id}", begun, _items(asked.items))
             await serving.commit()
             return _shown(f"conv_{meta.id}", begun)
 
@@ -119,7 +119,7 @@ def _item_handlers(gateway: Gateway) -> list[Any]:
         async def answer() -> Json:
             asked = convert(parsed(await request.body()), _Added)
             by, turn_id = caller_of(request).name, f"items_{serving.meta().id}"
-            added = serving.conversations.add(by, name, turn_id, items_of(asked.items))
+            added = serving.conversations.add(by, name, turn_id, _items(asked.items))
             await serving.commit()
             return page_of(added, {"order": "asc", "limit": "100"})
 
@@ -157,6 +157,19 @@ def _item_handlers(gateway: Gateway) -> list[Any]:
         return await said(answer)
 
     return [show_items, add_items, show_item, drop_item]
+
+
+def _items(items: list[Json]) -> list[Json]:
+    """Return items with their types.
+
+    Raises:
+        FaultError: The type of one is no text.
+    """
+    for place, item in enumerate(items):
+        if not isinstance(item.get("type", ""), str):
+            raise bad_request(f"items[{place}].type: it must be a text", f"items[{place}].type")
+    typed: list[Json] = items_of(items)
+    return typed
 
 
 def _shown(name: str, conversation: Conversation) -> Json:

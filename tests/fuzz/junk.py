@@ -23,9 +23,14 @@ DEEP = 300
 
 
 def places(value: object, path: Path = ()) -> list[Path]:
-    """Return every place in JSON, its own first."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(place for key, each in inner for place in places(each, (*path, key)))]
+    """Return every place in JSON, its own first; however deep it is."""
+    found, left = [], [(path, value)]
+    while left:
+        place, each = left.pop()
+        found.append(place)
+        inner = each.items() if isinstance(each, dict) else enumerate(each) if isinstance(each, list) else ()
+        left += [((*place, key), one) for key, one in reversed(list(inner))]
+    return found
 
 
 def at(value: Any, path: Path) -> Any:

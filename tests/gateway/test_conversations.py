@@ -146,3 +146,14 @@ async def test_conversations_count_among_what_a_key_may_keep(served: Serve) -> N
         with pytest.raises(openai.NotFoundError, match=r"Conversation with id 'conv_.+' not found"):
             await gateway.client.conversations.retrieve(first.id)
         assert (await gateway.client.conversations.retrieve(last.id)).id == last.id
+
+
+@pytest.mark.parametrize("kind", [["message"], {}, 5, None])
+async def test_an_item_whose_type_is_no_text_is_refused_by_name(served: Serve, kind: object) -> None:
+    """What begins a conversation, or is put into one, is looked at before it is kept."""
+    async with served() as gateway:
+        wrong = {"items": [FIRST, {**FIRST, "type": kind}]}
+        begun = await gateway.http.post("/v1/conversations", json={"items": [FIRST]})
+        for path in ("/v1/conversations", f"/v1/conversations/{begun.json()['id']}/items"):
+            answer = await gateway.http.post(path, json=wrong)
+            assert (answer.status_code, answer.json()["error"]["param"]) == (400, "items[1].type")

@@ -50,7 +50,7 @@ async def fail(_hold: BudgetHold) -> None:
 async def be_cancelled(_hold: BudgetHold) -> None:
     with anyio.CancelScope() as scope:
         scope.cancel()
-        await anyio.sleep(1)
+        await anyio.lowlevel.checkpoint()
 
 
 async def release(hold: BudgetHold) -> None:

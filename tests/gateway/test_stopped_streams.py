@@ -5,7 +5,6 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-import anyio
 import pytest
 
 from organism import Limits
@@ -15,6 +14,7 @@ from organism.providers.anthropic import AnthropicProvider
 from organism.providers.openai import OpenAIProvider
 from organism.testing import HTTPStep
 from organism.usage.events import UsageEvent
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -96,7 +96,7 @@ async def test_slow_reader_does_not_keep_a_stream_open(served: Serve) -> None:
     async with served([ENDLESS], upstream=UPSTREAMS["chat"]) as gateway:
         asked = {**ASKED["/v1/chat/completions"], "stream": True}
         async with gateway.http.stream("POST", "/v1/chat/completions", json=asked) as response:
-            await anyio.sleep(1.0)  # longer than the stop takes, shorter than the whole answer
+            await until(lambda: not gateway.organism.thread_budgets("key-ci")[0].held.tokens)
             assert gateway.provider.billed.total < WORDS
             assert "length" in (await response.aread()).decode()
 

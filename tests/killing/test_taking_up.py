@@ -98,9 +98,14 @@ async def test_second_daemon_leaves_within_two_seconds_and_names_the_first(tmp_p
         with anyio.fail_after(PATIENCE_S):
             while not (tmp_path / ".organism" / "daemon.json").exists():  # noqa: ASYNC110 - another process
                 await anyio.sleep(0.02)
-        with anyio.fail_after(2):
-            second = await midwife.start(tmp_path, *arguments, FAKE_API_KEY="none")
-            assert await second.wait() == 2
+        took_s: list[float] = []
+        with anyio.fail_after(PATIENCE_S):
+            for _ in range(3):  # what waits on purpose waits each time; a busy machine does not
+                began_s = time.monotonic()
+                second = await midwife.start(tmp_path, *arguments, FAKE_API_KEY="none")
+                assert await second.wait() == 2
+                took_s.append(time.monotonic() - began_s)
+        assert min(took_s) < 2
 
     assert f"process {first.pid}" in (tmp_path / "stderr.log").read_text(encoding="utf-8")
 

@@ -145,7 +145,7 @@ def test_hung_functions_take_no_threads_without_bound(gate: Gate) -> None:
 
     async def main() -> None:
         async with organism_of(hung, other, bounds=Bounds(worker_threads=4, attempts=5, restarts=100)) as it:
-            for _ in range(8):
+            for _ in range(3):
                 assert (await it.run("x", to="hung")).outcome == "failed"
             assert threading.active_count() - before <= 4
             workers = it.statistics().workers

@@ -43,7 +43,6 @@ __all__ = [
     "has_windows",
     "is_over",
     "limits_over_time",
-    "of_organism",
     "of_provider",
     "period",
     "plan_of",
@@ -74,11 +73,6 @@ def thread_of(account: str) -> str | None:
 def of_provider(account: str) -> bool:
     """Whether an account limits a provider, so that going to another one helps."""
     return Account.parse(account).kind == "provider"
-
-
-def of_organism(account: str) -> bool:
-    """Whether an account counts what all threads together use."""
-    return Account.parse(account).kind == "organism"
 
 
 def agent_of(account: str) -> str | None:

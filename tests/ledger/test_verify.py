@@ -8,7 +8,7 @@ import pytest
 from organism.amounts import Amounts, Limits, TokenUsage
 from organism.errors import Refusal
 from organism.journal import StoredEntry
-from organism.ledger.entries import AnyEntry, CallRecord, Settled
+from organism.ledger.entries import AnyEntry, CallRecord, Checkpoint, Settled
 from organism.ledger.explain import explain
 from organism.ledger.ledger import Cost, Ledger
 from organism.ledger.verify import verify
@@ -136,6 +136,18 @@ def test_ledger_whose_beginning_was_forgotten_goes_on_from_a_checkpoint() -> Non
     assert whole.balance("thread:t") == short.balance("thread:t")
 
 
+def test_checkpoint_that_holds_what_no_open_hold_holds_is_found() -> None:
+    """Where a ledger begins with a checkpoint, nothing before it can be asked: what is held must still add up."""
+    place = next(number for number, entry in enumerate(lived()) if isinstance(entry, Checkpoint))
+    checkpoint = lived()[place]
+    assert isinstance(checkpoint, Checkpoint)
+    (balance,) = checkpoint.balances
+    wrong = msgspec.structs.replace(checkpoint, balances=(msgspec.structs.replace(balance, held=Amounts(5)),))
+    assert verify(stored([checkpoint]), chain_hash, GENESIS).fault is None
+
+    assert "held than the open holds hold" in (verify(stored([wrong]), chain_hash, GENESIS).fault or "")
+
+
 @pytest.mark.parametrize("gone", [1, 2, 5])
 def test_ledger_whose_oldest_entries_were_forgotten_says_where_it_begins(gone: int) -> None:
     """However few entries retention has taken, the rest is right, and the verdict names the first that is there."""
@@ -159,3 +171,16 @@ def test_story_of_a_thread_tells_holds_prices_refusals_and_limits() -> None:
     assert story.notes[1].shortfall is not None
     assert story.notes[1].shortfall.needed == 80
     assert explain(lived(), "other").holds == ()
+
+
+def test_story_of_a_thread_says_what_its_open_calls_hold() -> None:
+    """What has left, and what has not yet, holds its amounts until it is resolved; what is resolved holds nothing."""
+    entries = lived()
+    ledger = Ledger.replay(entries[:-1], entries.append)
+    del entries[13]
+    for hold in ("open", "sent"):
+        ledger.reserve(hold, ("thread:t",), Amounts(7, 3, 1), 20, call())
+    ledger.dispatch("sent", 21)
+
+    assert explain(entries, "t").open_held == Amounts(14, 6, 2)
+    assert explain(lived(), "t").open_held == Amounts()

@@ -2,9 +2,10 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from organism.amounts import TokenUsage
-from organism.pricing.rates import FREE, Rate, Rates, Tier, cost_nanousd, flat_rates
+from organism.pricing.rates import FREE, Rate, Rates, Tier, cost_nanousd, flat_rates, kept_for_an_hour
 
 tokens = st.integers(0, 1_000_000)
 usages = st.builds(TokenUsage, tokens, tokens, tokens, tokens, tokens)
@@ -66,3 +67,13 @@ def test_price_of_a_request_is_added() -> None:
 def test_own_machine_costs_nothing() -> None:
     """A local model is free, which is a known price."""
     assert cost_nanousd(FREE, TokenUsage(10**6, 10**6, 10**6, 10**6, 10**6)) == 0
+
+
+def test_input_that_is_kept_for_an_hour_is_written_at_twice_its_price() -> None:
+    """In each tier; where writing is dearer anyway, that price stays."""
+    tiered = Rate(3, (Tier(200, 5),))
+    plain = flat_rates(input=3, output=9, cache_write=4, source="s")
+
+    assert kept_for_an_hour(plain).cache_write == Rate(6)
+    assert kept_for_an_hour(replace(plain, input=tiered)).cache_write == Rate(6, (Tier(200, 10),))
+    assert kept_for_an_hour(replace(plain, cache_write=Rate(70))).cache_write == Rate(70)

@@ -78,6 +78,10 @@ class Reader:
 
     Args:
         control: The organism.
+
+    Attributes:
+        followers: How many follow.
+        one_period: Held by who adds a period up: many at once would each read the whole log.
     """
 
     def __init__(self, control: Control) -> None:
@@ -86,6 +90,7 @@ class Reader:
         self._log = components.journal
         self._usage = components.usage
         self.followers = 0
+        self.one_period = anyio.Lock()
 
     async def page(self, after: str, limit: int, wait_s: float, wanted: EventFilter) -> EventPage:
         """Return events after an id; if there are none yet, wait for some so long.

@@ -12,6 +12,7 @@ from organism.amounts import NANOUSD_PER_USD, NS_PER_S, UNLIMITED, ZERO, Amounts
 from organism.billing.bill import read_bill
 from organism.billing.period import Period, report_period
 from organism.billing.reconciliation import reconcile
+from organism.billing.reports.markdown_report import render_markdown
 from organism.errors import Refusal
 from organism.usage.events import AnyEvent, BudgetExceeded, ThreadClosed, ThresholdCrossed, UsageEvent
 
@@ -169,3 +170,29 @@ def test_bill_that_cannot_be_read_says_where(text: str, complaint: str) -> None:
     """A wrong bill is refused with its line, not read half."""
     with pytest.raises(ConfigError, match=complaint):
         read_bill(text)
+
+
+def test_report_says_what_is_not_kept_any_more() -> None:
+    """A period that begins before the oldest event that is kept does not pass for a whole one; a later one does."""
+    oldest = at("2026-11-10")
+    early = report_period([used()], Period(since_ns=at("2026-11-01")), kept_from_ns=oldest)
+    assert early.kept_from_ns == oldest
+    assert "events before 2026-11-10 00:00 are not kept any more" in render_markdown(early)
+    late = report_period([used()], Period(since_ns=at("2026-11-10T06:00")), kept_from_ns=oldest)
+    assert late.kept_from_ns == report_period([used()], Period(since_ns=oldest)).kept_from_ns == 0
+    assert "not kept" not in render_markdown(late)
+
+
+def test_attempts_of_a_call_are_told_apart_in_any_order() -> None:
+    """A hedged call's attempts may be settled in either order: the first of them is what another followed."""
+    one, two = used(call_id="c", attempt=1, usd=1), used(call_id="c", attempt=2, usd=2)
+    for events in ([one, two], [two, one]):
+        followed = report_period(events, Period()).waste[0]
+        assert followed.totals.cost_nanousd == NANOUSD_PER_USD
+
+
+def test_cost_that_comes_after_the_end_of_a_failed_thread_is_waste_too() -> None:
+    """What a call has cost may be known when its thread has ended already."""
+    end = ThreadClosed(thread_id="t", outcome="failed", budget=BudgetState("", UNLIMITED, ZERO, ZERO))
+    report = report_period([used(usd=1), end, used(call_id="late", usd=2)], Period())
+    assert report.waste[-1].totals.cost_nanousd == 3 * NANOUSD_PER_USD

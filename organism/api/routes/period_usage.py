@@ -60,12 +60,12 @@ async def period_usage(reader: Reader, period: Period, by: By) -> Usage:
 
 
 async def _add_up(reader: Reader, period: Period, add: Callable[[AnyEvent], None]) -> int:
-    found = await reader.between(period.since_ns, period.until_ns)
-
     def add_all(page: list[AnyEvent]) -> None:
         for event in page:
             add(event)
 
-    async for page in found.pages:
-        await _ADDING.run(add_all, page)
+    async with reader.one_period:
+        found = await reader.between(period.since_ns, period.until_ns)
+        async for page in found.pages:
+            await _ADDING.run(add_all, page)
     return found.kept_from_ns

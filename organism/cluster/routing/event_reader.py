@@ -80,6 +80,7 @@ class ClusterReader:
         self._looked_s = float("-inf")
         self._turn = anyio.Lock()
         self.followers = 0
+        self.one_period = anyio.Lock()
 
     async def aclose(self) -> None:
         """Let go of the database."""

@@ -37,8 +37,8 @@ __all__ = [
     "Window",
     "actions_of",
     "agent_of",
+    "asks_over_time",
     "check_labels",
-    "ends_early_over_time",
     "has_final_reserve",
     "has_windows",
     "is_over",
@@ -184,19 +184,18 @@ def limits_over_time(plan: BudgetPlan) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*(f"limits.{window}" for window in plan.windows if window != "call"), *per)))
 
 
-def ends_early_over_time(plan: BudgetPlan) -> tuple[str, ...]:
-    """Return what is counted over several threads and waits for a person, or ends, before the limit itself does.
+def asks_over_time(plan: BudgetPlan) -> tuple[str, ...]:
+    """Return what is counted over several threads and waits for a person at a threshold.
 
-    The nodes of a cluster share limits and not these.
+    The nodes of a cluster share limits and not that.
     """
     rules = {f"limits.{window}": plan.rules.get(window, AS_THE_ORGANISM) for window in plan.windows}
     rules |= {f"{name} per {each.per}": each.rule for name, _, each in named_scopes(plan)}
-    return tuple(name for name in limits_over_time(plan) if _ends_early(_actions_by(rules[name], plan)))
+    return tuple(name for name in limits_over_time(plan) if _asks(_actions_by(rules[name], plan)))
 
 
-def _ends_early(actions: Actions) -> bool:
-    percents = {"approve": 100, "park": 99, "refuse": 99}
-    return any(threshold <= percents.get(action, 0) for threshold, action in actions)
+def _asks(actions: Actions) -> bool:
+    return any(action == "approve" for _, action in actions)
 
 
 def scoped_accounts(

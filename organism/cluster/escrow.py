@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 import structlog
 
-from organism.budget.scopes import BudgetPlan, ends_early_over_time
+from organism.budget.scopes import BudgetPlan, asks_over_time
 from organism.cluster.partition_slices import PartitionSlices
 from organism.concurrency.own_threads import OwnThreads
 from organism.control.components import Components
@@ -42,13 +42,13 @@ def check_shareable(plan: BudgetPlan) -> None:
     """Refuse what is not agreed on between partitions yet.
 
     Raises:
-        ConfigError: If a limit of several threads asks a person, or ends before the whole limit.
+        ConfigError: If a limit of several threads asks a person.
     """
-    if early := ends_early_over_time(plan):
+    if asking := asks_over_time(plan):
         raise ConfigError(
-            f"{early[0]} is counted over several threads, and asks a person or ends before the whole limit: nodes of a "
-            "cluster share the limit and not yet such thresholds; warn or degrade there, or run one daemon",
-            path=early[0].partition(" per ")[0],
+            f"{asking[0]} is counted over several threads, and asks a person: nodes of a cluster share the limit and "
+            "where it ends, and not yet such a threshold; warn, degrade, park or refuse there, or run one daemon",
+            path=asking[0].partition(" per ")[0],
         )
 
 

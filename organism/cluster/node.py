@@ -57,7 +57,7 @@ class ClusterNode:
         beside: Called with the organism of each partition before it runs; what it returns is entered while it does.
 
     Raises:
-        ConfigError: If the name or the number of partitions cannot be, or a limit of several threads ends early.
+        ConfigError: If the name or the number of partitions cannot be, or a limit of several threads asks a person.
         MissingExtraError: If the driver of PostgreSQL is not installed.
     """
 

@@ -11,7 +11,8 @@ from organism.amounts import ZERO, Amounts, Limits
 from organism.amounts.units import AMOUNT_FIELDS, ceilings_of, limited, numbers_of, positive, whole
 from organism.budget.accounts.shared_limits import SharedLimits, SliceAnswer
 from organism.budget.accounts.slice_sizes import CALLS_AHEAD, given_back_of, is_shared
-from organism.budget.scopes import window_end_ns
+from organism.budget.guards.actions import end_of, up_to
+from organism.budget.scopes import actions_of, window_end_ns
 from organism.budget.thresholds import Due
 from organism.concurrency.own_threads import OwnThreads
 from organism.control.components import Components
@@ -81,11 +82,17 @@ class PartitionSlices:
 
     def take_part(self, on_need: Callable[[], object]) -> SharedLimits:
         """Have the partition's budgets ask for slices."""
-        shared = SharedLimits(
-            self._ledger, self._clock, lambda account: self._budgets.mode_of(account) == "enforce", on_need
-        )
+
+        def enforces(account: str) -> bool:
+            return self._budgets.mode_of(account) == "enforce"
+
+        shared = SharedLimits(self._ledger, self._clock, enforces, self._spendable, on_need)
         self._slices.share(shared)
         return shared
+
+    def _spendable(self, balance: Balance) -> Limits:
+        """Return what of an account's limits may be spent: all, unless it ends before."""
+        return up_to(balance.limits, actions_of(self._budgets.plan, balance.account))
 
     def now_ns(self) -> int:
         """Return the time."""
@@ -136,7 +143,9 @@ class PartitionSlices:
         if need != ZERO:
             want = limited(need + _times(full, CALLS_AHEAD - 1), balance.limits)
             self._forget(account)
-            taken = await self._run(self._table.take, self.lease, account, self._share(balance, row), need, want)
+            percent, _ = end_of(actions_of(self._budgets.plan, account))
+            share = self._share(balance, row)
+            taken = await self._run(self._table.take, self.lease, account, share, need, want, percent)
             if taken is None:
                 self.shared.needs.setdefault(account, full)
                 return
@@ -157,7 +166,7 @@ class PartitionSlices:
         before = self.shared.answers.get(row.account)
         since_ns = before.since_ns if before is not None and before.since_ns else now_ns
         used = row.amounts + row.elsewhere + row.held_elsewhere
-        idle = positive(limited(whole(row.limits) - used, row.limits))
+        idle = positive(limited(whole(self._spendable(replace(balance, limits=row.limits))) - used, row.limits))
         more = any(lacks and left for lacks, left in zip(numbers_of(missing), numbers_of(idle), strict=True))
         scarce = not more or now_ns - since_ns > _SCARCE_NS
         self.shared.answers[row.account] = SliceAnswer(now_ns, scarce=scarce, since_ns=since_ns)
@@ -226,7 +235,8 @@ class PartitionSlices:
         back = ZERO
         if first is not None and first.partition != self.lease.partition:
             back = given_back_of(idle, first.need)
-        if limit.granted.within(whole_of(limit)) != limit.granted:
+        spendable = self._spendable(replace(balance, limits=limit.limits))
+        if limit.granted.within(whole_of(spendable, limit.granted)) != limit.granted:
             back = idle  # the limit was lowered below what is granted
         behind = mine is not None and balance.slice is not None and mine.amounts.within(balance.slice) != mine.amounts
         if limited(back, balance.limits) != ZERO or behind:
@@ -360,10 +370,10 @@ def _additive(limits: Limits) -> dict[str, int | None]:
     return dict(zip(AMOUNT_FIELDS, ceilings_of(limits), strict=True))
 
 
-def whole_of(limit: SharedLimit) -> Amounts:
-    """Return a limit as amounts; what is not limited as what is granted."""
-    pairs = zip(ceilings_of(limit.limits), numbers_of(limit.granted), strict=True)
-    return Amounts(*(granted if ceiling is None else ceiling for ceiling, granted in pairs))
+def whole_of(limits: Limits, granted: Amounts) -> Amounts:
+    """Return limits as amounts; what is not limited as what is granted."""
+    pairs = zip(ceilings_of(limits), numbers_of(granted), strict=True)
+    return Amounts(*(has if ceiling is None else ceiling for ceiling, has in pairs))
 
 
 def _times(amounts: Amounts, factor: int) -> Amounts:

@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 from organism.amounts import ZERO, Amounts, Limits
 from organism.budget.accounts.shared_limits import SharedLimits, SliceAnswer
 from organism.budget.accounts.slice_sizes import given_back, is_shared, taken
+from organism.budget.guards.actions import up_to
 from organism.budget.holds import GrantedHold, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
-from organism.budget.scopes import BudgetPlan
+from organism.budget.scopes import BudgetPlan, actions_of
 from organism.errors import Refusal
 from organism.ledger.ledger import Cost, Ledger
 from organism.testing import ManualClock
@@ -57,7 +58,13 @@ class Partition:
         self.ledger, self.clock, self.asked = Ledger(), ManualClock(), 0
         plan = BudgetPlan(windows={"lifetime": Limits(tokens=limit)}, warn_ahead=0)
         self.registry = ThreadBudgetRegistry(plan, self.ledger, self.clock, wait_s=0)
-        self.shared = SharedLimits(self.ledger, self.clock, lambda _: self.registry.mode == "enforce", self._ask)
+        self.shared = SharedLimits(
+            self.ledger,
+            self.clock,
+            lambda _: self.registry.mode == "enforce",
+            lambda balance: up_to(balance.limits, actions_of(self.registry.plan, balance.account)),
+            self._ask,
+        )
         self.registry.slices.share(self.shared)
         self.registry.open_thread("t")
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
+from typing import Literal
 
 import anyio
 import psycopg
@@ -10,7 +11,7 @@ import pytest
 
 from organism import Context, Limits, Organism, Text, agent
 from organism.amounts import ZERO, TokenUsage
-from organism.budget.scopes import BudgetPlan, LabelLimits, PoolLimits, ScopedLimits
+from organism.budget.scopes import BudgetPlan, LabelLimits, PoolLimits, ScopedLimits, ScopeRule
 from organism.cluster.lease_times import LeaseTimes
 from organism.cluster.node import ClusterNode
 from organism.errors import BudgetExhaustedError
@@ -141,6 +142,32 @@ async def test_a_limit_of_all_threads_is_used_to_its_end_and_never_passed(url: s
     assert audit.findings == []
     assert audit.most[ALL].calls == 60
     assert sums(postgres, url) == {ALL: (60, 60)}
+
+
+@pytest.mark.parametrize("action", ["refuse", "park"])
+async def test_a_limit_that_ends_before_the_whole_ends_there_for_all_nodes(
+    url: str, postgres: PostgresServer, action: Literal["refuse", "park"]
+) -> None:
+    """Of sixty calls forty-five may be made, by three nodes together; what nobody has used of them is to be had."""
+    rule = ScopeRule(actions=((50, "warn"), (75, action)))
+    plan = BudgetPlan(windows={"lifetime": Limits(calls=60)}, rules={"lifetime": rule})
+    async with house(url, plan) as cluster:
+        assert await cluster.use(14) == 0
+        first = cluster.organisms[0]
+        for _ in range(3):  # all that is left, at one node
+            await _end(first)
+        assert cluster.calls == 45
+        # What is parked waits for a higher limit; what is refused ends its thread.
+        assert await cluster.use(1) == (PARTITIONS if action == "park" else 0)
+        assert cluster.calls == 45
+        if action == "park":
+            await first.control.set_limits(ALL, Limits(calls=64))
+            await until(lambda: cluster.calls == 48)
+        used = cluster.calls
+    audit = audited(url)
+    assert audit.findings == []
+    assert audit.most[ALL].calls == used
+    assert sums(postgres, url)[ALL][1] <= used
 
 
 async def test_an_operator_changes_a_shared_limit_for_all_nodes(url: str, postgres: PostgresServer) -> None:

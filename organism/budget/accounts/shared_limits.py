@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from organism.amounts import NS_PER_S, ZERO, Amounts, Dimension
+from organism.amounts import NS_PER_S, ZERO, Amounts, Dimension, Limits
 from organism.amounts.units import ADDITIVE, amount_of, limit_of, limited, positive
 from organism.budget.accounts.slice_sizes import is_shared, others_hold
 from organism.budget.policy import Ask
@@ -56,6 +56,7 @@ class SharedLimits:
         ledger: Its balances.
         clock: For instants and elapsed time.
         enforces: Whether an account refuses what it has no room for.
+        spendable: What of an account's limits may be spent: all, unless it ends before.
         on_need: Called when there is something to agree on with the others; it must not raise.
 
     Attributes:
@@ -66,7 +67,12 @@ class SharedLimits:
     """
 
     def __init__(
-        self, ledger: Ledger, clock: Clock, enforces: Callable[[str], bool], on_need: Callable[[], object]
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        enforces: Callable[[str], bool],
+        spendable: Callable[[Balance], Limits],
+        on_need: Callable[[], object],
     ) -> None:
         self.needs: dict[str, Amounts] = {}
         self.dues: dict[DueKey, tuple[Due, str]] = {}
@@ -75,6 +81,7 @@ class SharedLimits:
         self._ledger = ledger
         self._clock = clock
         self._enforces = enforces
+        self._spendable = spendable
         self._on_need = on_need
 
     def take_touched(self) -> set[str]:
@@ -95,7 +102,9 @@ class SharedLimits:
 
     def others_hold(self, balance: Balance) -> Amounts:
         """Return what of a limit others have and have not spent: for this partition it is as good as held."""
-        return ZERO if balance.slice is None or not self._enforces(balance.account) else others_hold(balance)
+        if balance.slice is None or not self._enforces(balance.account):
+            return ZERO
+        return others_hold(balance, self._spendable(balance))
 
     def short(self, ask: Ask, accounts: Iterable[str]) -> Refusal | None:
         """Return which slice is too small for a call's whole answer, so that the call waits while more is asked for.
@@ -141,9 +150,10 @@ class SharedLimits:
 
     def _never_fits(self, balance: Balance, ask: Ask) -> bool:
         """Whether the shortest answer does not fit what nobody has spent yet."""
+        limits = self._spendable(balance)
         left, floor = balance.total_by(self._clock.now_ns), ask.amounts(min(ask.output_min, ask.output_cap))
         return any(
-            (limit := limit_of(balance.limits, unit)) is not None and amount_of(left + floor, 0, unit) > limit
+            (limit := limit_of(limits, unit)) is not None and amount_of(left + floor, 0, unit) > limit
             for unit in ADDITIVE
         )
 
@@ -158,9 +168,9 @@ class SharedLimits:
         return Refusal(
             account=balance.account,
             dimension=unit,
-            limit=limit_of(balance.limits, unit) or 0,
+            limit=limit_of(self._spendable(balance), unit) or 0,
             spent=amount_of(balance.total_by(self._clock.now_ns), 0, unit),
             # At least one: what waits for a slice stands in line, also where nobody is known to hold anything.
-            held=max(1, amount_of(balance.held_now + others_hold(balance), 0, unit)),
+            held=max(1, amount_of(balance.held_now + others_hold(balance, self._spendable(balance)), 0, unit)),
             needed=amount_of(full, 0, unit),
         )

@@ -5,7 +5,7 @@ so no partition needs to ask another one before a call, and the limit holds whic
 What a slice has and does not use is as good as held by somebody else: it may come back.
 """
 
-from organism.amounts import ZERO, Amounts
+from organism.amounts import ZERO, Amounts, Limits
 from organism.amounts.units import limited, numbers_of, positive, whole
 from organism.ledger.account import Account
 from organism.ledger.account_balance import Balance
@@ -49,12 +49,16 @@ def given_back_of(idle: Amounts, need: Amounts) -> Amounts:
     return Amounts(*map(given_back, numbers_of(idle), numbers_of(need)))
 
 
-def others_hold(balance: Balance) -> Amounts:
+def others_hold(balance: Balance, limits: Limits) -> Amounts:
     """Return what of an account's limits others have and have not spent, also what no partition has taken yet.
 
     For this partition it is as good as held: with it the limit leaves what the slice leaves. Where others have spent
     more than is theirs, because the limit was lowered, it is nothing, and the limit leaves less than the slice.
+
+    Args:
+        balance: The account.
+        limits: What of its limits may be spent.
     """
     if balance.slice is None:
         return ZERO
-    return limited(positive(whole(balance.limits) - balance.slice - balance.elsewhere), balance.limits)
+    return limited(positive(whole(limits) - balance.slice - balance.elsewhere), limits)

@@ -76,7 +76,9 @@ class SliceTable:
         found = self._execute(_LOOK, **_at(lease, account))
         return _slice_row(found[0]) if found else None
 
-    def take(self, lease: Lease, account: str, share: Share, need: Amounts, want: Amounts) -> SliceRow | None:
+    def take(
+        self, lease: Lease, account: str, share: Share, need: Amounts, want: Amounts, percent: int = 100
+    ) -> SliceRow | None:
         """Take more of a limit, and ask others for what is missing.
 
         Args:
@@ -85,6 +87,7 @@ class SliceTable:
             share: What the partition has and uses.
             need: So much is needed beyond what it has.
             want: So much would do for a while.
+            percent: So much of the limit may be spent, by all together.
 
         Returns:
             The slice as it is now; ``None`` where it is not the one that was seen: look again.
@@ -97,6 +100,7 @@ class SliceTable:
             **_named("need", need),
             **_named("want", want),
             ways=self._partitions,
+            percent=percent,
         )
         return _slice_row(taken[0]) if taken else None
 
@@ -255,6 +259,9 @@ _LOOK = f"""
     {_OTHERS}
     SELECT kept.account, kept.version, {_ANSWER} FROM kept JOIN organism.shared lim USING (account), others"""  # noqa: S608
 
+_MOST = "div(l.$::numeric * %(percent)s, 100)::bigint"
+"""So much of a limit may be spent."""
+
 # What is owed is spent beyond the slice already, so it is granted without a test. What others have wanted before is
 # left to them: a stream of small needs would starve a large one.
 _TAKE = f"""
@@ -275,7 +282,8 @@ _TAKE = f"""
                 least(greatest(%(want_$)s, %(need_$)s),
                     greatest(%(need_$)s, FREE / %(ways)s), FREE) END,
             short_$ = CASE WHEN l.$ IS NULL THEN 0 ELSE greatest(0, %(need_$)s - FREE) END'''.replace(
-            "FREE", "greatest(0, l.$ - g_$ - greatest(0, %(s_$)s + %(h_$)s - mine.$) - before.$)"
+            "FREE",
+            "greatest(0, MOST - g_$ - greatest(0, %(s_$)s + %(h_$)s - mine.$) - before.$)".replace("MOST", _MOST),
         )
     )
 }

@@ -269,6 +269,14 @@ GUARDS = (
         "cluster/test_shared_limits.py::test_what_is_given_back_is_written_down_before_it_is_anybody_s",
     ),
     guard(
+        "slices-where-a-limit-ends",
+        "All slices of a shared limit together are no more than where it ends, also where that is before the whole.",
+        "cluster/partition_slices.py::PartitionSlices._take",
+        "percent, _ = end_of(actions_of(self._budgets.plan, account))",
+        "percent = 100",
+        "cluster/test_shared_limits.py::test_a_limit_that_ends_before_the_whole_ends_there_for_all_nodes",
+    ),
+    guard(
         "restored-database",
         "A database that was put back to an older copy is refused.",
         "stores/postgres/database.py::PostgresDatabase._was_written",

@@ -52,12 +52,16 @@ class RateShares:
         limiters: Those of the providers.
         providers: All of them.
         times: How long things take.
+
+    Attributes:
+        failures: How often it could not agree with the others.
     """
 
     def __init__(
         self, url: str, node: str, limiters: ProviderLimiters, providers: Iterable[str], times: LeaseTimes
     ) -> None:
         self._url, self._node, self._times = url, node, times
+        self.failures = 0
         self._threads = OwnThreads(1)
         self._woken = anyio.Event()
         self._own: dict[str, _OwnShare] = {}
@@ -113,6 +117,7 @@ class RateShares:
                     own.written(change, began_s + self._times.ttl_s - self._times.margin_s, self._wake)
                 waits = waits or own.waits
         except OrganismError as error:
+            self.failures += 1
             _log.warning("rates_failed", error=str(error))
         return waits
 

@@ -11,6 +11,7 @@ import pytest
 from organism import Context, Organism, Text, agent
 from organism.cluster.lease_times import LeaseTimes
 from organism.cluster.node import ClusterNode
+from organism.journal import JournalError
 from organism.router.call import RouterSettings
 from organism.router.limits.provider_settings import ProviderSettings
 from organism.router.limits.provider_share import NodeClaims, ProviderClaims, RateClaim
@@ -150,6 +151,21 @@ async def test_of_two_that_have_seen_the_same_only_the_first_writes(url: str) ->
             assert (known.version, known.nodes) == (1, (mine,))
             assert table.write(msgspec.structs.replace(known, nodes=()))
             assert not table.write(known)
+
+
+async def test_a_row_that_cannot_be_read_ends_no_node(postgres: PostgresServer, url: str) -> None:
+    """A newer program may have written it: nothing is called there until it can be read, and the node goes on."""
+    provider = CountingProvider()
+    provider.may_answer.set()
+    async with nodes(url, provider, ProviderSettings(concurrency=1), ("a",)) as (node,):
+        with closing(RateTable(url)) as table:
+            await until(lambda: bool(table.read_all()))
+            postgres.execute("UPDATE organism.rates SET nodes = '[{\"node\": 7}]', version = version + 1", url)
+            with pytest.raises(JournalError, match="scripted's limits cannot be read"):
+                table.read_all()
+            await until(lambda: node.rates.failures > 0)
+            postgres.execute("UPDATE organism.rates SET nodes = '[]'", url)
+            assert (await node.wait(await node.open_thread("write"))).outcome == "completed"
 
 
 async def test_a_node_that_leaves_gives_back_what_it_has_not_used(url: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from organism.journal import JournalError
 from organism.router.limits.provider_share import NodeClaims, ProviderClaims
 from organism.stores.postgres.table_connection import TableConnection
 
@@ -48,7 +49,10 @@ class RateTable:
 
 
 def _claims(provider: str, version: int, nodes: str) -> ProviderClaims:
-    read = msgspec.json.decode(nodes, type=tuple[NodeClaims, ...])
+    try:
+        read = msgspec.json.decode(nodes, type=tuple[NodeClaims, ...])
+    except msgspec.MsgspecError as error:
+        raise JournalError(f"what nodes have of {provider}'s limits cannot be read: {error}") from None
     return ProviderClaims(provider=provider, version=version, nodes=read)
 
 

@@ -176,13 +176,13 @@ async def test_several_answers_are_held_charged_and_told(served: Serve) -> None:
         assert gateway.provider.requests[-1].body["n"] == 3
         assert gateway.provider.requests[-1].body["max_tokens"] == 50
         assert gateway.organism.thread_budgets("key-ci")[0].spent.tokens == 18
-        body = {"model": "main", "messages": HI, "n": 3, "max_tokens": 300, "stream": True}
+        body = {"model": "main", "messages": HI, "n": 3, "max_tokens": 400, "stream": True}
         events = events_of((await gateway.http.post(CHAT, json=body)).text)
         texts = ["".join(c["delta"].get("content", "") for e in events for c in e["choices"] if c["index"] == place)
                  for place in range(3)]  # fmt: skip
         assert texts == ["one", "two", "three"]
         assert [c["index"] for e in events for c in e["choices"] if c["finish_reason"]] == [0, 1, 2]
-        assert gateway.provider.requests[-1].body["max_tokens"] < 300, "three caps of 300 and the input fit no more"
+        assert gateway.provider.requests[-1].body["max_tokens"] < 400, "three caps of 400 and the input fit no more"
         text = (await sent(gateway, COMPLETIONS, prompt="hi", n=3, max_tokens=20))["choices"]
         assert [choice["text"] for choice in text] == ["one", "two", "three"]
     for upstream in (responses, messages):

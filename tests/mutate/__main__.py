@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests.mutate.check import Verdict, check
 from tests.mutate.entries import GUARDS
-from tests.mutate.score import ROOMS, RedError, Survivor, score
+from tests.mutate.score import ROOMS, Survivor, score
 
 
 def main() -> int:
@@ -82,11 +82,7 @@ def _score(options: argparse.Namespace) -> int:
     def say(text: str) -> None:
         print(f"[{next(done)}/{options.score}] {text}", flush=True)
 
-    try:
-        result = score(options.rooms, options.score, options.seed, options.limit, say, minutes=options.minutes)
-    except RedError as error:
-        print(error)
-        return 1
+    result = score(options.rooms, options.score, options.seed, options.limit, say, minutes=options.minutes)
     print(f"\nchanges that could be made: {result.possible}; tried: {result.tried}, seed {options.seed}")
     print("\n| room | possible | tried | noticed | the same program | survived |\n|" + " --- |" * 6)
     for room in options.rooms:
@@ -97,7 +93,7 @@ def _score(options: argparse.Namespace) -> int:
     _survivors(result.survivors)
     if options.json:
         Path(options.json).write_text(json.dumps(result.figures, indent=1), encoding="utf-8")
-    return 1 if result.survivors else 0
+    return 1 if result.survivors or result.red else 0
 
 
 def _survivors(survivors: list[Survivor]) -> None:

@@ -123,6 +123,7 @@ class Score:
         tried: How many were.
         rooms: By room, how many were possible, tried, noticed, equivalent, survived.
         survivors: Those that no test has noticed.
+        red: Rooms of which nothing is known, for their tests do not pass without any change, with what went wrong.
         at_least: With 95 % confidence the score of all changes, from those that were tried.
     """
 
@@ -130,6 +131,7 @@ class Score:
     tried: int = 0
     rooms: dict[str, Counter[str]] = field(default_factory=dict)
     survivors: list[Survivor] = field(default_factory=list)
+    red: dict[str, str] = field(default_factory=dict)
     at_least: float = 0.0
 
     def count(self, room: str, change: Change, verdict: str) -> None:
@@ -147,7 +149,7 @@ class Score:
         rooms = {room: dict(counts) for room, counts in self.rooms.items()}
         survivors = [asdict(each) for each in self.survivors]
         told = {"possible": self.possible, "tried": self.tried, "at_least": round(self.at_least, 1)}
-        return {**told, "rooms": rooms, "survivors": survivors}
+        return {**told, "rooms": rooms, "survivors": survivors, "red": self.red}
 
     @property
     def percent(self) -> float:
@@ -192,9 +194,6 @@ def score(
         say: Called with the words of each that is done.
         minutes: When to begin no further one, beside what the tests take once without a change; each room has a part of
             it, by the number of its changes.
-
-    Raises:
-        RedError: If the tests of a room do not pass without any change.
     """
     pool = [(room, change) for room in rooms for change in _changes(room)]
     chosen = random.Random(seed).sample(pool, min(sample, len(pool)))
@@ -205,9 +204,13 @@ def score(
         for room in rooms:
             mine = [change for each, change in chosen if each == room]
             within_s = 60 * minutes * len(mine) / len(chosen)
-            for change, verdict in _tried(copy, room, mine, limit_s, within_s) if mine else ():
-                result.count(room, change, verdict)
-                say(f"{verdict:10} {change.place}: {change.text}")
+            try:
+                for change, verdict in _tried(copy, room, mine, limit_s, within_s) if mine else ():
+                    result.count(room, change, verdict)
+                    say(f"{verdict:10} {change.place}: {change.text}")
+            except RedError as error:  # the other rooms can be tried all the same
+                result.red[room] = error.why
+                say(str(error))
     return result
 
 

@@ -109,6 +109,7 @@ def test_figures_have_every_room() -> None:
         "at_least": 0.0,
         "rooms": {"budget": {"possible": 2}},
         "survivors": [],
+        "red": {},
     }
 
 

@@ -87,7 +87,7 @@ PARTS = (
         "Single operators of what counts money, changed at random",
         ("--score", "5000"),
         ("--score", "5000", "--minutes", "7"),
-        ("--score", "4", "--rooms", "pricing"),
+        ("--score", "60", "--rooms", "pricing", "outcomes", "--minutes", "1.5"),
     ),
     Part(
         "fuzzing",

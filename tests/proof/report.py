@@ -128,6 +128,8 @@ def _score(found: Mapping[str, Any], _page: Page) -> Iterator[str]:
     yield from _table(
         ("room", *names), ((room, *(each.get(name, 0) for name in names)) for room, each in found["rooms"].items())
     )
+    for room, why in found.get("red", {}).items():
+        yield f"\nNothing is known of {room}, whose tests did not pass without any change: {_cell(why)}."
     if found["survivors"]:
         yield "\nNoticed by no test:\n"
         yield from (f"- `{each['place']}`: `{each['change']}`" for each in found["survivors"])

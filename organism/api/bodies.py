@@ -191,8 +191,8 @@ class SendBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A message into an open thread.
 
     Attributes:
-        text: The message as plain text; in its place:
-        message: Any message with its ``type``.
+        text: The message as plain text; this or ``message``.
+        message: Any message, with its ``type``.
         to: The agent it is for; the entry agent unless given.
     """
 

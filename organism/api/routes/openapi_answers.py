@@ -164,7 +164,7 @@ def _meanings(kind: type[msgspec.Struct]) -> dict[str, str]:
     for parent in reversed(kind.__mro__):
         _, _, attributes = (getdoc(parent) or "").partition("\nAttributes:\n")
         for name, text in _ATTRIBUTE.findall(attributes):
-            meanings[name] = " ".join(text.split())
+            meanings[name] = " ".join(text.split()).replace("``None``", "``null``")
     return meanings
 
 

@@ -42,7 +42,7 @@ def test_every_operation_is_listed_with_what_it_takes_and_answers(page: Page) ->
         for parameter in each.get("parameters", ()):
             assert parameter["name"] in text
         assert f"scope {each['x-scope']}" in text or "no token" in text
-        article.locator("details", has_text="kinds of errors").evaluate("it => { it.open = true }")
+        article.locator("details", has_text="Errors of").evaluate("it => { it.open = true }")
         shown = article.inner_text()
         errors = [(status, answer) for status, answer in each["responses"].items() if status >= "4"]
         assert all(answer["description"].partition(": ")[0] in shown for _, answer in errors)

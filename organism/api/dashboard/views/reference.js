@@ -76,7 +76,7 @@ function Answers({ document, responses }) {
       return html`<div key=${status}><dt><code>${status}</code></dt><dd>${Object.keys(answer.content ?? {}).join(", ") || "nothing"}
         ${parts.length > 0 && html`<dl class="meanings inner">${parts.map((each) => html`<div key=${each.name}><dt><code>${each.name}</code></dt><dd class="soft">${prose(each.description)} ${each.kind}</dd></div>`)}</dl>`}</dd></div>`;
     })}</dl>
-    <details><summary>${errors.length} kinds of errors, as <code>application/problem+json</code></summary>
+    <details><summary>Errors of ${errors.length} statuses, as <code>application/problem+json</code></summary>
       <dl class="meanings">${errors.map(([status, answer]) => html`<div key=${status}><dt><code>${status}</code></dt>
         <dd><ul>${answer.description.split("; ").map((each) => html`<li key=${each}>${each}</li>`)}</ul></dd></div>`)}</dl></details>`;
 }

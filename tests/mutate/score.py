@@ -232,14 +232,14 @@ def _tried(
     left = [change for change in changes if change.key not in EQUIVALENT]
     for change, told in _warm(copy, room, left, limit_s, (1 - _COLD_SHARE) * within_s):
         if told.verdict == "cold":
-            cold.append((change, told.tests))
+            cold.append(change)
         else:
             yield change, told.verdict
     until_s = time.monotonic() + _COLD_SHARE * within_s
-    for change, tests in cold:
+    for change in cold:
         if time.monotonic() > until_s:
             return
-        yield change, _cold(copy, change, tests, limit_s)
+        yield change, _cold(copy, change, ROOMS[room][1], limit_s)
 
 
 def _warm(
@@ -299,8 +299,7 @@ def check_green(room: str, line: bytes) -> None:
 
 
 def _cold(copy: Path, change: Change, tests: Sequence[str], limit_s: float) -> str:
-    if not tests:
-        return "survived"
+    # All of the room's: who only reads a constant executes nothing of its module.
     with edited(copy, {change.file: change.source}):
         trial = run_tests(copy, tests, limit_s, "-x")
     failed = any(each.outcome in ("failed", "error") for each in trial.tests.values())

@@ -54,14 +54,12 @@ class Told(msgspec.Struct):
         file: Its module.
         number: Which of its module's changes.
         verdict: ``noticed``, ``survived``, or ``cold``: it takes a new process to say.
-        tests: The ids of the tests that execute it; of a cold one those that execute anything of its module.
         seconds: How long it took.
     """
 
     file: str
     number: int
     verdict: str
-    tests: list[str]
     seconds: float
 
 
@@ -128,8 +126,7 @@ class _Warm:
             verdict = self._verdict(alive[file], change, tests, baseline)
             if verdict == "survived" and not inside:
                 verdict = "cold"  # what an import decides may have been decided before
-            ids = [self._items[test].nodeid for test in tests] if verdict == "cold" else []
-            yield Told(file, number, verdict, ids, time.monotonic() - began)
+            yield Told(file, number, verdict, time.monotonic() - began)
 
     def _tests_of(self, change: Change, baseline: Baseline, *, whole: bool) -> list[int]:
         lines = baseline.lines.get(change.file, {})

@@ -212,7 +212,7 @@ async def test_a_restored_older_copy_stops_its_partition(postgres: PostgresServe
 
 async def test_nothing_new_begins_shortly_before_a_lease_may_be_lost(postgres: PostgresServer, url: str) -> None:
     """While renewals fail no call begins and nothing is taken in; when they succeed again, all goes on."""
-    async with node(url, "a", 2, LeaseTimes(ttl_s=1.2, renew_s=0.1, margin_s=1.0)) as a:
+    async with node(url, "a", 2, LeaseTimes(ttl_s=4.0, renew_s=0.1, margin_s=1.0)) as a:
         await until(lambda: len(a.organisms) == 2)
         organism = a.organisms[0]
         postgres.execute("ALTER TABLE organism.nodes RENAME TO hidden", url)

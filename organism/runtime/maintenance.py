@@ -35,12 +35,15 @@ def warn_if_forgotten(plan: BudgetPlan, *, durable: bool) -> None:
 
 
 async def maintain(threads: OpenThreads, parked: ParkedMessages, registry: ThreadBudgetRegistry, durable: bool) -> None:
-    """Look after periods and the ledger for as long as the pump runs; return at once where there is nothing to do."""
+    """Look after periods and the ledger for as long as the pump runs; return at once where there is nothing to do.
+
+    The first look is at once: a period may have ended while there was no process, and this one may not live for long.
+    """
     if not durable and not has_windows(registry.plan):
         return
     while True:
-        await anyio.sleep(_LOOK_S)
         guarded_call(partial(_look, threads, parked, registry, durable), "looking after periods and the ledger")
+        await anyio.sleep(_LOOK_S)
 
 
 def _look(threads: OpenThreads, parked: ParkedMessages, registry: ThreadBudgetRegistry, durable: bool) -> None:

@@ -93,7 +93,12 @@ class Cell:
         folder: Where it lives.
         midwife: Starts its lives.
         seed: What its chance comes from.
+
+    Attributes:
+        config: How it is configured, with the provider's address and the crew's folder left open.
     """
+
+    config = CONFIG
 
     def __init__(self, name: str, folder: Path, midwife: Midwife, seed: int) -> None:
         self.name = name
@@ -178,7 +183,7 @@ class Cell:
 
     async def _start(self, **environment: str) -> Life:
         (self.folder / "organism.yaml").write_text(
-            CONFIG.format(url=self.provider.url, crew=Path(__file__).parent), encoding="utf-8"
+            self.config.format(url=self.provider.url, crew=Path(__file__).parent), encoding="utf-8"
         )
         arguments = ("daemon", "--port", "0", "--log-format", "json")
         return await self._midwife.start(self.folder, *arguments, FAKE_API_KEY="none", **environment)

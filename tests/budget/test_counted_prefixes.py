@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,6 +110,18 @@ def test_tools_are_in_the_count_and_not_held_beside_it_once_more() -> None:
     counted(it, conversation(PROSE * 500, tools=(TOOL,)), 2_800)
 
     assert 2_800 < it.estimate(ROUTE, conversation(PROSE * 500, "Yes.", PROSE, tools=(TOOL,))).tokens < 2_800 + 60
+
+
+def test_the_last_word_of_a_loop_goes_on_from_the_count_of_its_rounds_and_is_no_measure_for_them() -> None:
+    """Without leave to use tools they take at most as much; a template that leaves them out teaches nothing."""
+    it = estimator()
+    rounds = conversation(PROSE * 500, "Yes.", PROSE, tools=(TOOL,))
+    counted(it, conversation(PROSE * 500, tools=(TOOL,)), 2_800)
+    last = msgspec.structs.replace(rounds, tool_choice="none")
+
+    assert it.estimate(ROUTE, last).tokens < 2_800 + 60
+    counted(it, last, 2_600)
+    assert it.estimate(ROUTE, rounds).tokens > 2_800
 
 
 @pytest.mark.parametrize(("tokens", "model"), [(1, "m"), (2_500, "m-large")])

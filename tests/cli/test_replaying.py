@@ -100,7 +100,7 @@ def test_a_tenant_s_limit_is_named_before_it(replay: Replay) -> None:
 
     assert code == 0
     assert "in mode enforce, its own limits: 10,000 tokens, $5" in out
-    assert re.search(r"call \d+: refused: label:tenant=acme@day:\S+ has 64 tokens left", out), out
+    assert re.search(r"call \d+: refused: label:tenant=acme@day:\S+ has 16 tokens left", out), out
     code, _, err = replay("--limit", "label:tenant=beta:tokens=100")
     assert code == 2
     assert "no call of the thread was held on 'label:tenant=beta'; there are: label:tenant=acme@day:" in err

@@ -80,9 +80,9 @@ NAMES = [
 def test_limits_of_another_scope_refuse_what_they_really_refuse(kind: str, name: str) -> None:
     """A tenant's limit, or a day's, can be tried on a recorded thread, by the account's name or the scope's."""
     recorded, thread, _ = lived(plan(1_000_000, kind))
-    _, _, refused = lived(plan(450, kind))
+    _, _, refused = lived(plan(410, kind))
 
-    again = replay(recorded, thread, Changes(mode="enforce", accounts={name: {"tokens": 450}}), BASELINE)
+    again = replay(recorded, thread, Changes(mode="enforce", accounts={name: {"tokens": 410}}), BASELINE)
 
     assert refused is not None
     assert again.stop is not None
@@ -100,4 +100,4 @@ def test_scope_that_no_call_was_held_on_is_refused_by_name(name: str) -> None:
     recorded, thread, _ = lived(plan(1_000_000, "label"))
 
     with pytest.raises(ConfigError, match=r"there are: agent:worker@day:2026-01-01, label:tenant=acme"):
-        replay(recorded, thread, Changes(mode="enforce", accounts={name: {"tokens": 450}}), BASELINE)
+        replay(recorded, thread, Changes(mode="enforce", accounts={name: {"tokens": 410}}), BASELINE)

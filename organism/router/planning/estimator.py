@@ -97,6 +97,9 @@ class InputEstimator:
         count = len(request.messages)
         turns = zip((message.role for message in request.messages), texts, strict=False)
         prefix = self._calibration.prefixes.find(family, _beside(request, texts[count:], extra), turns)
+        if request.tool_choice == "none":
+            # Templates may leave out tools that cannot be used: what it takes is no measure for rounds that have them.
+            prefix = msgspec.structs.replace(prefix, key=hash((prefix.key, request.tool_choice)))
         return self._calibration.guess(family, texts[prefix.turns : count] if prefix.turns else texts, prefix)
 
     def learn(self, route: Route, guess: Guess | None, input_tokens: int, model: str | None = None) -> None:
@@ -135,6 +138,8 @@ def _tokens_of_uses(request: Request) -> int:
 def _beside(request: CompletionRequest, texts: tuple[str, ...], extra: int) -> Hashable:
     """Return what has part in a count beside the turns: tools and forms, and what else changes a model's instructions.
 
+    Tools that must not be used take at most what those do that may, so the last word of a loop goes on from its rounds.
+
     Args:
         request: The request.
         texts: Those of it that are no turn's.
@@ -142,7 +147,8 @@ def _beside(request: CompletionRequest, texts: tuple[str, ...], extra: int) -> H
     """
     thinking = (request.reasoning_effort, request.reasoning_tokens, request.verbosity)
     own = None if request.vendor_fields is None else msgspec.json.encode(request.vendor_fields.value)
-    return (texts, extra, thinking, request.tool_choice, own)
+    choice = "auto" if request.tool_choice == "none" else request.tool_choice
+    return (texts, extra, thinking, choice, own)
 
 
 def _has_attachments(request: Request) -> bool:

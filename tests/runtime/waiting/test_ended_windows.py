@@ -48,10 +48,10 @@ async def test_a_window_that_ended_while_there_was_no_process_is_seen_at_the_sta
     async with organism(0) as first:
         await first.run("first", labels={"tenant": "acme"})
         await first.open_thread("second", thread_id="t", labels={"tenant": "acme"})
-        with pytest.raises(BudgetExhaustedError):
+        with pytest.raises(BudgetExhaustedError, match="has 0 calls left of 1 call"):
             await first.wait("t")
     async with organism(0) as same_day:
-        with pytest.raises(BudgetExhaustedError):
+        with pytest.raises(BudgetExhaustedError, match="has 0 calls left of 1 call"):
             await same_day.wait("t")
     async with organism(1) as next_day:
         with anyio.fail_after(AT_ONCE_S):

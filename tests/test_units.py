@@ -57,6 +57,7 @@ MEANING = {
     },
     "cli/options.py": {"Step", "down"},
     "cli/commands/remote/budget.py": {"adjust", "_correction_text"},
+    "cluster/node_metrics.py": {"_slices"},
     "cli/commands/remote/tokens.py": {"MostOf"},
     "cli/programs/private_gateway.py": {"_section"},
     "stores/batch.py": {"_entry_row"},

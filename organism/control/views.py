@@ -201,7 +201,7 @@ class AgentView(msgspec.Struct, frozen=True, kw_only=True):
         handlers: Runs of its handler that are at work.
         handlers_max: How many may be.
         handlers_waiting: Messages that wait for one of them to end.
-        flows: How many messages it has sent to whom, and how many users have sent it.
+        flows: How many messages it has sent to whom since this process began, and how many users have sent it.
     """
 
     name: str

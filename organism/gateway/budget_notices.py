@@ -40,6 +40,7 @@ class Told:
         self._audience: Audience = audience
         self._told = told
         self._budgets = budgets
+        self._accounts = budgets.accounts
 
     def news(self, payer: Payer) -> BudgetWarning | None:
         """Return the warning of the limit that is nearest to its end, unless it was told before."""
@@ -52,7 +53,7 @@ class Told:
 
     def note(self, payer: Payer, warning: BudgetWarning) -> None:
         """Know that it has been told, and forget what was of days that are over."""
-        told, over = self._told.of(self._audience, payer.thread_id), self._budgets.accounts.over
+        told, over = self._told.of(self._audience, payer.thread_id), self._accounts.over
         present = frozenset(each for each in told if not over(each.account))
         self._told.note(self._audience, payer.thread_id, present | {self._threshold(warning)})
 

@@ -66,6 +66,7 @@ class Admission:
     ) -> None:
         self._registry = registry
         self._reservations = registry.reservations
+        self._stops = registry.stops
         self._limiters = limiters
         self._prices = prices
         self._estimator = estimator
@@ -136,7 +137,7 @@ class Admission:
         while True:
             counted = attempt.held.output_cap
             await attempt.permit.enter(attempt.record.input_tokens + counted, attempt.patience.deadline_s)
-            if (stopped := self._registry.stops.stopped(attempt.record.thread_id)) is not None:
+            if (stopped := self._stops.stopped(attempt.record.thread_id)) is not None:
                 raise BudgetExhaustedError(stopped, attempt.record.thread_id)
             held = self._reservations.present_hold(attempt.held)
             if held is attempt.held:

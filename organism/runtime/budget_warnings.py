@@ -81,7 +81,7 @@ class BudgetWarnings:
                 **msgspec.structs.asdict(warning),
             )
             self._outbox.emit(event)
-            for thread_id in self._registry.accounts.threads_on(warning.account):
+            for thread_id in self._accounts.threads_on(warning.account):
                 self._tell_thread(thread_id, warning)
 
     def _tell_thread(self, thread_id: str, warning: BudgetWarning) -> None:

@@ -279,7 +279,7 @@ async def test_documents_are_cited_where_the_provider_can(served: Serve) -> None
         for block in READ_BY_IT:
             body = {"model": "main", "max_tokens": 9, "messages": [{"role": "user", "content": [block]}]}
             sent = await gateway.http.post("/v1/messages", json=body)
-            assert sent.json()["content"] == cited, sent.text
+            assert sent.json().get("content") == cited, sent.text
             assert gateway.provider.requests[-1].body["messages"][0]["content"] == [block]
             body["messages"] = [
                 {"role": "user", "content": [{"type": "text", "text": "x"}]},

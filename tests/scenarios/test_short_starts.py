@@ -4,6 +4,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from organism import Limits, Organism, Text, agent
 from organism.agents.context import Context
@@ -50,9 +51,10 @@ def organism(journal: Store) -> Organism:
 
 
 def shown(one: Organism) -> list[object]:
-    """Return all that people see of the past."""
+    """Return all that people see of the past; what flows between agents is counted since the process began."""
     kinds = ("agent", "model", "day", "label")
-    return [one.usage.total, *(one.control.queries.usage(kind) for kind in kinds), one.control.queries.agents()]  # type: ignore[arg-type]
+    agents = [replace(each, flows=()) for each in one.control.queries.agents()]
+    return [one.usage.total, *(one.control.queries.usage(kind) for kind in kinds), agents]  # type: ignore[arg-type]
 
 
 async def live(one: Organism, threads: int) -> None:
@@ -80,6 +82,7 @@ def test_a_start_reads_no_more_however_much_has_happened(threads: int, tmp_path:
         async with organism(journal := CountingJournal(tmp_path / "j.db")) as one:
             assert journal.events <= 61
             assert journal.entries <= 600
+            assert not any(each.flows for each in one.control.queries.agents())
             assert len(one.control.queries.threads(states=frozenset({"completed"}), limit=500).threads) >= 15
             return shown(one)
 

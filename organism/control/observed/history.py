@@ -90,6 +90,11 @@ class History:
 
     def on_event(self, event: AnyEvent) -> None:
         """Take an event in."""
+        if isinstance(event, ThreadOpened) and event.parent_thread_id is None:
+            self.flow.count(event.opened_by, event.entry, event.time_ns)
+        self._take_in(event)
+
+    def _take_in(self, event: AnyEvent) -> None:
         match event:
             case ThreadOpened():
                 self._look_at_carried()
@@ -97,7 +102,6 @@ class History:
                     event.time_ns, event.labels, event.parent_thread_id, event.opened_by
                 )
                 if event.parent_thread_id is None:  # that a child begins was seen as its first message went its way
-                    self.flow.count(event.opened_by, event.entry, event.time_ns)
                     self._keep(self._first_hop(event))
             case UsageEvent():
                 self._look_at_carried()
@@ -108,9 +112,9 @@ class History:
                 pass
 
     def recall(self, event: AnyEvent) -> None:
-        """Take an event in that an earlier process has stored; they come in order."""
+        """Take an event in that an earlier process has stored; they come in order, and are no part of the flow."""
         if not isinstance(event, UsageEvent):
-            self.on_event(event)
+            self._take_in(event)
             if isinstance(event, ThreadOpened) and event.parent_thread_id is not None:
                 self._keep(self._first_hop(event))
         elif event.outcome != "released":
@@ -172,7 +176,7 @@ class History:
         carried = [envelope for envelope in waiting if not self._recall_opening(envelope, places)]
         for envelope in sorted(carried, key=lambda envelope: envelope.created_ns):
             if not isinstance(envelope.payload, RUNTIME_MESSAGES):
-                self.on_carried(roots.get(envelope.thread_id, envelope.thread_id), envelope, envelope.created_ns)
+                self._carry(roots.get(envelope.thread_id, envelope.thread_id), envelope, envelope.created_ns)
             yield
 
     def _recall_opening(self, envelope: Envelope, places: dict[tuple[str, str], int]) -> bool:
@@ -194,6 +198,9 @@ class History:
     def on_carried(self, root: str, envelope: Envelope, time_ns: int) -> None:
         """Take a message in that goes on its way; most are pushed out by others before anybody looks at them."""
         self.flow.count(envelope.sender, envelope.recipient, time_ns)
+        self._carry(root, envelope, time_ns)
+
+    def _carry(self, root: str, envelope: Envelope, time_ns: int) -> None:
         self._carried.append((root, envelope, time_ns))
         if self._spent or envelope.size > _TEXT_MAX:  # what is kept of a long text is short
             self._look_at_carried()

@@ -19,7 +19,9 @@ class BudgetChanges:
     """
 
     def __init__(self, pump: Pump, outbox: Outbox) -> None:
-        self._registry = pump.registry
+        registry = pump.registry
+        self._registry = registry
+        self._accounts = registry.accounts
         self._threads = pump.open_threads
         self._parked = pump.parked
         self._warnings = pump.warnings
@@ -68,8 +70,7 @@ class BudgetChanges:
             agent: Whose call has reached it.
             tell: Whether this partition is the one that reports it.
         """
-        accounts = self._registry.accounts
-        warnings = accounts.warnings.note(account, due, agent)
+        warnings = self._accounts.warnings.note(account, due, agent)
         self._warnings.resume()  # agents hear of it before their next message
         if tell:
             self._warnings.tell(warnings)
@@ -113,7 +114,7 @@ class BudgetChanges:
         that an operator has changed keeps that, unless the plan says something else of it than before.
         """
         self._registry.replan(plan, thresholds)
-        for account, limits in self._registry.accounts.departed().items():
+        for account, limits in self._accounts.departed().items():
             self.set_limits(account, limits, configured=True)
         self.tell_reached()
 

@@ -24,8 +24,10 @@ class Freezing:
     """
 
     def __init__(self, pump: Pump, outbox: Outbox) -> None:
-        self._registry = pump.registry
-        self._freezes = self._registry.stops.freezes
+        registry = pump.registry
+        self._registry = registry
+        self._accounts = registry.accounts
+        self._freezes = registry.stops.freezes
         self._router = pump.router
         self._threads = pump.open_threads
         self._parked = pump.parked
@@ -81,7 +83,7 @@ class Freezing:
         return Frozen(freezes=self._freezes.all, held=self._held(about), threads=self._waiting(about))
 
     def _held(self, freeze: Freeze) -> Amounts:
-        return self._registry.accounts.held_by(freeze.covers)
+        return self._accounts.held_by(freeze.covers)
 
     def _waiting(self, freeze: Freeze) -> tuple[str, ...]:
         """Return the threads, of those that a freeze is about, with a message that waits for one."""

@@ -49,7 +49,8 @@ class InputEstimator:
     ) -> None:
         self._estimate = estimate
         self._providers = providers
-        self._calibration = Calibration() if calibration is None else calibration
+        calibration = Calibration() if calibration is None else calibration
+        self._calibration, self._prefixes = calibration, calibration.prefixes
 
     def estimate(self, route: Route, request: Request) -> InputEstimate:
         """Return the upper estimate of a request's input where it goes.
@@ -96,7 +97,7 @@ class InputEstimator:
             return self._calibration.guess(family, texts)
         count = len(request.messages)
         turns = zip((message.role for message in request.messages), texts, strict=False)
-        prefix = self._calibration.prefixes.find(family, _beside(request, texts[count:], extra), turns)
+        prefix = self._prefixes.find(family, _beside(request, texts[count:], extra), turns)
         if request.tool_choice == "none":
             # Templates may leave out tools that cannot be used: what it takes is no measure for rounds that have them.
             prefix = msgspec.structs.replace(prefix, key=hash((prefix.key, request.tool_choice)))
@@ -116,7 +117,7 @@ class InputEstimator:
         family, prefix = _family(route), guess.prefix
         if prefix is not None:
             answered_by = None if model is None else undated(model)
-            self._calibration.prefixes.remember(family, answered_by, prefix, input_tokens, guess.text)
+            self._prefixes.remember(family, answered_by, prefix, input_tokens, guess.text)
             input_tokens = max(0, input_tokens - prefix.tokens)
         self._calibration.learn(family, guess, input_tokens, counted=model is None)
 

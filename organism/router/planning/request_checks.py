@@ -18,7 +18,7 @@ from organism.concurrency.foreign_code import discarded, encodable
 from organism.errors import ConfigError, UnboundedError, UnsupportedError
 from organism.llm.embeddings import EmbeddingRequest
 from organism.llm.provider import Request
-from organism.llm.requests import Reasoning, ToolCall, ToolResult, VendorItem
+from organism.llm.requests import Reasoning, ToolCall, ToolResult
 from organism.text.error_text import describe, shown
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -30,7 +30,7 @@ CHOICES_MAX = 128
 LOGPROBS_MAX = 20
 """Nor more other tokens beside each."""
 
-_OF_THE_MODEL = (ToolCall, Reasoning, VendorItem)
+_OF_THE_MODEL = (ToolCall, Reasoning)
 _OF_OTHERS = (ToolResult,)
 _SEED_MIN, _SEED_MAX = -(2**63), 2**64 - 1
 _REMEDY = "give the adapter an extra_tokens() that returns a whole number of tokens"

@@ -22,6 +22,7 @@ class BudgetAnswers:
     def __init__(self, registry: ThreadBudgetRegistry, call_events: CallEvents) -> None:
         self._registry = registry
         self._accounts = registry.accounts
+        self._notes = registry.notes
         self._call_events = call_events
 
     def warn_before(self, spender: Spender, ask: Ask, record: CallRecord) -> None:
@@ -65,13 +66,13 @@ class BudgetAnswers:
             raise BudgetExhaustedError(self._refused(answer, record, opened, raises), spender.thread_id, passes)
         if answer.over is not None:
             self.warn(answer.over, spender, ask, record)
-            if self._registry.notes.refused(answer.over, spender.thread_id):
+            if self._notes.refused(answer.over, spender.thread_id):
                 self._call_events.emit_exceeded(record, answer.over, enforced=False)
         return answer
 
     def _refused(self, shortfall: Refusal, record: CallRecord, opened: bool, raises: bool) -> Refusal:
         """Report a refusal as what it is, unless the final reserve has been opened for a final call."""
-        if raises if opened else self._registry.notes.refused(shortfall, record.thread_id):
+        if raises if opened else self._notes.refused(shortfall, record.thread_id):
             self._call_events.emit_exceeded(record, shortfall, enforced=True)
         return replace(shortfall, final_reserve_open=True) if opened else shortfall
 

@@ -199,8 +199,8 @@ GUARDS = (
         "frozen-before-leaving",
         "A call that waits for its provider does not leave under a freeze.",
         "router/admission.py::Admission.enter",
-        "if (stopped := self._registry.stops.stopped(attempt.record.thread_id)) is not None:",
-        "if (stopped := self._registry.stops.stopped(attempt.record.thread_id)) is not None and False:",
+        "if (stopped := self._stops.stopped(attempt.record.thread_id)) is not None:",
+        "if (stopped := self._stops.stopped(attempt.record.thread_id)) is not None and False:",
         "control/orders/test_freezing.py::test_calls_in_line_and_calls_that_wait_for_their_provider_do_not_leave",
     ),
     guard(

@@ -174,13 +174,14 @@ def walk(session: Session, folder: Path) -> None:
     change(session, folder / "organism.yaml")
     session.type("organism stop", "The daemon ends in good order; what is open goes on with the next start:")
     session.terminal.run("wait")
-    session.type("organism status; echo $?", "And then nobody answers, which has an exit code of its own:")
+    session.type("organism status", "What was used and what is left is read from its journal:")
+    session.type("organism ask hello; echo $?", "But nobody answers, which has an exit code of its own:")
 
 
 def start(session: Session, folder: Path) -> None:
     """From the file to the first answer."""
     session.type("cat organism.yaml", "Three agents, four calls a thread, a dollar a day:")
-    session.type("organism check | tail -18", "Before anything runs, `check` says what the file means:")
+    session.type("organism check", "Before anything runs, `check` says what the file means:")
     session.tell("The daemon runs in the foreground; here it is put in the background:")
     session.terminal.run("organism daemon --port 0 2> log &")
     while not daemon_is_up(folder):
@@ -211,9 +212,14 @@ def run_out(session: Session) -> str:
 def watch(session: Session, thread: str) -> None:
     """Watch and steer it live."""
     terminal = session.terminal
-    session.tell("`top` shows all of that live. `r` raises the limits of the chosen thread by a quarter:")
+    session.tell(
+        "`top` shows all of that live. `r` raises the limits of the chosen thread by a quarter, and asks first:"
+    )
     terminal.begin("organism top", "j/k choose")
     terminal.press("r")
+    session.show(terminal.until("y to do it"))
+    terminal.press("y")
+    session.tell("It is said below the list what came of it:")
     session.show(terminal.until("raised by"))
     session.tell("Tab shows what burns fastest:")
     terminal.press("Tab")
@@ -232,7 +238,7 @@ def clean_up(session: Session) -> None:
     session.type("organism dead-letters", "Then its message is a dead letter, with the reason:")
     session.type("organism usage --by agent", "What was used, by agent:")
     session.type("organism usage --by model", "By model:")
-    session.type("organism usage --by label", "By label, for whoever writes bills:")
+    session.type("organism usage --by label", "By label, for those who write bills:")
     session.tell("Events are lines of JSON, followed live, from any event on:")
     following = "organism events --follow --after 0 --type ThreadClosed | cut -d, -f1,2,4"
     terminal.begin(following, "ThreadClosed")

@@ -34,7 +34,7 @@ INTERRUPTED = 130
 def explain(error: Exception, completed: Callable[[str], str] = str) -> int:
     """Print an error that somebody can correct, each mistake in a line, and return its exit code.
 
-    Any other error is raised again.
+    That is one of organism's own, or that a file may not be used by this user. Any other error is raised again.
 
     Args:
         error: What went wrong.
@@ -46,6 +46,9 @@ def explain(error: Exception, completed: Callable[[str], str] = str) -> int:
     from organism.cli.output import complain
     from organism.errors import OrganismError
 
+    if isinstance(error, PermissionError) and error.filename is not None:
+        complain(f"{error.filename}: may not be used by this user: {error.strerror}")
+        return USAGE
     if not isinstance(error, OrganismError):
         raise error
     for sentence in error.sentences:

@@ -179,7 +179,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         sender: An agent, or ``user``.
         recipient: Likewise.
-        messages: How many, since this process began.
+        messages: How many, since this process began; what waited at its start was counted by the one before.
         last_minute: How many of them in the last minute.
     """
 
@@ -201,7 +201,7 @@ class AgentView(msgspec.Struct, frozen=True, kw_only=True):
         handlers: Runs of its handler that are at work.
         handlers_max: How many may be.
         handlers_waiting: Messages that wait for one of them to end.
-        flows: How many messages it has sent to whom since this process began, and how many users have sent it.
+        flows: How many messages it has sent to whom, and how many users have sent it.
     """
 
     name: str

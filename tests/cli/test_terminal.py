@@ -14,14 +14,16 @@ import anyio.to_thread
 import httpx2
 import pytest
 import structlog
+from rich.text import Text as Drawn
 
 from organism import Bounds, Context, Organism, Text, agent
-from organism.amounts import Amounts, BudgetState, Limits, TokenUsage
+from organism.amounts import NS_PER_S, Amounts, BudgetState, Limits, TokenUsage
 from organism.api.application import Options
 from organism.api.server import ControlServer, bind, url_of
 from organism.api.tokens import TokenBook, load_or_make_token
 from organism.cli import exit_codes, output
 from organism.cli.app import call
+from organism.cli.budget_bars import budget_lines
 from organism.cli.client import Client
 from organism.cli.commands.remote.budget import print_trace
 from organism.cli.commands.remote.top import Screen
@@ -233,6 +235,35 @@ def test_error_is_one_line_without_secrets(capsys: pytest.CaptureFixture[str]) -
     check(text)
     output.write_bug(ValueError, ValueError(EVIL), None)
     assert all(one.isprintable() or one == "\n" for one in capsys.readouterr().err)
+
+
+def test_file_that_may_not_be_used_is_no_bug(capsys: pytest.CaptureFixture[str]) -> None:
+    """One who has no right to a file is told which, in one line."""
+    error = PermissionError(13, "Permission denied", "/srv/.organism/journal.db")
+    assert exit_codes.explain(error) == exit_codes.USAGE
+    assert capsys.readouterr().err == (
+        "organism: /srv/.organism/journal.db: may not be used by this user: Permission denied\n"
+    )
+
+
+@pytest.mark.parametrize("columns", [0, 80, 100, 200])
+def test_bars_of_budgets_fit_into_the_terminal(columns: int) -> None:
+    """No line is broken that can do with less; where nothing is broken, all is said."""
+    used = Amounts(tokens=127, calls=3)
+    state = BudgetState(
+        "organism@day:2026-11-29",
+        Limits(tokens=2_000_000, calls=40),
+        used,
+        Amounts(),
+        resets_ns=1_796_000_000 * NS_PER_S,
+    )
+    drawn = [Drawn.from_markup(line).plain for line in budget_lines([state], columns)]
+    assert all("127 of 2,000,000 tokens" in line or "3 of 40 calls" in line for line in drawn)
+    assert len(drawn) == 2
+    if columns:
+        assert max(map(len, drawn)) <= columns
+    if columns in (0, 200):
+        assert all("left, resets 2026-11-30" in line for line in drawn)
 
 
 @pytest.mark.parametrize("value", ["[bold]x[/]", "[link=http://e]x[/link]", "[/]", "x\\", "[1]", ":boom:", "{0}", "%s"])

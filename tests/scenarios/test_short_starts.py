@@ -51,9 +51,9 @@ def organism(journal: Store) -> Organism:
 
 
 def shown(one: Organism) -> list[object]:
-    """Return all that people see of the past; what flows between agents is counted since the process began."""
+    """Return all that people see of the past; what flows between agents is counted by each process anew."""
     kinds = ("agent", "model", "day", "label")
-    agents = [replace(each, flows=()) for each in one.control.queries.agents()]
+    agents = [replace(agent, flows=()) for agent in one.control.queries.agents()]
     return [one.usage.total, *(one.control.queries.usage(kind) for kind in kinds), agents]  # type: ignore[arg-type]
 
 
@@ -82,7 +82,7 @@ def test_a_start_reads_no_more_however_much_has_happened(threads: int, tmp_path:
         async with organism(journal := CountingJournal(tmp_path / "j.db")) as one:
             assert journal.events <= 61
             assert journal.entries <= 600
-            assert not any(each.flows for each in one.control.queries.agents())
+            assert [agent.flows for agent in one.control.queries.agents()] == [()]
             assert len(one.control.queries.threads(states=frozenset({"completed"}), limit=500).threads) >= 15
             return shown(one)
 

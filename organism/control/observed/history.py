@@ -90,11 +90,11 @@ class History:
 
     def on_event(self, event: AnyEvent) -> None:
         """Take an event in."""
-        if isinstance(event, ThreadOpened) and event.parent_thread_id is None:
+        if isinstance(event, ThreadOpened) and event.parent_thread_id is None:  # children's are seen on their way
             self.flow.count(event.opened_by, event.entry, event.time_ns)
-        self._take_in(event)
+        self._take(event)
 
-    def _take_in(self, event: AnyEvent) -> None:
+    def _take(self, event: AnyEvent) -> None:
         match event:
             case ThreadOpened():
                 self._look_at_carried()
@@ -112,9 +112,9 @@ class History:
                 pass
 
     def recall(self, event: AnyEvent) -> None:
-        """Take an event in that an earlier process has stored; they come in order, and are no part of the flow."""
+        """Take an event in that an earlier process has stored; they come in order. What flows is of this process."""
         if not isinstance(event, UsageEvent):
-            self._take_in(event)
+            self._take(event)
             if isinstance(event, ThreadOpened) and event.parent_thread_id is not None:
                 self._keep(self._first_hop(event))
         elif event.outcome != "released":
@@ -240,6 +240,7 @@ class History:
                     return
         root = next((hop.root_thread_id for hop in self._hops if hop.thread_id == thread_id), thread_id)
         time_ns = self._hops[-1].time_ns if self._hops else 0
+        self.flow.count(USER, recipient, time_ns)
         self._keep(
             Hop(
                 number=next(self._numbers),

@@ -67,6 +67,7 @@ def test_flow_of_a_thread_outlives_the_process(tmp_path: Path) -> None:
                 ("planner", "writer", 0, "a plan", False),
                 ("writer", "writer", 1, None, True),
             ]
+            assert [agent.flows for agent in queries.agents()] == [(), ()]  # counted by the process that they flowed in
             assert flow[1].tokens == 2 * 3
             await it.wait(thread)
             last = (await queries.thread(thread)).messages[-1]

@@ -75,6 +75,23 @@ def test_every_message_is_counted_once_on_its_edge() -> None:
     run(main)
 
 
+def test_message_into_an_open_thread_is_one_from_a_user() -> None:
+    """Whatever users write is counted, and not the first message of each thread only."""
+
+    @agent
+    async def slow(message: Text, ctx: Context) -> None:
+        await anyio.sleep(10)
+
+    async def main() -> None:
+        async with Organism([slow], limits=Limits(tokens=1000), clock=VirtualClock()) as running:
+            thread = (await running.control.open_thread("go")).thread_id
+            await running.control.send(thread, "more")
+            await running.wait(thread)
+            assert seen(running)["user", "slow"] == (2, 2)
+
+    run(main)
+
+
 def test_a_minute_ends_while_nothing_flows_and_while_much_does() -> None:
     """A rate is of the last minute, at most a slot of five seconds less; messages from before are in the sum only."""
     flow = MessageFlow()

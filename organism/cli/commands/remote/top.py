@@ -136,9 +136,9 @@ class Screen:
         ]
         for state in status.windows:
             left = time_left_s(state, status.burn)
-            lasts = "" if left is None else f"  lasts {time_text(left)}"
-            room = self._columns - len(lasts)
-            lines += [markup("{}[dim]{}[/]", line, lasts) for line in budget_lines([state], room, self._bar)]
+            lasts = "" if left is None else f"lasts {time_text(left)}"
+            room = self._columns - len(lasts) - 2
+            lines += [markup("{}  [dim]{}[/]", line, lasts) for line in budget_lines([state], room, self._bar)]
         lines.append(self._thread_table() if self._view == "thread" else self._burn_table())
         if self._note:
             lines.append(markup("[bold yellow]{}[/]", self._note))

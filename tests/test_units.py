@@ -35,7 +35,7 @@ from organism.control.accounts import LimitsChange
 from organism.control.listing.account_page import fullness
 from organism.errors import ConfigError, LedgerStateError, Refusal
 from organism.ledger.amount_checks import require_natural
-from organism.telemetry.metrics import instruments
+from organism.telemetry.metrics import instruments, node_instruments
 
 ROOT = Path(__file__).parent.parent / "organism"
 
@@ -62,6 +62,7 @@ MEANING = {
     "cli/programs/private_gateway.py": {"_section"},
     "stores/batch.py": {"_entry_row"},
     "telemetry/metrics/gauges.py": {"_budgets"},
+    "cluster/node_metrics.py": {"_slices"},
 }
 """Where a new unit is written in beside its row: what it is, what a call takes of it, and how people write it.
 
@@ -171,13 +172,14 @@ def test_the_dashboard_and_the_databases_know_every_unit() -> None:
     table = script.partition("const UNITS = [")[2].partition("];")[0]
     shown = {tuple(name.strip(' "') for name in row.split(",")) for row in re.findall(r"\[([^\]]+)\]", table)}
     columns = (ROOT / "stores" / "postgres" / "postgres_schema.py").read_text(encoding="utf-8")
-    gauges = {gauge.name for gauge in vars(instruments).values() if isinstance(gauge, instruments.Instrument)}
+    every = (*vars(instruments).values(), *vars(node_instruments).values())
+    gauges = {gauge.name for gauge in every if isinstance(gauge, instruments.Instrument)}
 
     assert shown == {(name, unit.limit, unit.amount or "null") for name, unit in UNITS.items()}
     for prefix in ("", "g_", "taken_", "short_", "s_", "h_"):
         assert all(f" {prefix}{field} bigint" in columns for field in AMOUNT_FIELDS), prefix
-    for what in ("limit", "reserved"):
-        assert {f"budget.{what}" if unit == "usd" else f"budget.{what}_{unit}" for unit in ADDITIVE} <= {
+    for what in ("budget.limit", "budget.reserved", "cluster.slice", "cluster.slice_unused"):
+        assert {what if unit == "usd" else f"{what}_{unit}" for unit in ADDITIVE} <= {
             name.removeprefix("organism.") for name in gauges
         }
 

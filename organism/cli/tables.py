@@ -61,7 +61,7 @@ def wait_text(thread: ThreadSummary) -> str:
         return f"a person: {', '.join(thread.approvals)}"
     if (refusal := thread.blocked_by) is not None:
         if refusal.cause != "limit":
-            return refusal.note
+            return refusal.note.partition("; ")[0]  # what to do is said where one thread is shown
         own = refusal.account == thread_account(thread.thread_id)
         return refusal.dimension if own else f"{refusal.dimension} of {refusal.account}"
     if thread.children:

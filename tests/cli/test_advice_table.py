@@ -11,6 +11,7 @@ import shlex
 import sqlite3
 import subprocess
 import sys
+import time
 import venv
 from collections.abc import Callable
 from contextlib import closing
@@ -21,6 +22,7 @@ import httpx2
 import pytest
 
 from organism.cli import exit_codes
+from organism.stores.batch import checksum
 from tests.cli.commands import daemon, organism, start
 from tests.cli.test_advice import HANDS, YAML
 
@@ -168,6 +170,48 @@ def no_file(place: Place) -> None:
     assert (place.file.parent / "organism.yaml").is_file()
 
 
+def looping(place: Place) -> None:
+    """A breaker says how its thread goes on; lists say only what has happened."""
+    place.file.write_text(YAML + "breakers: {repeat: 2, actions: [pause]}\n")
+    with daemon(place.folder, *place.options):
+        thread = place.run("send", "hello")[1].strip()
+        said = until(place, "paused", "thread", thread)
+        assert "organism unpause" not in place.run("threads")[1]
+        place.paste(said, "unpause")
+        until(place, "completed", "threads", "--all")
+
+
+def set_aside(place: Place) -> None:
+    """What no start could read is told of in the log, with the command that lists it."""
+    with daemon(place.folder, *place.options):
+        thread = place.run("send", "wipe")[1].strip()
+        until(place, "a person", "threads")
+    folder = Path(place.folder, "kept here") if "--state" in place.options else place.file.parent / ".organism"
+    with closing(sqlite3.connect(folder / "journal.db")) as database:
+        key, body = "msg:strange", '{"of": "no kind that is known"}'
+        row = (key, thread, body, checksum(key, thread, body))
+        database.execute("INSERT INTO pieces (key, thread_id, body, checksum) VALUES (?, ?, ?, ?)", row)
+        database.commit()
+    words = ("daemon", "--port", "0", "--log-format", "json", *place.options)
+    with closing(start(place.folder, *words)) as running:
+        assert running.stderr is not None
+        lines = []
+        while '"ready"' not in (line := running.stderr.readline()):
+            assert running.poll() is None
+            lines.append(line)
+    (told,) = [json.loads(line) for line in lines if '"pieces_set_aside"' in line]
+    result = organism(place.folder, *shlex.split(told["see"])[1:], *place.options)
+    assert (result.returncode, key in result.stdout) == (exit_codes.OK, True), result.stderr
+
+
+def until(place: Place, word: str, *command: str) -> str:
+    """Return what a command prints, once there is a word in it."""
+    deadline = time.monotonic() + 60
+    while word not in (said := place.run(*command)[1]):
+        assert time.monotonic() < deadline, said
+    return said
+
+
 def test_command_is_named_as_it_was_called(tmp_path: Path) -> None:
     """Where the environment is not active, what is printed has the path that was typed, in another folder too."""
     Place(tmp_path, ("--state", "kept here"))
@@ -210,7 +254,8 @@ def test_missing_package_is_installed_by_a_python_that_has_pip(tmp_path: Path) -
 
 
 SITUATIONS: dict[str, Callable[[Place], None]] = {
-    made.__name__: made for made in (no_daemon, second_daemon, frozen, wrong_way, asked, gateway, damaged, no_file)
+    made.__name__: made
+    for made in (no_daemon, second_daemon, frozen, wrong_way, asked, gateway, damaged, no_file, looping, set_aside)
 }
 
 

@@ -62,7 +62,6 @@ MEANING = {
     "cli/programs/private_gateway.py": {"_section"},
     "stores/batch.py": {"_entry_row"},
     "telemetry/metrics/gauges.py": {"_budgets"},
-    "cluster/node_metrics.py": {"_slices"},
 }
 """Where a new unit is written in beside its row: what it is, what a call takes of it, and how people write it.
 

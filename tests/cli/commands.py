@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -188,3 +189,11 @@ def daemon(folder: Path, *arguments: str, **environment: str) -> Iterator[Runnin
             yield running
         finally:
             running.close()
+
+
+def until_said(phrase: str, run: Callable[[], str]) -> str:
+    """Run a command until it says something, and return all that it says: what it tells of happens elsewhere."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while phrase not in (said := run()):
+        assert time.monotonic() < deadline, said
+    return said

@@ -11,7 +11,6 @@ import shlex
 import sqlite3
 import subprocess
 import sys
-import time
 import venv
 from collections.abc import Callable
 from contextlib import closing
@@ -23,7 +22,7 @@ import pytest
 
 from organism.cli import exit_codes
 from organism.stores.batch import checksum
-from tests.cli.commands import daemon, organism, start
+from tests.cli.commands import daemon, organism, start, until_said
 from tests.cli.test_advice import HANDS, YAML
 
 COMMAND = re.compile(r"(?:: |['`])(organism [a-z][^`\n]*)")
@@ -206,10 +205,7 @@ def set_aside(place: Place) -> None:
 
 def until(place: Place, word: str, *command: str) -> str:
     """Return what a command prints, once there is a word in it."""
-    deadline = time.monotonic() + 60
-    while word not in (said := place.run(*command)[1]):
-        assert time.monotonic() < deadline, said
-    return said
+    return until_said(word, lambda: place.run(*command)[1])
 
 
 def test_command_is_named_as_it_was_called(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import daemon
+from tests.cli.commands import daemon, until_said
 from tests.cli.commands import organism as command_line
 
 ORGANISM = """\
@@ -70,10 +70,7 @@ def organism(tmp_path: Path) -> Iterator[Organism]:
 
 def until(organism: Organism, phrase: str, *arguments: str) -> str:
     """Run a command until it says something: what it tells of happens in another process."""
-    deadline = time.monotonic() + 60
-    while phrase not in (said := organism(*arguments).stdout):
-        assert time.monotonic() < deadline, said
-    return said
+    return until_said(phrase, lambda: organism(*arguments).stdout)
 
 
 def test_ledger_of_a_running_daemon_is_verified_and_exported(organism: Organism) -> None:

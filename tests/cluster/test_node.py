@@ -1,7 +1,5 @@
 """Nodes of a cluster share one database: each partition runs on one of them, and moves without losing anything."""
 
-from collections.abc import Callable
-
 import anyio
 import psycopg
 import pytest
@@ -16,6 +14,7 @@ from organism.testing import ScriptedProvider
 from organism.testing.postgres_server import PostgresServer
 from organism.testing.store_contract import keep
 from organism.threads.approvals import Decision
+from tests.waiting import until
 
 pytestmark = [pytest.mark.debian, pytest.mark.anyio]
 
@@ -56,13 +55,6 @@ def template(name: str = "house", limits: Limits | BudgetPlan | None = None) -> 
 
 def node(url: str, name: str, partitions: int = 4, times: LeaseTimes = TIMES) -> ClusterNode:
     return ClusterNode(template(), url, node=name, partitions=partitions, times=times, url=f"http://{name}")
-
-
-async def until(check: Callable[[], bool]) -> None:
-    """Wait until something has come about; in a minute at most, and as a rule in a moment."""
-    with anyio.fail_after(60):
-        while not check():  # noqa: ASYNC110 - nodes tell nobody of what they do
-            await anyio.sleep(0.02)
 
 
 def refusal(asked: ClusterNode, thread_id: str) -> str:
@@ -154,6 +146,8 @@ async def test_a_named_thread_is_in_one_partition_wherever_it_is_opened(url: str
         for name in ("order-1", "order-2", "order-3"):
             owner, other = (a, b) if a.partition_of(name) in a.organisms else (b, a)
             assert await owner.open_thread("x", to="asker", thread_id=name) == name
+            # That the owner has taken its partition is known elsewhere from the next renewal on.
+            await until(lambda asked=other, at=name: "runs it, at http://" in refusal(asked, at))  # type: ignore[misc]
             with pytest.raises(
                 PartitionElsewhereError, match=r"of the cluster, and node '[ab]' runs it, at http://[ab]"
             ):

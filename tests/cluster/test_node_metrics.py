@@ -16,7 +16,7 @@ from organism.router.call import RouterSettings
 from organism.router.limits.provider_settings import ProviderSettings
 from organism.testing import ScriptedProvider
 from organism.testing.postgres_server import PostgresServer
-from tests.cluster.waiting import until
+from tests.waiting import until
 
 TIMES = LeaseTimes(ttl_s=60.0, renew_s=0.1, margin_s=1.0, drain_s=0.2, again_s=0.1)
 

@@ -19,7 +19,7 @@ from organism.router.limits.rate_limit import RateLimits
 from organism.stores.postgres.rate_table import RateTable
 from organism.testing import ScriptedProvider
 from organism.testing.postgres_server import PostgresServer
-from tests.cluster.waiting import until
+from tests.waiting import until
 
 pytestmark = [pytest.mark.debian, pytest.mark.anyio]
 

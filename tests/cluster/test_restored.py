@@ -7,7 +7,8 @@ from organism.cluster.node import ClusterNode
 from organism.journal import JournalError
 from organism.stores.leases import OlderCopyError
 from organism.testing.postgres_server import PostgresServer, postgres_binaries
-from tests.cluster.test_node import node, until
+from tests.cluster.test_node import node
+from tests.waiting import until
 
 pytestmark = [pytest.mark.debian, pytest.mark.anyio]
 

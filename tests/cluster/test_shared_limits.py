@@ -1,7 +1,7 @@
 """A limit of all threads holds over all nodes of a cluster: never passed, used to its end, warned of once."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
 from typing import Literal
 
@@ -23,6 +23,7 @@ from organism.testing.audit import audit_storage
 from organism.testing.postgres_server import PostgresServer
 from organism.testing.shared_audit import SharedAudit, audit_shared
 from organism.usage.events import ThresholdCrossed
+from tests.waiting import until
 
 pytestmark = [pytest.mark.debian, pytest.mark.anyio]
 
@@ -104,13 +105,6 @@ async def house(url: str, plan: BudgetPlan) -> AsyncIterator[House]:
         for organism in found.organisms:
             organism.usage.subscribe(found.hear)
         yield found
-
-
-async def until(check: Callable[[], bool]) -> None:
-    """Wait until something has come about; in a minute at most, and as a rule in a moment."""
-    with anyio.fail_after(60):
-        while not check():  # noqa: ASYNC110 - nodes tell nobody of what they do
-            await anyio.sleep(0.02)
 
 
 def audited(url: str) -> SharedAudit:

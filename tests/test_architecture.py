@@ -108,6 +108,14 @@ def test_only_two_modules_print(path: Path) -> None:
             assert not dotted(node.func).endswith(".print"), f"{name}:{node.lineno}: use Terminal.say or Terminal.show"
 
 
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_lines_end_at_line_ends_only(path: Path) -> None:
+    """No text is cut at a form feed or at U+2028, which are characters of a value: ``lines_of`` cuts."""
+    attributes = (each for each in ast.walk(tree(path)) if isinstance(each, ast.Attribute))
+    cuts = [each.lineno for each in attributes if each.attr == "splitlines"]
+    assert cuts == [], f"{path.name}: cut with text/plain_text.py's lines_of"
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "organism" / "cli").rglob("*.py")), ids=lambda path: path.name)
 def test_templates_of_what_is_drawn_are_written_in_the_code(path: Path) -> None:
     """Markup is never put together from values: those go into a template's places, where they are only text."""

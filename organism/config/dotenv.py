@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from organism.errors import ConfigError
+from organism.text.plain_text import lines_of
 
 _SIZE_MAX = 64 * 1024
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
@@ -80,7 +81,7 @@ def _check_safe(path: Path, status: os.stat_result, user: int) -> None:
 
 def _variables(raw: bytes, path: Path) -> Iterator[tuple[str, str]]:
     try:
-        lines = raw.decode("utf-8-sig").splitlines()
+        lines = lines_of(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         wrong = raw[: error.start].count(b"\n") + 1
         raise ConfigError("not UTF-8 text", where=f"{path}:{wrong}") from None

@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 from organism.errors import ConfigError
+from organism.text.plain_text import lines_of
 
 _ROOT = 0
 _NETWORKED = frozenset({"9p", "afs", "cifs", "fuse.sshfs", "ncpfs", "nfs", "nfs4", "smb3", "smbfs"})
@@ -58,13 +59,13 @@ def refuse_network(state: Path, mounts: Path = MOUNTS) -> None:
 def _file_system(path: Path, mounts: Path) -> str:
     """Return the kind of file system that holds a path; empty when that is not known."""
     try:
-        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = lines_of(mounts.read_text(encoding="utf-8", errors="replace"))
     except OSError:
         return ""
     longest, kind = -1, ""
     for line in lines:
         before, _, after = line.partition(" - ")
-        fields = before.split()
+        fields = before.split(" ")
         point = Path(fields[4].encode("latin-1", "replace").decode("unicode_escape")) if len(fields) > 4 else None  # noqa: PLR2004 - the fifth field
         # Of mounts at one point the last one counts: it lies over the others.
         if point is not None and path.is_relative_to(point) and len(point.parts) >= longest:

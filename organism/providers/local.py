@@ -35,6 +35,7 @@ from organism.llm.requests import CompletionRequest, ImagePart
 from organism.providers.addresses import ServerAddress
 from organism.providers.http import HTTPServer, Received
 from organism.providers.model_files import DEFAULT_MODEL, Progress, fetch, find
+from organism.text.plain_text import lines_of
 
 _FETCHING = OwnThreads(2)
 """Models are fetched two at a time."""
@@ -205,8 +206,7 @@ class LocalProvider:
             return "no output"
         self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, self._log.tell() - _LOG_TAIL_BYTES))
-        lines = self._log.read().decode("utf-8", "replace").strip().splitlines()
-        return lines[-1] if lines else "no output"
+        return lines_of(self._log.read().decode("utf-8", "replace").strip())[-1] or "no output"
 
 
 def _refusal(error: RejectedError) -> RejectedError:

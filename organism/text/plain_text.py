@@ -45,6 +45,15 @@ def plain(text: str) -> str:
     return _UNSEEN.sub(_REPLACEMENT, text.replace("\r\n", "\n").replace("\r", _REPLACEMENT))
 
 
+def lines_of(text: str) -> list[str]:
+    """Cut text into lines where editors and protocols end one: at a line feed, a carriage return, or both.
+
+    ``str.splitlines`` also cuts at form feeds, file separators, U+0085, U+2028 and their like, which are characters of
+    a value.
+    """
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
 def one_line(text: str) -> str:
     """Return text in one line, without control characters."""
     return " ".join(plain(text).split())

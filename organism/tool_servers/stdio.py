@@ -13,6 +13,7 @@ import anyio
 import anyio.abc
 import structlog
 
+from organism.text.plain_text import lines_of
 from organism.tool_servers.messages import TOO_LARGE, LineReader, failure, id_of_head, is_answer, read_messages
 from organism.tool_servers.targets import Command
 
@@ -53,8 +54,7 @@ class Program:
     @property
     def last_words(self) -> str:
         """What it wrote last to standard error: one line, empty if there is none."""
-        lines = self._said.decode("utf-8", "replace").strip().splitlines()
-        return lines[-1][:200] if lines else ""
+        return lines_of(self._said.decode("utf-8", "replace").strip())[-1][:200]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[tuple[Any, Any]]:

@@ -166,6 +166,8 @@ def write(folder: Path, dotenv: str | bytes, limits: str = "  day:\n    usd: ${e
         'DAILY_USD="3"',
         "DAILY_USD='3' # quoted",
         "\ufeffDAILY_USD=3\r\n",
+        "DAILY_USD=3\n# was\u2028DAILY_USD=9",
+        "DAILY_USD=3 # was\x0cDAILY_USD=9",
     ],
 )
 def test_variables_are_read_from_the_file_beside(line: str, tmp_path: Path) -> None:

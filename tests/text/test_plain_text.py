@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from organism.text.plain_text import counted, csv_lines, one_line, plain, visible_json
+from organism.text.plain_text import counted, csv_lines, lines_of, one_line, plain, visible_json
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,13 @@ def test_no_break_begins_a_line_of_its_own(text: str) -> None:
     """Of every kind of line break one line comes out; only a line feed is one where lines are meant."""
     assert len(one_line(f"a{text}th_forged").splitlines()) == 1
     assert len(plain(f"a{text}b").splitlines()) == (2 if text.endswith("\n") else 1)
+
+
+@pytest.mark.parametrize("text", BREAKS.values(), ids=BREAKS)
+def test_value_with_a_strange_break_is_one_line(text: str) -> None:
+    """Lines end where editors and protocols end them, and nowhere else."""
+    ends = text in ("\n", "\r", "\r\n")
+    assert lines_of(f"NAME=a{text}b") == (["NAME=a", "b"] if ends else [f"NAME=a{text}b"])
 
 
 @pytest.mark.parametrize("text", ["Grüße", "日本語", "مرحبا", "👩\u200d💻", "क\u094d\u200dष", "a b", "tab\there"])

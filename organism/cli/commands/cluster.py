@@ -1,6 +1,6 @@
 """``organism cluster``: the nodes of a cluster and their partitions, read from its database and changed there."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,15 +15,13 @@ from organism.cli.output import note, print_answer
 from organism.cli.tables import state_table, styled_state
 from organism.cli.terminal import Terminal, markup
 from organism.errors import ConfigError
-from organism.router.limits.provider_share import NodeClaims, ProviderClaims, RateUnit
+from organism.router.limits.provider_share import RATE_UNIT_NAMES, NodeClaims, ProviderClaims, RateUnit
 from organism.stores.leases import ClusterView, LeaseRow, NodeRow
 
 if TYPE_CHECKING:
     from organism.stores.postgres.lease_table import LeaseTable
 
 app = App(name="cluster")
-
-_UNITS: Mapping[RateUnit, str] = {"concurrency": "at a time", "requests": "requests/min", "tokens": "tokens/min"}
 
 Database = Annotated[
     str | None, Parameter(help="The database, as postgresql://...; the one that the configuration names unless given.")
@@ -284,7 +282,7 @@ def _show(found: ClusterStatus, daemon: DaemonOptions) -> None:
     if found.rates:
         rates = state_table("provider", "limit", "node", "granted", "used", "waiting")
         for rate in found.rates:
-            most = f"{rate.limit:,} {_UNITS[rate.unit]}"
+            most = f"{rate.limit:,} {RATE_UNIT_NAMES[rate.unit]}"
             rates.add_row(rate.provider, most, rate.node, f"{rate.granted:,}", f"{rate.used:,}", f"{rate.waiting:,}")
         console.show(markup(""), rates)
     for one in found.partitions:

@@ -13,6 +13,7 @@ import yaml
 
 from organism.config.yaml.mistakes import Mistakes, Path_, Source, TextPlace
 from organism.errors import ConfigError
+from organism.text.plain_text import lines_of
 
 SIZE_MAX = 256 * 1024
 DEPTH_MAX = 32
@@ -105,7 +106,7 @@ def parse_tree(text: str, source: Source, mistakes: Mistakes) -> Mapping:
         mark = error.problem_mark or error.context_mark
         source.fail(f"not YAML: {error.problem or error.context}", _place(mark))
     except yaml.YAMLError as error:
-        source.fail(f"not YAML: {str(error).splitlines()[0]}", TextPlace(1))
+        source.fail(f"not YAML: {lines_of(str(error))[0]}", TextPlace(1))
     if not isinstance(root, Mapping):
         mistakes.refuse()  # an alias in its place, say
         source.fail(

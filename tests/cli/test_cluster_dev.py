@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -31,10 +32,44 @@ def is_there(pid: int) -> bool:
     return True
 
 
-def answers(folder: Path, state: str) -> bool:
-    """Whether a node takes a message: while partitions spread it may say to come again."""
-    asked = [sys.executable, "-m", "organism", "send", "hello", "--state", state]
-    return any(subprocess.run(asked, cwd=folder, capture_output=True, check=False).stdout for _ in range(60))
+def printed(process: "subprocess.Popen[str]") -> list[str]:
+    """Return all lines of how to use a cluster, the last of which says how it ends."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line.strip())
+        if "Ctrl-C" in line:
+            return lines
+    raise AssertionError(lines)
+
+
+def test_commands_of_a_cluster_to_try_work_as_they_are_printed(tmp_path: Path) -> None:
+    """A node takes a message, the cluster is listed, and a node that is killed as it says is missed."""
+    (tmp_path / "organism.yaml").write_text(FILE)
+    (tmp_path / "mine.py").write_text(CODE)
+    dev = [sys.executable, "-m", "organism", "cluster", "dev", "2"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(dev, cwd=tmp_path, text=True, **pipes) as process:  # type: ignore[call-overload]
+        try:
+            lines = printed(process)
+            sends, kills = ([line for line in lines if line.startswith(word)] for word in ("organism send", "kill"))
+            assert (len(sends), len(kills)) == (2, 2)
+            assert all(pasted(tmp_path, line) for line in sends)
+            (status,) = (line.partition(": ")[2] for line in lines if line.startswith("who has what"))
+            listed = pasted(tmp_path, status)
+            assert listed.count("running") > len(kills)
+            subprocess.run(shlex.split(kills[0]), check=True)
+            assert "n1 has ended" in process.stderr.readline()
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait()
+
+
+def pasted(folder: Path, command: str) -> str:
+    """Run a command as it was printed, until it says something: while partitions spread it may say to come again."""
+    words = [sys.executable, "-m", "organism", *shlex.split(command)[1:]]
+    runs = (subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False) for _ in range(60))
+    return next((run.stdout for run in runs if run.stdout), "")
 
 
 def test_a_cluster_to_try_starts_and_leaves_nothing(tmp_path: Path) -> None:
@@ -49,7 +84,9 @@ def test_a_cluster_to_try_starts_and_leaves_nothing(tmp_path: Path) -> None:
             assert line, process.stderr.read()
             nodes = json.loads(line)["nodes"]
             assert [node["node"] for node in nodes] == ["n1", "n2"]
-            assert all(answers(tmp_path, node["state"]) for node in nodes)
+            assert all(
+                pasted(tmp_path, shlex.join(("organism", "send", "hello", "--state", node["state"]))) for node in nodes
+            )
             os.kill(nodes[0]["pid"], signal.SIGKILL)
             assert "n1 has ended" in process.stderr.readline()
         finally:

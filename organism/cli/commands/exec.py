@@ -95,11 +95,11 @@ def execute(
     except FolderOwnedError as error:
         if state is not None:
             raise
-        run = replace(run, state=_beside(error, run.file, known))
+        run = replace(run, state=_beside(error, run.file, known, command[0]))
     return anyio.run(run_and_leave, run, environment, backend_options=process_options())
 
 
-def _beside(owned: FolderOwnedError, file: Path, environment: dict[str, str]) -> Path:
+def _beside(owned: FolderOwnedError, file: Path, environment: dict[str, str], command: str) -> Path:
     """Return a folder for the ledger where a daemon, or another run, owns the one beside the configuration.
 
     Raises:
@@ -107,8 +107,9 @@ def _beside(owned: FolderOwnedError, file: Path, environment: dict[str, str]) ->
     """
     config = load_config(file, environment).config
     if counted := limits_over_time(budget_plan(config)):
+        otherwise = _through(owned, config, command)
         raise ConfigError(
-            f"process {owned.pid} owns {owned.state} and counts {', '.join(counted)} there; {_through(owned, config)}"
+            f"process {owned.pid} owns {owned.state} and counts {', '.join(counted)} there; {otherwise}"
             "wait for its end, or name another folder with --state, where they count from zero"
         )
     folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY))
@@ -116,12 +117,12 @@ def _beside(owned: FolderOwnedError, file: Path, environment: dict[str, str]) ->
     return folder
 
 
-def _through(owned: FolderOwnedError, config: Config) -> str:
+def _through(owned: FolderOwnedError, config: Config, command: str) -> str:
     """Say how the program spends from the daemon that owns a folder, if that has a gateway."""
     address = read_address(owned.state)
-    if address is None or config.gateway is None:
+    if address is None or config.gateway is None or not config.gateway.tokens:
         return ""
-    token = "a token of 'organism token make NAME --scope send'"  # noqa: S105 - how to get one
+    token = f"a token of 'organism token make {program_name(command)} --scope send'"
     return f"run the program without exec, with OPENAI_BASE_URL={address.url}/v1 and {token} as OPENAI_API_KEY, "
 
 

@@ -117,8 +117,7 @@ def _tell_start(run: ProgramRun, started: Invocation, url: str) -> None:
     budget = ", ".join(format_amount(*amount) for amount in amounts) or "the configured budget"
     again = amounts[0] if amounts else ("usd", NANOUSD_PER_USD)
     more = amount_option(again[0], as_much_again(*again))
-    there = None if run.state == state_folder(DEFAULT_FILE, None) else run.state
-    raised = command_text(("budget", "raise", run.purse.thread_id, *more), DEFAULT_FILE, there)
+    raised = command_text(("budget", "raise", run.purse.thread_id, *more), DEFAULT_FILE, _named(run.state))
     complain(f"{budget} for {run.purse.program}, at {url}; to raise it meanwhile: {raised}")
     if run.found and run.model is None and not found(run.known):
         complain(f"no vendor's key is set, so {LOCAL_MODEL} answers, whatever model is asked for")
@@ -134,4 +133,10 @@ def _print(report: ProgramReport) -> None:
         complain(f"{report.command[0]} has made no model call through its gateway; see docs/CLIENTS.md")
     print_report(Terminal(stderr=True), report.run, None)
     state = Path(report.state)
-    note(f"ledger: {state / JOURNAL_FILE}; what it cost: {command_text(('usage', 'report'), DEFAULT_FILE, state)}")
+    cost = command_text(("usage", "report"), DEFAULT_FILE, _named(state))
+    note(f"ledger: {state / JOURNAL_FILE}; what it cost: {cost}")
+
+
+def _named(state: Path) -> Path | None:
+    """Return a state folder if a command has to name it: the usual one is found without."""
+    return None if state == state_folder(DEFAULT_FILE, None) else state

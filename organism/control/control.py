@@ -30,7 +30,7 @@ from organism.control.stored_answers import StoredAnswers
 from organism.control.views import Accepted, Corrected, OrderDone, OrganismStatus, Reloaded
 from organism.errors import ConfigError, StoppedError
 from organism.journal import Pieces
-from organism.messages import Message, as_message, as_text, type_name
+from organism.messages import Message, as_message
 from organism.threads.approvals import Decision
 from organism.threads.quarantine import Quarantine
 from organism.threads.records import checked
@@ -153,7 +153,7 @@ class Control(AgentOrders):
 
         await self._pump.look_up(thread_id)
         accepted = await self._do(order, step)
-        self._history.note_text(accepted.thread_id, recipient, type_name(payload), as_text(payload), opened=True)
+        self._history.note_opening(accepted.thread_id, payload)
         return accepted
 
     async def send(
@@ -162,6 +162,7 @@ class Control(AgentOrders):
         """Send a message into an open thread; see :meth:`organism.app.Organism.send` for what it raises."""
         payload = as_message(message)
         self.owners.check(thread_id, order)
+        now_ns = self._now_ns()  # before anything answers it
 
         def step() -> Accepted:
             message_id = self._pump.send(thread_id, payload, to)
@@ -169,7 +170,7 @@ class Control(AgentOrders):
             return Accepted(thread_id, message_id)
 
         accepted = await self._do(order, step)
-        self._history.note_text(thread_id, to or self._active.entry, type_name(payload), as_text(payload), opened=False)
+        self._history.note_sent(thread_id, to or self._active.entry, payload, now_ns)
         return accepted
 
     async def terminate(

@@ -18,7 +18,7 @@ from organism.control.observed.message_flow import MessageFlow
 from organism.control.views import Burn, Hop, ThreadSummary, fastest
 from organism.ids import USER
 from organism.journal import Pieces
-from organism.messages import RUNTIME_MESSAGES, Envelope, MessageRegistry, PayloadError, as_text, type_name
+from organism.messages import RUNTIME_MESSAGES, Envelope, Message, MessageRegistry, PayloadError, as_text, type_name
 from organism.threads.records import MESSAGE
 from organism.threads.thread import ThreadView
 from organism.usage.events import AnyEvent, ThreadClosed, ThreadOpened, UsageEvent
@@ -90,18 +90,11 @@ class History:
 
     def on_event(self, event: AnyEvent) -> None:
         """Take an event in."""
-        if isinstance(event, ThreadOpened) and event.parent_thread_id is None:  # children's are seen on their way
-            self.flow.count(event.opened_by, event.entry, event.time_ns)
-        self._take(event)
-
-    def _take(self, event: AnyEvent) -> None:
         match event:
             case ThreadOpened():
-                self._look_at_carried()
-                self._opened[event.thread_id] = _Opened(
-                    event.time_ns, event.labels, event.parent_thread_id, event.opened_by
-                )
+                self._open(event)
                 if event.parent_thread_id is None:  # that a child begins was seen as its first message went its way
+                    self.flow.count(event.opened_by, event.entry, event.time_ns)
                     self._keep(self._first_hop(event))
             case UsageEvent():
                 self._look_at_carried()
@@ -113,32 +106,45 @@ class History:
 
     def recall(self, event: AnyEvent) -> None:
         """Take an event in that an earlier process has stored; they come in order. What flows is of this process."""
-        if not isinstance(event, UsageEvent):
-            self._take(event)
-            if isinstance(event, ThreadOpened) and event.parent_thread_id is not None:
+        match event:
+            case ThreadOpened():
+                self._open(event)
                 self._keep(self._first_hop(event))
-        elif event.outcome != "released":
-            self._sample(event)
-            last = self._recalled.get(self._recalled_last.get(event.thread_id, 0))
-            if last is not None and last.sender == event.agent:
-                self._recalled[last.number] = _charged(last, event)
-                return
-            hop = Hop(
-                number=next(self._numbers),
-                time_ns=event.time_ns,
-                thread_id=event.thread_id,
-                root_thread_id=event.root_thread_id,
-                sender=event.agent,
-                recipient=event.agent,
-                message_type="",
-                recalled=True,
-            )
-            self._recalled[hop.number] = _charged(hop, event)
-            self._recalled_last[event.thread_id] = hop.number
-            if len(self._recalled) > HOPS_KEPT:
-                oldest = self._recalled.pop(next(iter(self._recalled)))
-                if self._recalled_last[oldest.thread_id] == oldest.number:
-                    del self._recalled_last[oldest.thread_id]
+            case UsageEvent() if event.outcome != "released":
+                self._sample(event)
+                self._recall_use(event)
+            case ThreadClosed():
+                self._close(event)
+            case _:
+                pass
+
+    def _open(self, event: ThreadOpened) -> None:
+        self._look_at_carried()
+        opened = _Opened(event.time_ns, event.labels, event.parent_thread_id, event.opened_by)
+        self._opened[event.thread_id] = opened
+
+    def _recall_use(self, event: UsageEvent) -> None:
+        """Keep what an agent has spent as a message of its own: whom it wrote to afterwards is not known any more."""
+        last = self._recalled.get(self._recalled_last.get(event.thread_id, 0))
+        if last is not None and last.sender == event.agent:
+            self._recalled[last.number] = _charged(last, event)
+            return
+        hop = Hop(
+            number=next(self._numbers),
+            time_ns=event.time_ns,
+            thread_id=event.thread_id,
+            root_thread_id=event.root_thread_id,
+            sender=event.agent,
+            recipient=event.agent,
+            message_type="",
+            recalled=True,
+        )
+        self._recalled[hop.number] = _charged(hop, event)
+        self._recalled_last[event.thread_id] = hop.number
+        if len(self._recalled) > HOPS_KEPT:
+            oldest = self._recalled.pop(next(iter(self._recalled)))
+            if self._recalled_last[oldest.thread_id] == oldest.number:
+                del self._recalled_last[oldest.thread_id]
 
     def _first_hop(self, event: ThreadOpened) -> Hop:
         return Hop(
@@ -221,25 +227,31 @@ class History:
             )
             self._keep(hop)
 
-    def note_text(self, thread_id: str, recipient: str, message_type: str, text: str, *, opened: bool) -> None:
-        """Say what a message from outside says, which no event does.
+    def note_opening(self, thread_id: str, message: Message) -> None:
+        """Say what the message says that opened a thread, which no event does; the message is a hop already.
 
         Args:
-            thread_id: Its thread.
-            recipient: Whom it is for.
-            message_type: Its type.
-            text: What it says.
-            opened: Whether it opened the thread, which is a hop already.
+            thread_id: The thread.
+            message: The message.
         """
         self._look_at_carried()
-        if opened:
-            for place in range(len(self._hops) - 1, -1, -1):
-                hop = self._hops[place]
-                if hop.thread_id == thread_id:
-                    self._hops[place] = replace(hop, message_type=message_type, text=text[:_TEXT_MAX])
-                    return
+        for place in range(len(self._hops) - 1, -1, -1):
+            hop = self._hops[place]
+            if hop.thread_id == thread_id:
+                self._hops[place] = replace(hop, message_type=type_name(message), text=as_text(message)[:_TEXT_MAX])
+                return
+
+    def note_sent(self, thread_id: str, recipient: str, message: Message, time_ns: int) -> None:
+        """Take in a message that a user has sent into an open thread; neither an event nor an outbox tells of it.
+
+        Args:
+            thread_id: The thread.
+            recipient: Whom it is for.
+            message: What is sent.
+            time_ns: When.
+        """
+        self._look_at_carried()
         root = next((hop.root_thread_id for hop in self._hops if hop.thread_id == thread_id), thread_id)
-        time_ns = self._hops[-1].time_ns if self._hops else 0
         self.flow.count(USER, recipient, time_ns)
         self._keep(
             Hop(
@@ -249,8 +261,8 @@ class History:
                 root_thread_id=root,
                 sender=USER,
                 recipient=recipient,
-                message_type=message_type,
-                text=text[:_TEXT_MAX],
+                message_type=type_name(message),
+                text=as_text(message)[:_TEXT_MAX],
             )
         )
 

@@ -92,6 +92,27 @@ def test_message_into_an_open_thread_is_one_from_a_user() -> None:
     run(main)
 
 
+def test_message_into_an_old_thread_is_of_the_minute_in_which_it_was_sent() -> None:
+    """What a user writes into a thread that was quiet for long counts, and is told of, when it was written."""
+
+    @agent
+    async def slow(message: Text, ctx: Context) -> None:
+        await anyio.sleep(110)
+
+    async def main() -> None:
+        clock = VirtualClock()
+        async with Organism([slow], limits=Limits(tokens=1000), clock=clock) as running:
+            thread = (await running.control.open_thread("go")).thread_id
+            await anyio.sleep(100)
+            await running.control.send(thread, "more")
+            assert seen(running)["user", "slow"] == (2, 1)
+            first, second = (await running.control.queries.thread(thread, content=True)).messages
+            assert (first.text, second.text) == ("go", "more")
+            assert second.time_ns - first.time_ns == 100 * SECOND
+
+    run(main)
+
+
 def test_a_minute_ends_while_nothing_flows_and_while_much_does() -> None:
     """A rate is of the last minute, at most a slot of five seconds less; messages from before are in the sum only."""
     flow = MessageFlow()

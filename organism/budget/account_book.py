@@ -220,24 +220,24 @@ class AccountBook:
 
         Args:
             accounts: Which.
-            whole: The one of them that keeps nothing back for a last call.
+            whole: The one of them whose per cent for a last call may be used.
 
         Raises:
             UnknownAccountError: If one of them is not open.
         """
-        headrooms = []
+        headrooms, percent = [], self.plan.final_reserve_percent
         for account in accounts:
             balance = self._ledger.balance(account)
             limits = up_to(balance.limits, self.actions_of(account)) if self.has_actions else balance.limits
             # Clocks are not asked for what no limit compares.
             elapsed_ns = self.elapsed_ns(account) if limits.elapsed_ns is not None else 0
-            final_reserve_percent = (
-                self.plan.final_reserve_percent if account != whole and has_final_reserve(account) else 0
-            )
+            kept = percent if account != whole and has_final_reserve(account) else 0
+            # Where each call is limited for itself, none takes anything of the next one.
+            leaves_last_call = percent > 0 and balance.counted_ns != 0
             spent, held = balance.total_by(self._clock.now_ns), balance.held_now
             if self.shared is not None:
                 held += self.shared.others_hold(balance)
-            headrooms.append(Headroom(account, limits, spent, held, elapsed_ns, final_reserve_percent))
+            headrooms.append(Headroom(account, limits, spent, held, elapsed_ns, kept, leaves_last_call))
         return headrooms
 
     def final_reserve_of(self, spender: Spender) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 
 from msgspec.structs import replace
 
-from organism.amounts import Amounts, BudgetState, Limits
+from organism.amounts import ZERO, Amounts, BudgetState, Limits
 from organism.budget.account_book import AccountBook
 from organism.budget.accounts.account_warnings import Unheard
 from organism.budget.guards.actions import ThresholdActions
@@ -68,7 +68,7 @@ class BudgetEngine:
         if self._book.has_actions and (due := self._actions.approval_due(enforced)) is not None:
             return due
         shared = self._book.shared
-        if shared is not None and (short := shared.short(ask, enforced)) is not None:
+        if shared is not None and (short := shared.short(ask, enforced, self._last_call(ask))) is not None:
             return short
         verdict, final_reserve_of = self._decide(spender, ask, enforced) if enforced else (everything(ask), "")
         if isinstance(verdict, Refusal):
@@ -143,6 +143,11 @@ class BudgetEngine:
             if isinstance(last, Grant) and (isinstance(verdict, Refusal) or last.output_cap > verdict.output_cap):
                 return last, own
         return verdict, ""
+
+    def _last_call(self, ask: Ask) -> Amounts:
+        """Return what a call leaves for a last one behind it; nothing where none is to follow."""
+        leaves = ask.last_output and self._book.plan.final_reserve_percent
+        return ask.amounts(ask.last_output) if leaves else ZERO
 
     def would_fit(self, spender: Spender, ask: Ask, accounts: tuple[str, ...]) -> bool:
         """Whether a last call would be admitted now; nothing is held."""

@@ -27,8 +27,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
         output_rate: Dearest price of an output token, likewise.
         request_cost: What the request costs beside its tokens, in nano-USD.
         calls: How many calls of a model it is: one, or none where something else is paid for.
-        last_output: What the final reserve has room for at least, beside the input as it is now and one call: so many
-            tokens of output, where a last call is to follow; 0 leaves it at its per cent.
+        last_output: Where a last call is to follow, which has the input as it is now and one call: so many tokens of
+            output; every scope leaves room for it. 0 where none follows.
     """
 
     input_tokens: int
@@ -51,8 +51,8 @@ class Headroom(msgspec.Struct, frozen=True, gc=False):
     """What one scope has: the input of the decision.
 
     Attributes:
-        final_reserve_percent: Per cent of its tokens and USD reserved for one final call after the final warning; at
-            least one call as large as the present one where that is to have a last call.
+        final_reserve_percent: Per cent of its tokens and USD reserved for one final call after the final warning.
+        leaves_last_call: Whether a call that is to have a last one leaves room for it: one as large as itself at least.
     """
 
     account: str
@@ -61,6 +61,7 @@ class Headroom(msgspec.Struct, frozen=True, gc=False):
     held: Amounts
     elapsed_ns: int = 0
     final_reserve_percent: int = 0
+    leaves_last_call: bool = False
 
     def final_reserve(self, ask: Ask | None = None) -> Amounts:
         """Return what is kept back, rounded down; of no call none is kept.
@@ -68,13 +69,14 @@ class Headroom(msgspec.Struct, frozen=True, gc=False):
         Args:
             ask: The call that is to leave room for another.
         """
-        percent = self.final_reserve_percent
-        tokens, cost_nanousd = self.limits.tokens or 0, self.limits.cost_nanousd or 0
-        tokens, cost_nanousd, calls = tokens * percent // 100, cost_nanousd * percent // 100, 0
-        if percent and ask is not None and ask.last_output:
+        percent, last = self.final_reserve_percent, ZERO
+        if self.leaves_last_call and ask is not None and ask.last_output:
             last = ask.amounts(ask.last_output)
-            tokens, cost_nanousd, calls = max(tokens, last.tokens), max(cost_nanousd, last.cost_nanousd), 1
-        return Amounts(tokens, cost_nanousd, calls)
+        if not percent:
+            return last
+        tokens, cost_nanousd = self.limits.tokens or 0, self.limits.cost_nanousd or 0
+        tokens, cost_nanousd = tokens * percent // 100, cost_nanousd * percent // 100
+        return Amounts(max(tokens, last.tokens), max(cost_nanousd, last.cost_nanousd), last.calls)
 
 
 class Grant(msgspec.Struct, frozen=True, gc=False):
@@ -180,7 +182,7 @@ def _longest_output(scope: Headroom, ask: Ask, cap: int) -> tuple[int, Dimension
     of every call: 0.5 µs instead of 1.2.
     """
     limits, spent, held = scope.limits, scope.spent, scope.held
-    reserve = scope.final_reserve(ask) if scope.final_reserve_percent else ZERO
+    reserve = scope.final_reserve(ask) if scope.final_reserve_percent or ask.last_output else ZERO
     tightest: Dimension | None = None
     if limits.tokens is not None:
         left = limits.tokens - reserve.tokens - spent.tokens - held.tokens - ask.input_tokens

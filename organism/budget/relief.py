@@ -62,8 +62,12 @@ def lacking(refusal: Refusal) -> int:
     reserve shows that a higher one has, so it is an amount to begin with.
     """
     wanted = refusal.spent + refusal.held + refusal.needed
-    if refusal.final_reserve:  # of a higher limit more is kept, in the same proportion
-        wanted = -(-wanted * refusal.limit // (refusal.limit - refusal.final_reserve)) + 1
+    reserve = refusal.final_reserve
+    if has_final_reserve(refusal.account) and 0 < 2 * reserve <= refusal.limit:
+        # It may be a per cent, of which there is more in a higher limit.
+        wanted = -(-wanted * refusal.limit // (refusal.limit - reserve)) + 1
+    else:  # what one call takes, whatever the limit
+        wanted += reserve
     if refusal.threshold:  # it ends before its limit does, and so does a higher one
         wanted = -(-wanted * 100 // refusal.threshold)
     short = max(1, wanted - limit_behind(refusal))

@@ -56,7 +56,7 @@ __all__ = [
 
 
 def has_final_reserve(account: str) -> bool:
-    """Whether an account has a final reserve: threads have, other scopes have not."""
+    """Whether a per cent of an account is kept for a final call: threads keep one, other scopes do not."""
     return account.startswith(THREAD)
 
 

@@ -168,8 +168,15 @@ class Admission:
         prepared = self._prepare(state, route)
         self._answers.warn_before(prepared.spender, prepared.ask, prepared.record)
         answer = await self._registry.reserve(prepared.spender, prepared.ask, prepared.record, state.deadline_s)
-        if isinstance(answer, Refusal) and state.call.last_word is not None and answer.cause == "limit":
-            prepared, answer = await self._last_word(state, state.call.last_word, prepared, answer)
+        last_word = state.call.last_word
+        # Another provider may have room for what this one's own limit refuses: then it is not the last.
+        if (
+            isinstance(answer, Refusal)
+            and last_word is not None
+            and answer.cause == "limit"
+            and not _goes_elsewhere(state, prepared, answer)
+        ):
+            prepared, answer = await self._last_word(state, last_word, prepared, answer)
         return self._attempt(state, permit, prepared, self._granted(state, prepared, answer))
 
     async def _last_word(
@@ -181,15 +188,20 @@ class Admission:
         """
         if refusal.needed <= refusal.limit - refusal.spent - refusal.final_reserve:
             return prepared, refusal
-        self._answers.warn(refusal, prepared.spender, prepared.ask, prepared.record)
 
         def fits(request: CompletionRequest) -> bool:
             trial = self._prepare(state, prepared.route, request)
             useful = replace(trial.ask, output_min=_useful_output(trial.ask))
             return self._reservations.would_fit(trial.spender, useful)
 
+        self._answers.warn(refusal, prepared.spender, prepared.ask, prepared.record)
         last = self._prepare(state, prepared.route, last_word(fits))
         answer = await self._registry.reserve(last.spender, last.ask, last.record, state.deadline_s)
+        if isinstance(answer, Refusal) and answer.account != refusal.account:
+            # The thread's own limit is near its end, too, and what it keeps opens with its own final warning.
+            self._answers.warn(answer, last.spender, last.ask, last.record)
+            last = self._prepare(state, prepared.route, last_word(fits))
+            answer = await self._registry.reserve(last.spender, last.ask, last.record, state.deadline_s)
         return (prepared, refusal) if isinstance(answer, Refusal) else (last, answer)
 
     def _granted(self, state: CallState, prepared: PreparedCall, answer: GrantedHold | Refusal | None) -> GrantedHold:
@@ -202,8 +214,7 @@ class Admission:
         if answer is None:
             reason = "not asked: the call's deadline came while it waited for budget"
             raise RejectedError(prepared.route.provider, reason)
-        others = any(route.provider != prepared.route.provider for route in state.queue.routes)
-        elsewhere = others and isinstance(answer, Refusal) and of_provider(answer.account)
+        elsewhere = isinstance(answer, Refusal) and _goes_elsewhere(state, prepared, answer)
         spender, ask, record = prepared.spender, prepared.ask, prepared.record
         return self._answers.granted(answer, spender, ask, record, raises=state.call.raises, elsewhere=elsewhere)
 
@@ -287,6 +298,13 @@ class Admission:
             for state in self._registry.scopes_of(spender)
         ):
             raise UnpricedError(route.model, route.provider)
+
+
+def _goes_elsewhere(state: CallState, prepared: PreparedCall, refusal: Refusal) -> bool:
+    """Whether a provider's own limit refuses, and another provider may be asked."""
+    return of_provider(refusal.account) and any(
+        route.provider != prepared.route.provider for route in state.queue.routes
+    )
 
 
 def _useful_output(ask: Ask) -> int:

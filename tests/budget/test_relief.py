@@ -9,9 +9,9 @@ import pytest
 
 from organism.amounts import Amounts, BudgetState, Dimension, Limits
 from organism.budget.policy import Ask
-from organism.budget.relief import as_much_again, comes_sooner, raise_command, relief
+from organism.budget.relief import as_much_again, comes_sooner, lacking, raise_command, relief
 from organism.budget.scopes import BudgetPlan, period, window_end_ns
-from organism.errors import Relief
+from organism.errors import Refusal, Relief
 
 ASK = Ask(input_tokens=50, output_cap=50, output_min=10, output_rate=1_000_000)
 DAY_END = int(datetime(2026, 11, 25, tzinfo=UTC).timestamp()) * 10**9
@@ -37,6 +37,25 @@ def state(account: str, limits: Limits, *, spent: int = 0, held: int = 0, calls:
 def test_what_is_offered_to_go_on_with_is_never_nothing(dimension: Dimension, limit: int, more: int) -> None:
     """As much again, and where the limit was nothing an amount that a call can be made with."""
     assert as_much_again(dimension, limit) == more
+
+
+@pytest.mark.parametrize(
+    ("account", "limit", "reserve", "more"),
+    [
+        ("thread:t", 1_000, 0, 50),
+        ("thread:t", 1_000, 50, 107),  # of 1,107 tokens 5 % are kept: 55
+        ("thread:t", 1_000, 800, 850),  # no per cent: as large as a call
+        ("thread:t", 1_000, 1_000, 1_050),
+        ("thread:t", 1_000, 5_000, 5_050),
+        ("organism@day:2026-11-24", 1_000, 50, 100),
+        ("organism@day:2026-11-24", 1_000, 1_000, 1_050),
+    ],
+)
+def test_raise_that_is_offered_has_room_for_the_call_and_what_is_kept(
+    account: str, limit: int, reserve: int, more: int
+) -> None:
+    """What is kept may be a per cent of a thread's limit, or a call, which may be as large as the limit itself."""
+    assert lacking(Refusal(account, "tokens", limit, 950, 0, 100, reserve)) == more
 
 
 @pytest.mark.parametrize(

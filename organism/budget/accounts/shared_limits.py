@@ -106,11 +106,16 @@ class SharedLimits:
             return ZERO
         return others_hold(balance, self._spendable(balance))
 
-    def short(self, ask: Ask, accounts: Iterable[str]) -> Refusal | None:
+    def short(self, ask: Ask, accounts: Iterable[str], last_call: Amounts) -> Refusal | None:
         """Return which slice is too small for a call's whole answer, so that the call waits while more is asked for.
 
         Nothing where the others have nothing that they do not use: then the answer is cut, or the call refused, as it
         is on one machine where others hold the room.
+
+        Args:
+            ask: The worst case.
+            accounts: What it holds on.
+            last_call: What it is to leave for a last call behind it.
         """
         now_ns = self._clock.monotonic_ns()
         for account in accounts:
@@ -118,12 +123,12 @@ class SharedLimits:
             if balance.slice is None:
                 continue
             self.touched.add(account)
-            full = limited(ask.amounts(ask.output_cap), balance.limits)
+            full = limited(ask.amounts(ask.output_cap) + last_call, balance.limits)
             if self.lacking(balance, full) == ZERO:
                 continue
             answer = self.answers.get(account)
             fresh = answer is not None and now_ns - answer.at_ns < FRESH_NS
-            if fresh and self._never_fits(balance, ask):
+            if fresh and self._never_fits(balance, ask, last_call):
                 continue
             self._need(account, full)
             if not (fresh and answer is not None and answer.scarce):
@@ -148,10 +153,10 @@ class SharedLimits:
         room = positive((balance.slice or ZERO) - balance.spent_by(self._clock.now_ns) - balance.held_now)
         return limited(positive(full - room), balance.limits)
 
-    def _never_fits(self, balance: Balance, ask: Ask) -> bool:
-        """Whether the shortest answer does not fit what nobody has spent yet."""
+    def _never_fits(self, balance: Balance, ask: Ask, last_call: Amounts) -> bool:
+        """Whether the shortest answer, and a last call behind it, do not fit what nobody has spent yet."""
         limits = self._spendable(balance)
-        left, floor = balance.total_by(self._clock.now_ns), ask.amounts(min(ask.output_min, ask.output_cap))
+        left, floor = balance.total_by(self._clock.now_ns), ask.amounts(min(ask.output_min, ask.output_cap)) + last_call
         return any(
             (limit := limit_of(limits, unit)) is not None and amount_of(left + floor, 0, unit) > limit
             for unit in ADDITIVE

@@ -110,6 +110,10 @@ class AllLimitsSection(Section, frozen=True, kw_only=True):
     labels: Annotated[dict[str, LabelLimitsSection], Meta(description="by label of a thread, such as tenant")] = {}
     time_zone: Annotated[str, Meta(description="where days, weeks and months begin, such as Europe/Berlin")] = "UTC"
     final_reserve: Annotated[
-        Reserve, Meta(description="per cent of a thread's tokens and usd reserved for one call after the final warning")
+        Reserve,
+        Meta(
+            description="per cent of a thread's tokens and usd reserved for one call after the final warning; with 0 "
+            "no loop of tools leaves room for its last call"
+        ),
     ] = 5
     wrap_up: Annotated[Reserve | None, Meta(description="the old name of final_reserve")] = None

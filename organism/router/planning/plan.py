@@ -93,11 +93,12 @@ def model_plan(name: str, model: str | ModelPlan) -> ModelPlan:
     """Read ``provider/model`` as a model with one route.
 
     Raises:
-        ConfigError: If there is no slash in it.
+        ConfigError: If it is no text with a slash in it.
     """
     if isinstance(model, ModelPlan):
         return model
-    provider, slash, served = model.partition("/")
+    given: object = model
+    provider, slash, served = given.partition("/") if isinstance(given, str) else ("", "", "")
     if not (provider and slash and served):
         raise ConfigError(f"model {name!r} must be given as 'provider/model', not {model!r}")
     return ModelPlan(name=name, routes=(Route(provider, served),))

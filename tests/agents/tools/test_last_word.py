@@ -70,7 +70,7 @@ def played(
         Limits(usd="0.03"),
         Limits(calls=4),
         Limits(tokens=9_000, usd="0.05", calls=20),
-        # Of a limit that is not the thread's own nothing is kept back: it lands where what is left has room for it.
+        # With a reserve of 0 nothing is kept back: it lands where what is left has room for it.
         BudgetPlan(thread=Limits(), windows={"day": Limits(tokens=9_500)}, final_reserve_percent=0),
     ],
     ids=str,

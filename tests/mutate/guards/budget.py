@@ -63,9 +63,17 @@ GUARDS = (
         "final-reserve-is-kept",
         "A thread's last call keeps its room: other calls and its children's cannot take it.",
         "budget/account_book.py::AccountBook.headrooms",
-        "self.plan.final_reserve_percent if account != whole and has_final_reserve(account) else 0",
+        "percent if account != whole and has_final_reserve(account) else 0",
         "0",
         "runtime/test_final_reserve.py::test_children_cannot_take_their_parent_s_last_word",
+    ),
+    guard(
+        "last-call-is-left",
+        "A round of a tool loop leaves room for its last call on every scope.",
+        "budget/account_book.py::AccountBook.headrooms",
+        "percent > 0 and balance.counted_ns != 0",
+        "percent > 0 and has_final_reserve(account)",
+        "agents/tools/test_last_word_scopes.py::test_last_word_lands_under_a_limit_of_any_scope",
     ),
     guard(
         "final-reserve-once",

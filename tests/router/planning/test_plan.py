@@ -1,7 +1,10 @@
 """How a name leads to routes: by itself, or by the longest pattern that stands for it."""
 
+from typing import Any
+
 import pytest
 
+from organism.errors import ConfigError
 from organism.router.planning.plan import ModelPlans, model_plan
 
 PLANS = ModelPlans(
@@ -43,3 +46,10 @@ def test_patterns_are_not_listed() -> None:
     """What can be named one by one is; what a pattern stands for has no end."""
     assert list(PLANS) == ["main"]
     assert len(PLANS) == 1
+
+
+@pytest.mark.parametrize("model", [["a/b", "c/d"], ("a", "b"), 5, None, "a", "a/", "/b", ""])
+def test_model_that_is_no_text_of_provider_and_model_is_named(model: Any) -> None:
+    """A list of routes, too: it says how one is written, and for what."""
+    with pytest.raises(ConfigError, match="'main' must be given as 'provider/model'"):
+        model_plan("main", model)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import msgspec
 
 from organism.amounts import AMOUNT_MAX, ZERO, Amounts, Dimension, Limits
-from organism.amounts.units import ADDITIVE, amount_of, format_amount, limit_of, whole
+from organism.amounts.units import ADDITIVE, amount_of, format_amount, limit_of, numbers_of, whole
 from organism.errors import ConfigError, Refusal
 
 _PER_MTOK = 1_000_000
@@ -75,8 +75,8 @@ class Headroom(msgspec.Struct, frozen=True, gc=False):
         if not percent:
             return last
         tokens, cost_nanousd = self.limits.tokens or 0, self.limits.cost_nanousd or 0
-        tokens, cost_nanousd = tokens * percent // 100, cost_nanousd * percent // 100
-        return Amounts(max(tokens, last.tokens), max(cost_nanousd, last.cost_nanousd), last.calls)
+        kept = Amounts(tokens * percent // 100, cost_nanousd * percent // 100)
+        return Amounts(*map(max, numbers_of(kept), numbers_of(last)))
 
 
 class Grant(msgspec.Struct, frozen=True, gc=False):

@@ -367,14 +367,17 @@ class Queries:
             )
         return tuple(views)
 
-    def approvals(self, *, content: bool = False) -> tuple[Approval, ...]:
-        """Return what people are asked, oldest first; the words of it only if asked for."""
+    def approvals(
+        self, *, content: bool = False, threads: frozenset[str] = frozenset(), limit: int | None = None
+    ) -> tuple[Approval, ...]:
+        """Return what people are asked, in any or in these threads, oldest first; the words of it only if asked for."""
         waiting = self._approvals.waiting()
-        return waiting if content else tuple(replace(approval, detail="") for approval in waiting)
+        wanted = [each for each in waiting if each.thread_id in threads] if threads else waiting
+        return tuple(approval if content else replace(approval, detail="") for approval in wanted[:limit])
 
-    def letters(self, *, content: bool = False) -> tuple[Letter, ...]:
-        """Return the dead letters, oldest first; what they say only if asked for."""
-        return tuple(as_shown(letter, content=content) for letter in self._letters.list())
+    def letters(self, *, content: bool = False, limit: int | None = None) -> tuple[Letter, ...]:
+        """Return the dead letters, oldest first and at most so many; what they say only if asked for."""
+        return tuple(as_shown(letter, content=content) for letter in self._letters.list()[:limit])
 
     def _summary(self, view: ThreadView) -> ThreadSummary:
         summary = ThreadSummary(

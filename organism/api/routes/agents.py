@@ -1,13 +1,15 @@
 """Agents and dead letters."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Request, delete, get, post
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from organism.api.dependencies import ControlOf, OrderOf
 from organism.api.scopes import may_read_content, needs
 from organism.control.views import Accepted, AgentView, Letter, OrderDone
+
+_LIMIT = "At most so many, the oldest; all of them unless given."
 
 
 @get("/v1/agents", opt=needs("read"))
@@ -32,10 +34,13 @@ async def resume_agent(agent: FromPath[str], control: ControlOf, order: OrderOf)
 
 @get("/v1/dead-letters", opt=needs("read"))
 async def list_letters(
-    request: Request[Any, Any, Any], control: ControlOf, content: FromQuery[bool] = False
+    request: Request[Any, Any, Any],
+    control: ControlOf,
+    content: FromQuery[bool] = False,
+    limit: Annotated[int | None, QueryParameter(name="limit", ge=1, description=_LIMIT)] = None,
 ) -> tuple[Letter, ...]:
     """List messages that were given up on; what they and their errors say only with ``content=true``."""
-    return control.queries.letters(content=may_read_content(request, asked=content))
+    return control.queries.letters(content=may_read_content(request, asked=content), limit=limit)
 
 
 @post("/v1/dead-letters/{message_id:str}/retry", status_code=202, opt=needs("operate"))

@@ -1,9 +1,9 @@
 """What people are asked, and their answers."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Request, get, post
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from organism.api.bodies import DecisionBody
 from organism.api.dependencies import ControlOf, OrderOf
@@ -11,13 +11,21 @@ from organism.api.scopes import may_read_content, needs
 from organism.control.views import OrderDone
 from organism.threads.approvals import Approval, Decision
 
+_THREADS = "Only what is asked in this thread; repeat it for several. In any unless one is named."
+_LIMIT = "At most so many, the oldest; all of them unless given."
+
 
 @get("/v1/approvals", opt=needs("read"))
 async def list_approvals(
-    request: Request[Any, Any, Any], control: ControlOf, content: FromQuery[bool] = False
+    request: Request[Any, Any, Any],
+    control: ControlOf,
+    content: FromQuery[bool] = False,
+    threads: Annotated[list[str] | None, QueryParameter(name="thread", description=_THREADS)] = None,
+    limit: Annotated[int | None, QueryParameter(name="limit", ge=1, description=_LIMIT)] = None,
 ) -> tuple[Approval, ...]:
     """List what people are asked, oldest first; what exactly, only with ``content=true``."""
-    return control.queries.approvals(content=may_read_content(request, asked=content))
+    may = may_read_content(request, asked=content)
+    return control.queries.approvals(content=may, threads=frozenset(threads or ()), limit=limit)
 
 
 @post("/v1/approvals/{approval_id:str}", status_code=200, opt=needs("operate"))

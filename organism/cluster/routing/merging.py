@@ -107,7 +107,8 @@ def _first(gathered: GatheredAnswers) -> bytes:
 
 
 def _listed(kind: type[T], key: Callable[[T], Any], gathered: GatheredAnswers) -> list[T]:
-    return sorted((each for part in gathered.read(list[kind]) for each in part), key=key)  # type: ignore[valid-type]
+    found = sorted((each for part in gathered.read(list[kind]) for each in part), key=key)  # type: ignore[valid-type]
+    return found[: gathered.limit(len(found))]
 
 
 def _threads(gathered: GatheredAnswers) -> ThreadPage:

@@ -51,6 +51,22 @@ async def test_person_sees_what_is_asked_and_answers(served: Served) -> None:
         assert [(action.action, action.target) for action in audit] == [("approval.decide", asked["id"])]
 
 
+async def test_list_can_be_of_some_threads_and_of_the_oldest(served: Served) -> None:
+    """A page of threads asks for its own questions, and a page of questions for as many as it shows."""
+    async with served(Organism([careful])) as (organism, client):
+        threads = [await waiting(organism) for _ in range(3)]
+
+        async def asked(**query: object) -> list[str]:
+            answer = await client.get("/v1/approvals", params=query)
+            return [each["thread_id"] for each in answer.json()]
+
+        assert await asked() == threads
+        assert await asked(limit=2) == threads[:2]
+        assert await asked(thread=[threads[2], threads[0], "th_none"]) == [threads[0], threads[2]]
+        assert await asked(thread="th_none") == []
+        assert (await client.get("/v1/approvals", params={"limit": 0})).status_code == 400
+
+
 async def test_what_exactly_is_asked_is_content(served: Served) -> None:
     """Without asking for content nobody sees the words or the arguments, in no list and no thread."""
     async with served(Organism([careful])) as (organism, client):

@@ -252,14 +252,22 @@ LISTS: dict[str, Callable[[int], Any]] = {
 
 @pytest.mark.parametrize("path", LISTS)
 def test_lists_are_whole_and_the_oldest_comes_first(path: str) -> None:
-    """Lists that one daemon does not cut are not cut for the whole either, and are in its order."""
+    """Lists that nobody asked to be cut are not cut for the whole either, and are in the order of one daemon."""
     parts: list[Any] = [[LISTS[path](at_ns) for at_ns in times] for times in ([2, 5, 600], [1, 4, 6], [], [3])]
     if path == "/v1/freeze":
         parts = [Frozen(freezes=tuple(part), held=ONE) for part in parts]
-    found = msgspec.json.decode(whole(path, parts, {"limit": 2}).body)
+    found = msgspec.json.decode(whole(path, parts, {}).body)
     listed = found["freezes"] if path == "/v1/freeze" else found
     expected = [LISTS[path](at_ns) for at_ns in (1, 2, 3, 4, 5, 6, 600)]
     assert listed == msgspec.json.decode(msgspec.json.encode(expected))
+
+
+@pytest.mark.parametrize("path", ["/v1/approvals", "/v1/dead-letters"])
+def test_list_is_cut_where_one_daemon_cuts_it(path: str) -> None:
+    """Of what every partition gives when asked for so many, the whole gives so many, the oldest."""
+    parts = [[LISTS[path](at_ns) for at_ns in times] for times in ([2, 5], [1, 4], [], [3])]
+    found = msgspec.json.decode(whole(path, parts, {"limit": 2}).body)
+    assert found == msgspec.json.decode(msgspec.json.encode([LISTS[path](at_ns) for at_ns in (1, 2)]))
 
 
 def totals(calls: int) -> UsageTotals:

@@ -57,8 +57,11 @@ export const duration = (ms) => span(ms / 1000);
 /** How long ago an instant was, in whole seconds at least: parts of one say nothing; empty where it is not known. */
 export const age = (timeNs) => (timeNs ? span(Math.max(1, Math.floor(Date.now() / 1000 - timeNs / 1e9))) : "");
 
-export const clock = (timeNs) => new Date(timeNs / 1e6).toLocaleTimeString();
-export const moment = (timeNs) => new Date(timeNs / 1e6).toLocaleString();
+const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
+
+/** Times of one page are written alike, on charts too: "15:51:14", "29 Nov 2026, 15:51:14". */
+export const clock = (timeNs) => new Date(timeNs / 1e6).toLocaleTimeString("en-GB", CLOCK);
+export const moment = (timeNs) => new Date(timeNs / 1e6).toLocaleString("en-GB", { day: "numeric", month: "short", year: "numeric", ...CLOCK });
 export const iso = (timeNs) => new Date(timeNs / 1e6).toISOString();
 
 /** An instant as the API may write it - nanoseconds, seconds or text - in nanoseconds. */

@@ -6,15 +6,17 @@ const RATES = { usd: "cost_nanousd", tokens: "tokens", calls: "calls" };
 
 const about = (dimension, value) => (dimension === "usd" ? usdAbout(value) : amount(dimension, value));
 
-/** In words: how fast, until when it lasts, and when it begins anew. */
+/** In words: how fast, whether it lasts until it begins anew, and if not how long. */
 export function untilExhausted(line, burn, budget) {
   const words = [];
   const used = burn?.[RATES[line.dimension]];
   const left = Math.max(0, line.limit - line.spent - line.held);
+  const lasts = used ? (left * burn.seconds) / used : Infinity;
+  const anew = budget.resets_ns ? Math.max(0, budget.resets_ns / 1e9 - Date.now() / 1000) : Infinity;
   if (left === 0) words.push("used up");
   else if (used) {
-    words.push(`${about(line.dimension, Math.round((used * 3600) / burn.seconds))} an hour`, `lasts ${span((left * burn.seconds) / used)} at this pace`);
+    words.push(`${about(line.dimension, Math.round((used * 3600) / burn.seconds))} an hour`, lasts < anew ? `lasts ${span(lasts)} at this pace` : "enough at this pace");
   }
-  if (budget.resets_ns) words.push(`begins anew in ${span(Math.max(0, budget.resets_ns / 1e9 - Date.now() / 1000))}`);
+  if (anew < Infinity) words.push(`begins anew in ${span(anew)}`);
   return words.join(" · ") || (used === 0 ? "nothing used in the last minutes" : "");
 }

@@ -26,11 +26,11 @@ function decoded(text) {
   }
 }
 
-/** What it is counted over: "today", "any 6h", "each call". A period that has passed is named by its date. */
+/** What it is counted over: "today", "any 6 h", "each call". A period that has passed is named by its date. */
 export function over(account, passed = false) {
   const { per, which } = parse(account);
   if (per === "") return "";
-  if (per === "rolling") return `any ${which}`;
+  if (per === "rolling") return `any ${which.replace(/^(\d+)/, "$1\u00a0")}`;
   if (per === "lifetime") return "in all";
   if (per === "call") return "each call";
   if (per === "thread") return `in ${which || "each thread"}`;

@@ -35,6 +35,8 @@ export function Bars({ budget, marks = MARKS }) {
   return lines.map((line) => html`<${Bar} key=${line.dimension} line=${line} name=${`${name} ${line.dimension}`} label=${unit(line.dimension)} marks=${marks} />`);
 }
 
+const sum = (lines, name) => lines.reduce((whole, line) => whole + line[name], 0);
+
 /** Horizontal bars of cost, or of tokens where nothing has a price, with the figures beside them. */
 export function Breakdown({ groups, empty = "Nothing used yet.", max = 8, onChoose = null }) {
   const lines = Object.entries(groups).map(([name, totals]) => ({
@@ -55,6 +57,7 @@ export function Breakdown({ groups, empty = "Nothing used yet.", max = 8, onChoo
           </svg>
         </li>`)}
       ${lines.length > max && html`<li class="soft">and ${count(lines.length - max)} more,
-        ${usd(lines.slice(max).reduce((sum, line) => sum + line.cost, 0), lines.slice(max).some((line) => line.unpriced))}</li>`}
+        ${usd(sum(lines.slice(max), "cost"), sum(lines.slice(max), "unpriced"))}</li>`}
+      ${lines.length > 1 && html`<li class="all"><span>all</span><span>${usd(sum(lines, "cost"), sum(lines, "unpriced"))} · ${short(sum(lines, "tokens"))} tokens · ${count(sum(lines, "calls"))} calls</span></li>`}
     </ul>`;
 }

@@ -86,7 +86,7 @@ function Edge({ line, from, to, flows }) {
   const label = ahead ? onCurve(x1, y1, bow, x2 - 7, y2) : { x: (back1 + back2) / 2, y: (from.y + to.y) / 2 + HEIGHT + 30 };
   return html`<g class=${`edge${flows ? " live" : ""}${line.seen ? " seen" : ""}`}><path d=${path} />
     ${flows > 0 && html`<path key=${flows} class="pulse" d=${path} />`}<polygon points=${head} />
-    ${words && html`<text class="soft flowed" x=${label.x} y=${label.y + 4} text-anchor="middle">${words}</text>`}</g>`;
+    ${words && html`<rect class="behind" x=${label.x - words.length * 3.4 - 3} y=${label.y - 8} width=${words.length * 6.8 + 6} height="16" rx="3" /><text class="soft flowed" x=${label.x} y=${label.y + 4} text-anchor="middle">${words}</text>`}</g>`;
 }
 
 /** The point of a line in the gap behind its sender, where no box stands; lines that part have parted there. */

@@ -1,7 +1,7 @@
 // Every limit there is: of the organism, agents, models, providers, labels, pools and threads.
 
 import { order } from "../lib/api.js";
-import { count, limits, span } from "../lib/format.js";
+import { count, limits } from "../lib/format.js";
 import { useData } from "../lib/live.js";
 import { untilExhausted } from "../lib/pace.js";
 import { link, refine } from "../lib/router.js";
@@ -50,7 +50,7 @@ function List({ budgets, status, more }) {
   return html`
     <div class="scroll"><table class="stacked">
       <thead><tr><th scope="col">scope</th><th scope="col">counted over</th><th scope="col">used</th><th scope="col">mode</th><th scope="col">at thresholds</th>
-        <th scope="col">begins anew</th><th scope="col"><span class="unseen">orders</span></th></tr></thead>
+        <th scope="col"><span class="unseen">orders</span></th></tr></thead>
       <tbody>${sorted.map(({ budget, lines }) => html`<${Row} key=${budget.account} budget=${budget} lines=${lines} status=${status} />`)}</tbody>
     </table></div>
     ${more && html`<div class="pager">${sorted.length + PAGE <= MOST ? html`<button type="button" onClick=${more}>Show more</button>`
@@ -65,15 +65,14 @@ function Row({ budget, lines, status }) {
   return html`
     <tr>
       <td data-name="scope"><span class="soft small">${kindOf(budget.account)}</span><div>${kind === "thread" && name ? html`<a class="id" href=${link("threads", [name])}>${name}</a>` : name || "all threads"}</div></td>
-      <td data-name="counted over">${over(budget.account, passed) || "as long as it is open"}</td>
+      <td data-name="counted over">${over(budget.account, passed) || "as long as it is open"}${passed && html`<div class="soft small">over</div>`}</td>
       <td data-name="used" class="wide">${lines.length ? lines.map((line) => html`<div key=${line.dimension}><${Bar} line=${line} name=${`${budget.account} ${line.dimension}`} marks=${own.map(([at]) => at)} />
-        ${!passed && html`<div class="soft small">${untilExhausted(line, pace, {})}</div>`}</div>`) : html`<span class="soft">no limit</span>`}</td>
+        ${!passed && html`<div class="soft small">${untilExhausted(line, pace, budget)}</div>`}</div>`) : html`<span class="soft">no limit</span>`}</td>
       <td data-name="mode">${budget.mode}</td>
       <td data-name="thresholds"><${Steps} actions=${own} />
         ${budget.passed > 0 && html`<div class="soft small">a person has let it pass ${budget.passed} %${budget.resets_ns && !passed ? " until it begins anew" : ""}</div>`}
         ${budget.granted.map((grant) => html`<${Grant} key=${grant.until_ns} grant=${grant} />`)}
         ${budget.warning && html`<div class="soft small">${warned(budget.warning)}</div>`}</td>
-      <td data-name="begins anew">${passed ? "over" : budget.resets_ns ? `in ${span(Math.max(0, budget.resets_ns / 1e9 - Date.now() / 1000))}` : html`<span class="soft">${parse(budget.account).per === "rolling" ? "nothing is spent" : "never"}</span>`}</td>
       <td class="do">${!passed && html`<span class="row">${lines.length > 0 && html`<${Do} about=${budget.account} onClick=${() => raise(budget.account)}>raise 25 %<//>`}
         <${Do} about=${`of ${budget.account}`} onClick=${() => setLimits(budget)}>set limits<//></span>`}</td>
     </tr>`;
@@ -83,7 +82,7 @@ function Row({ budget, lines, status }) {
 function Steps({ actions }) {
   const at = new Map();
   for (const [percent, action] of actions) at.set(action, [...(at.get(action) ?? []), percent]);
-  return [...at].map(([action, percents]) => html`<span class="label" key=${action}>${action} at ${percents.join(", ")}\u00a0%</span> `);
+  return [...at].map(([action, percents]) => html`<span class="label whole" key=${action}>${action} at ${percents.join(", ")}\u00a0%</span> `);
 }
 
 function warned({ threshold, calls_left: fit }) {

@@ -1,20 +1,25 @@
 // Dead letters: messages that were given up on, sent again or forgotten.
 
 import { order } from "../lib/api.js";
+import { count } from "../lib/format.js";
 import { forbidden, useData } from "../lib/live.js";
 import { link } from "../lib/router.js";
 import { html, useState } from "../lib/view.js";
 import { Ago, Do, Pending, Title } from "../parts/bits.js";
 import { act } from "../parts/dialog.js";
 
-export function Letters() {
+const PAGE = 50;
+
+export function Letters({ status }) {
+  const [shown, setShown] = useState(PAGE);
   const [content, setContent] = useState(false);
-  const { data, error } = useData("/v1/dead-letters", { content: content ? "true" : "" });
+  const { data, error } = useData("/v1/dead-letters", { content: content ? "true" : "", limit: shown });
   return html`
     <${Title} aside=${html`<label class="check"><input type="checkbox" checked=${content} onChange=${(event) => setContent(event.target.checked)} /> show what they say</label>`}>Dead letters<//>
     ${forbidden(error) && html`<p class="problem" role="alert">What messages say takes a token with the scope operate.</p>`}
     <${Pending} data=${data} error=${error} empty="No message was given up on. One whose handler fails five times comes here, to be sent again or discarded.">${(letters) => html`
-      <ul class="asked">${letters.map((letter) => html`<${Letter} key=${letter.message_id} letter=${letter} />`)}</ul>`}
+      <ul class="asked">${letters.map((letter) => html`<${Letter} key=${letter.message_id} letter=${letter} />`)}</ul>
+      ${status?.dead_letters > letters.length && html`<button type="button" onClick=${() => setShown(shown + PAGE)}>Show more of ${count(status.dead_letters)}</button>`}`}
     <//>`;
 }
 

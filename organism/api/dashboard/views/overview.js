@@ -25,8 +25,8 @@ export function Overview({ query, status }) {
         <${Events} />
       </div>
       <div class="columns">
-        <${Used} by="agent" title="By agent" query=${(name) => link("threads", [], { agent: name, state: "all" })} />
-        <${Used} by="model" title="By model" />
+        <${Used} by="agent" title="By agent, since the start" query=${(name) => link("threads", [], { agent: name, state: "all" })} />
+        <${Used} by="model" title="By model, since the start" />
       </div>`}
     <//>`;
 }

@@ -46,7 +46,7 @@ function Form() {
 function Conversation({ id }) {
   const whole = useData(`/v1/threads/${encodeURIComponent(id)}`, { content: "true" });
   const bare = useData(forbidden(whole.error) ? `/v1/threads/${encodeURIComponent(id)}` : null);
-  const asked = useData("/v1/approvals").data ?? [];
+  const asked = useData("/v1/approvals", { thread: id }).data ?? [];
   const { data, error } = bare.data ? bare : whole;
   const last = useRef(null);
   const number = data?.messages.length ?? 0;

@@ -18,7 +18,7 @@ const TABS = [["timeline", "Timeline"], ["messages", "Messages"], ["children", "
 export function Thread({ path: [id, tab = "timeline"], query }) {
   const content = query.content === "true";
   const { data, error } = useData(`/v1/threads/${encodeURIComponent(id)}`, { content: content ? "true" : "" });
-  const asked = useData("/v1/approvals", { content: "true" });
+  const asked = useData("/v1/approvals", { content: "true", thread: id });
   if (missing(error) || error?.status === 410) return html`<${Gone} id=${id} />`;
   if (forbidden(error)) refine({});
   return html`
@@ -32,7 +32,7 @@ export function Thread({ path: [id, tab = "timeline"], query }) {
       <nav class="tabs" aria-label="Ways to look at the thread">
         ${TABS.map(([name, title]) => html`<a key=${name} href=${link("threads", [id, name], query)} aria-current=${name === tab ? "page" : undefined}>${title}</a>`)}
       </nav>
-      <${{ messages: Messages, children: Children, ledger: Ledger, replay: Replay }[tab] ?? Timeline} id=${id} detail=${detail} content=${content} />`}
+      <${{ messages: Messages, children: Children, ledger: Ledger, replay: Replay }[tab] ?? Timeline} id=${id} detail=${detail} content=${content} query=${query} />`}
     <//>`;
 }
 
@@ -62,18 +62,21 @@ function Facts({ thread, asked }) {
         ${!questions.length && html`<p>${why}</p>`}</div><${Remedy} thread=${thread} asked=${questions} /></div>`}`;
 }
 
-function Timeline({ id, content }) {
+/** Whether what messages say is shown; it stands in the address, and only one who may see it can ask for it. */
+const Says = ({ content, query }) => html`<label class="check"><input type="checkbox" checked=${content}
+  onChange=${(event) => refine({ ...query, content: event.target.checked ? "true" : "" })} /> show what messages say</label>`;
+
+function Timeline({ id, content, query }) {
   const { data, error } = useData(`/v1/threads/${encodeURIComponent(id)}/timeline`, { content: content ? "true" : "" }, { every: 3000 });
-  return html`<${Card} title="Timeline"><${Pending} data=${data} error=${error}>${({ items, more }) => html`
-    ${items.length ? html`<${Waterfall} items=${items} thread=${id} />` : html`<${Empty}>Nothing has happened yet.<//>`}
+  return html`<${Card} title="Timeline" aside=${html`<${Says} content=${content} query=${query} />`}><${Pending} data=${data} error=${error}>${({ items, more }) => html`
+    ${items.length ? html`<${Waterfall} items=${items} thread=${id} content=${content} kind=${query.kind ?? ""} onKind=${(kind) => refine({ ...query, kind })} />` : html`<${Empty}>Nothing has happened yet.<//>`}
     ${more && html`<p class="soft">There is more: the last ${count(items.length)} are shown.</p>`}`}<//><//>`;
 }
 
-function Messages({ id, detail, content }) {
+function Messages({ id, detail, content, query }) {
   const hops = detail.messages;
   return html`
-    <${Card} title="Messages" aside=${html`<label class="check"><input type="checkbox" checked=${content}
-        onChange=${(event) => refine(event.target.checked ? { content: "true" } : {})} /> show what messages say</label>`}>
+    <${Card} title="Messages" aside=${html`<${Says} content=${content} query=${query} />`}>
       ${hops.length ? html`<${Sequence} hops=${hops} />
         <ol id="flow-list" class="flow">${hops.map((hop) => html`<li key=${hop.number}><span>${inWords(hop)}</span>
           ${hop.text !== null && html`<blockquote>${hop.text}</blockquote>`}</li>`)}</ol>` : html`<${Empty}>No messages yet.<//>`}

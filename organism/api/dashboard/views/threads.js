@@ -2,7 +2,7 @@
 
 import { count, limits, short, usd } from "../lib/format.js";
 import { useData } from "../lib/live.js";
-import { link, refine } from "../lib/router.js";
+import { go, link, refine } from "../lib/router.js";
 import { html, useEffect, useRef, useState } from "../lib/view.js";
 import { Bar } from "../parts/bars.js";
 import { Ago, Choices, Labels, Pending, Select, Title } from "../parts/bits.js";
@@ -16,15 +16,13 @@ const WAITING = [["", "anything"], ["budget", "budget"], ["person", "a person"],
 const SORTS = [["opened", "opened"], ["spent", "cost"], ["activity", "activity"]];
 
 export function Threads({ query }) {
-  const [pages, setPages] = useState([""]);
   const chosen = { state: "open", sort: "opened", order: "desc", ...query };
-  const asked = JSON.stringify(query);
-  useEffect(() => setPages([""]), [asked]);
-  const change = (changes) => refine({ ...query, ...changes });
+  const change = (changes) => refine({ ...query, cursor: "", from: "", ...changes });
   const { data, error, fresh } = useData("/v1/threads", {
     search: chosen.search, agent: chosen.agent, label: chosen.label, waiting: chosen.waiting, sort: chosen.sort, order: chosen.order,
-    state: STATES[chosen.state] ?? OPEN, limit: PAGE, cursor: pages.at(-1) });
-  const approvals = useData("/v1/approvals", {}, { every: 4000 }).data ?? [];
+    state: STATES[chosen.state] ?? OPEN, limit: PAGE, cursor: chosen.cursor });
+  const asking = (data?.threads ?? []).filter((thread) => thread.approvals?.length).map((thread) => thread.thread_id);
+  const approvals = useData(asking.length ? "/v1/approvals" : null, { thread: asking }, { every: 4000 }).data ?? [];
   const filtered = ["search", "agent", "label", "waiting"].some((name) => chosen[name]);
   return html`
     <${Title} aside=${html`<a class="button primary" href=${link("send")}>New task</a>`}>Threads<//>
@@ -33,7 +31,7 @@ export function Threads({ query }) {
       <${Pending} data=${data} error=${error}>${(page) => html`
         ${page.threads.length ? html`<${List} threads=${page.threads} asked=${approvals} chosen=${chosen} change=${change} />`
         : html`<${None} filtered=${filtered} state=${chosen.state} />`}
-        <${Pager} page=${page} pages=${pages} setPages=${setPages} />`}
+        <${Pager} page=${page} query=${query} />`}
       <//>
     </section>`;
 }
@@ -52,9 +50,9 @@ function Filters({ chosen, change }) {
       <${Choices} label="State" value=${chosen.state} options=${STATE_NAMES} onChoose=${(state) => change({ state })} />
       <${Select} label="Agent" value=${chosen.agent ?? ""} options=${[["", "any"], ...agents.map(({ name }) => [name, name])]} onChoose=${(agent) => change({ agent })} />
       <${Select} label="Waits for" value=${chosen.waiting ?? ""} options=${WAITING} onChoose=${(waiting) => change({ waiting })} />
-      <${Select} label="Sort by" value=${chosen.sort} options=${SORTS} onChoose=${(sort) => change({ sort })} />
+      <span class="sorting"><${Select} label="Sort by" value=${chosen.sort} options=${SORTS} onChoose=${(sort) => change({ sort })} />
       <button type="button" onClick=${() => change({ order: chosen.order === "desc" ? "asc" : "desc" })}
-        aria-label=${chosen.order === "desc" ? "largest or newest first; turn round" : "smallest or oldest first; turn round"}>${chosen.order === "desc" ? "↓" : "↑"}</button>
+        aria-label=${chosen.order === "desc" ? "largest or newest first; turn round" : "smallest or oldest first; turn round"}>${chosen.order === "desc" ? "↓" : "↑"}</button></span>
       ${chosen.label && html`<button type="button" class="label" onClick=${() => change({ label: "" })} aria-label=${`no longer only ${chosen.label}`}>${chosen.label} ✕</button>`}
     </div>`;
 }
@@ -77,7 +75,7 @@ const List = ({ threads, asked, chosen, change }) => html`
   <div class="scroll"><table class="stacked threads">
     <thead><tr><th scope="col">thread</th><th scope="col">state</th><th scope="col">agent</th><th scope="col">nearest limit</th>
       <${Sorted} name="spent" chosen=${chosen} change=${change} className="number">cost<//><th scope="col" class="number">tokens</th>
-      <${Sorted} name="opened" chosen=${chosen} change=${change} className="number">age<//><th scope="col"><span class="unseen">orders</span></th></tr></thead>
+      <${Sorted} name="opened" chosen=${chosen} change=${change} className="number">opened<//><${Sorted} name="activity" chosen=${chosen} change=${change} className="number">active<//><th scope="col"><span class="unseen">orders</span></th></tr></thead>
     <tbody>${threads.map((thread) => html`<${Row} key=${thread.thread_id} thread=${thread} asked=${asked} change=${change} />`)}</tbody>
   </table></div>`;
 
@@ -104,20 +102,27 @@ function Row({ thread, asked, change }) {
       <td data-name="nearest limit">${nearest ? html`<${Bar} line=${nearest} />` : html`<span class="soft">no limit</span>`}</td>
       <td data-name="cost" class="number">${usd(thread.budget.spent.cost_nanousd, thread.budget.unpriced_calls)}</td>
       <td data-name="tokens" class="number">${short(thread.budget.spent.tokens)}</td>
-      <td data-name="age" class="number"><${Ago} ns=${thread.opened_ns} /></td>
+      <td data-name="opened" class="number"><${Ago} ns=${thread.opened_ns} /> ago</td>
+      <td data-name="active" class="number"><${Ago} ns=${thread.active_ns} /> ago</td>
       <td class="do"><${ThreadOrders} thread=${thread} /></td>
     </tr>`;
 }
 
-function Pager({ page, pages, setPages }) {
-  const from = (pages.length - 1) * PAGE;
+/** Pages have addresses too: a reload, a link and the browser's own way back lead to the same one. */
+function Pager({ page, query }) {
+  const known = useRef(new Map());
+  const from = Math.max(0, Number(query.from) || 0);
+  known.current.set(from, query.cursor);
   const total = page.total ?? null;
   const next = page.next_cursor ?? null;
+  const before = Math.max(0, from - PAGE);
+  const turn = (to, cursor) => go("threads", [], { ...query, cursor, from: to || "" });
   if (!page.threads.length) return null;
   return html`
     <nav class="pager" aria-label="Pages">
       <span class="soft">${count(from + 1)}–${count(from + page.threads.length)}${total === null ? "" : ` of ${count(total)}`}</span>
-      <button type="button" disabled=${pages.length === 1} onClick=${() => setPages(pages.slice(0, -1))}>Previous</button>
-      <button type="button" disabled=${!next} onClick=${() => setPages([...pages, next])}>Next</button>
+      ${before > 0 && !known.current.has(before) ? html`<button type="button" onClick=${() => turn(0, "")}>First</button>`
+      : html`<button type="button" disabled=${!from} onClick=${() => turn(before, before ? known.current.get(before) : "")}>Previous</button>`}
+      <button type="button" disabled=${!next} onClick=${() => turn(from + page.threads.length, next)}>Next</button>
     </nav>`;
 }

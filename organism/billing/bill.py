@@ -2,8 +2,9 @@
 
 A bill needs a day and dollars; a model makes the comparison finer. Understood are, by their own headings: the cost
 exports of OpenAI's and Anthropic's consoles, the answers of OpenAI's ``/v1/organization/costs`` and of Anthropic's
-``/v1/organizations/cost_report``, and any table or list of flat objects with columns of :data:`COLUMNS`. What
-spreadsheets make of them is read too: other separators, a decimal comma, grouped thousands, a byte order mark.
+``/v1/organizations/cost_report``, each with or without the tokens that their reports of usage count, and any table or
+list of flat objects with columns of :data:`COLUMNS`. What spreadsheets make of them is read too: other separators, a
+decimal comma, grouped thousands, a byte order mark.
 """
 
 import csv
@@ -15,7 +16,8 @@ from typing import Any
 
 import msgspec
 
-from organism.billing.bill_values import day_of, nanousd_of
+from organism.amounts import TokenUsage
+from organism.billing.bill_values import day_of, nanousd_of, tokens_of
 from organism.errors import ConfigError
 
 COLUMNS = {
@@ -46,13 +48,16 @@ class BillLine(msgspec.Struct, frozen=True):
 
     Attributes:
         model: As the bill calls it, which may be a name for people, such as ``Claude Haiku 4.5``.
+        cost_nanousd: What is billed; ``None`` for a line that only counts tokens.
         zone: Where the bill's days begin; ``None`` if it does not say.
+        counted: The tokens that the provider has counted; ``None`` for a line of costs.
     """
 
     day: date
     model: str | None
-    cost_nanousd: int
+    cost_nanousd: int | None
     zone: tzinfo | None = None
+    counted: TokenUsage | None = None
 
 
 class _Cells(msgspec.Struct, frozen=True):
@@ -72,6 +77,7 @@ class _Cells(msgspec.Struct, frozen=True):
     utc: bool = False
     comma: bool = False
     scale: Decimal = Decimal(1)
+    counted: TokenUsage | None = None
 
 
 def read_bill(text: str) -> tuple[BillLine, ...]:
@@ -82,7 +88,7 @@ def read_bill(text: str) -> tuple[BillLine, ...]:
     """
     text = text.lstrip("\ufeff \r\n")
     cells = list(_of_json(text) if text[:1] in ("{", "[") else _of_table(text))
-    by_model = any(cell.model for cell in cells)
+    by_model = any(cell.model for cell in [cell for cell in cells if cell.counted is None] or cells)
     return tuple(_line(cell, by_model=by_model) for cell in cells)
 
 
@@ -91,11 +97,11 @@ def _line(cells: _Cells, *, by_model: bool) -> BillLine:
         if cells.currency and cells.currency.strip().lower() not in ("usd", "us$", "$"):
             raise ValueError(f"the amount is in {cells.currency!r}, and only dollars can be compared")
         day, zone = day_of(cells.day)
-        cost = nanousd_of(cells.usd, comma=cells.comma, scale=cells.scale)
+        cost = None if cells.counted else nanousd_of(cells.usd, comma=cells.comma, scale=cells.scale)
     except (ValueError, InvalidOperation, OverflowError, OSError) as error:
         raise ConfigError(f"{cells.where} of the bill cannot be read: {error or repr(cells.usd)}") from None
     model = _model_of(cells) if by_model else None
-    return BillLine(day, model, cost, zone or (UTC if cells.utc else None))
+    return BillLine(day, model, cost, zone or (UTC if cells.utc else None), cells.counted)
 
 
 def _model_of(cells: _Cells) -> str:
@@ -213,6 +219,8 @@ def _entry(entry: dict[str, Any], where: str) -> _Cells:
 
     day = first("day") if named.get("start") in (None, "") else named["start"]
     usd = first("usd")
+    if "start" in named and usd == "" and (counted := tokens_of(named, where)) is not None:
+        return _Cells(where, day, usd, str(first("model")), utc=True, counted=counted)
     currency = first("currency")
     cents = named.get("cents") is True or ("start" in named and isinstance(usd, str))
     if isinstance(usd, dict):  # OpenAI: {"value": 0.06, "currency": "usd"}; of Anthropic's it is a text, of cents

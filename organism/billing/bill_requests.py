@@ -1,11 +1,12 @@
-"""How vendors are asked for what they have billed, and what their answers mean. Pure.
+"""How vendors are asked for what they have billed and counted, and what their answers mean. Pure.
 
-Sources: OpenAI's API reference (``GET /v1/organization/costs``: buckets of a day, dollars as numbers, ``page`` and
-``next_page``), Anthropic's (``GET /v1/organizations/cost_report``: buckets of a day, cents as text, at most 31 of them
-on a page). Both want an admin key, which is none for calls, and count days in UTC.
+Sources: OpenAI's API reference (``GET /v1/organization/costs``: dollars as numbers; ``/v1/organization/usage/...``:
+tokens and requests, cached input within the input), Anthropic's (``GET /v1/organizations/cost_report``: cents as text;
+``/v1/organizations/usage_report/messages``: tokens, cached input beside the input). All give buckets of a day, in pages
+with ``next_page``, want an admin key, which is none for calls, and count days in UTC.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -21,42 +22,85 @@ BillVendor = Literal["openai", "anthropic"]
 _SAID_MAX = 200
 
 
+class VendorReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the reports that a bill is made of.
+
+    Attributes:
+        path: Where it is, below the vendor's address.
+        group: By what its lines are told apart: the name and the value of the parameter.
+        days_max: So many days at most stand on one page.
+        counts: Whether it tells tokens, and not costs: a bill is none without costs, and is one without these.
+    """
+
+    path: str
+    group: tuple[str, str]
+    days_max: int = 31
+    counts: bool = True
+
+
 class VendorBilling(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one vendor's bills.
 
     Attributes:
         title: The vendor's name.
         base_url: Its own address.
-        path: Of the costs, below it.
+        reports: The costs first, then what it has counted.
+        since: The parameter with the first day's beginning.
+        until: The parameter with the end of the last.
+        instant: Writes the beginning of a day.
+        headers: Returns what is sent with a request, for a key.
         variable: The variable of the environment that its own tools read an admin key from.
         keys_at: Where a person makes one.
-        days_max: So many days at most stand on one page.
     """
 
     title: str
     base_url: str
-    path: str
+    reports: tuple[VendorReport, ...]
+    since: str
+    until: str
+    instant: Callable[[date], object]
+    headers: Callable[[str], dict[str, str]]
     variable: str
     keys_at: str
-    days_max: int
+
+
+def _second(day: date) -> int:
+    return int(datetime.combine(day, time(), UTC).timestamp())
+
+
+def _moment(day: date) -> str:
+    return f"{day}T00:00:00Z"
 
 
 VENDOR_BILLING: dict[BillVendor, VendorBilling] = {
     "openai": VendorBilling(
         title="OpenAI",
         base_url="https://api.openai.com",
-        path="/v1/organization/costs",
+        reports=(
+            VendorReport(path="/v1/organization/costs", group=("group_by", "line_item"), days_max=180, counts=False),
+            VendorReport(path="/v1/organization/usage/completions", group=("group_by", "model")),
+            VendorReport(path="/v1/organization/usage/embeddings", group=("group_by", "model")),
+        ),
+        since="start_time",
+        until="end_time",
+        instant=_second,
+        headers=lambda key: {"authorization": f"Bearer {key}"},
         variable="OPENAI_ADMIN_KEY",
         keys_at="platform.openai.com, Settings, Admin keys",
-        days_max=180,
     ),
     "anthropic": VendorBilling(
         title="Anthropic",
         base_url="https://api.anthropic.com",
-        path="/v1/organizations/cost_report",
+        reports=(
+            VendorReport(path="/v1/organizations/cost_report", group=("group_by[]", "description"), counts=False),
+            VendorReport(path="/v1/organizations/usage_report/messages", group=("group_by[]", "model")),
+        ),
+        since="starting_at",
+        until="ending_at",
+        instant=_moment,
+        headers=lambda key: {"x-api-key": key, "anthropic-version": "2023-06-01"},
         variable="ANTHROPIC_ADMIN_KEY",
         keys_at="console.anthropic.com, Settings, Admin keys",
-        days_max=31,
     ),
 }
 
@@ -76,26 +120,24 @@ class BillQuestion(msgspec.Struct, frozen=True, kw_only=True):
     end: date
     base_url: str | None = None
 
-    def url(self, page: str | None = None) -> str:
-        """Return the address of a page of the answer: of the first, or of the one that the last has named."""
-        about = VENDOR_BILLING[self.vendor]
-        days = min(about.days_max, max(1, (self.end - self.first).days))
-        query: dict[str, object]
-        if self.vendor == "openai":
-            query = {"start_time": _second(self.first), "end_time": _second(self.end), "bucket_width": "1d"}
-            query |= {"group_by": "line_item", "limit": days}
-        else:
-            query = {"starting_at": f"{self.first}T00:00:00Z", "ending_at": f"{self.end}T00:00:00Z"}
-            query |= {"bucket_width": "1d", "group_by[]": "description", "limit": days}
+    @property
+    def about(self) -> VendorBilling:
+        """What is known of the vendor."""
+        return VENDOR_BILLING[self.vendor]
+
+    def url(self, report: VendorReport, page: str | None = None) -> str:
+        """Return the address of a page of a report: of the first, or of the one that the last has named."""
+        about = self.about
+        query: dict[str, object] = {
+            about.since: about.instant(self.first),
+            about.until: about.instant(self.end),
+            "bucket_width": "1d",
+            report.group[0]: report.group[1],
+            "limit": min(report.days_max, max(1, (self.end - self.first).days)),
+        }
         if page is not None:
             query["page"] = page
-        return f"{(self.base_url or about.base_url).rstrip('/')}{about.path}?{urlencode(query)}"
-
-    def headers(self, key: str) -> dict[str, str]:
-        """Return the headers of a request."""
-        if self.vendor == "openai":
-            return {"authorization": f"Bearer {key}", "accept": "application/json"}
-        return {"x-api-key": key, "anthropic-version": "2023-06-01", "accept": "application/json"}
+        return f"{(self.base_url or about.base_url).rstrip('/')}{report.path}?{urlencode(query)}"
 
 
 class _Page(msgspec.Struct):
@@ -122,12 +164,11 @@ def read_page(question: BillQuestion, body: bytes) -> BillPage:
     Raises:
         ConfigError: If it is no page of costs.
     """
-    title = VENDOR_BILLING[question.vendor].title
     try:
         found = msgspec.json.decode(body, type=_Page)
         line = msgspec.json.format(body, indent=0).decode()
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise ConfigError(f"{title} has answered with something that is no bill; {_ELSE}") from None
+        raise ConfigError(f"{question.about.title} has answered with something that is no bill; {_ELSE}") from None
     return BillPage(line, (found.next_page or None) if found.has_more else None)
 
 
@@ -143,7 +184,7 @@ def refusal_of(question: BillQuestion, status: int, body: bytes, key_name: str) 
         body: What came with it; the vendor's own words are repeated without secrets.
         key_name: Where the key comes from.
     """
-    about = VENDOR_BILLING[question.vendor]
+    about = question.about
     match status:
         case 401:
             remedy = (
@@ -173,7 +214,3 @@ def _said(body: bytes) -> str:
     except (msgspec.MsgspecError, KeyError, TypeError, RecursionError, UnicodeDecodeError):
         return ""
     return f". It says: {in_one_line(message, _SAID_MAX)}" if message.strip() else ""
-
-
-def _second(day: date) -> int:
-    return int(datetime.combine(day, time(), UTC).timestamp())

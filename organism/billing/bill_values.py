@@ -1,11 +1,13 @@
-"""Days and dollars as bills write them. Pure."""
+"""Days, dollars and tokens as bills write them. Pure."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, tzinfo
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any
 
-from organism.amounts import NANOUSD_PER_USD
+from organism.amounts import NANOUSD_PER_USD, TokenUsage
+from organism.errors import ConfigError
 
 _USD_MAX = 10**10
 _MS_FROM = 10**11
@@ -91,3 +93,33 @@ def _with_point(text: str, *, comma: bool) -> str:
     if text.count(",") > 1 or (not comma and _GROUPED.fullmatch(text) and not text.lstrip("+-").startswith("0")):
         return text.replace(",", "")
     return text.replace(",", ".")
+
+
+def tokens_of(result: Mapping[str, Any], where: str) -> TokenUsage | None:
+    """Read the tokens of a result of a report of usage; ``None`` if it has none.
+
+    Args:
+        result: It, by the names of its fields: of OpenAI's, whose input has all of it, or of Anthropic's.
+        where: What it is called in an error.
+
+    Raises:
+        ConfigError: If a count is none.
+    """
+
+    def count(name: str, within: Mapping[str, Any] = result) -> int:
+        found = within.get(name)
+        if found is None:
+            return 0
+        if not isinstance(found, int) or isinstance(found, bool) or found < 0:
+            raise ConfigError(f"{where} of the bill cannot be read: {name} is no count: {str(found)[:40]!r}")
+        return found
+
+    if "uncached_input_tokens" in result:
+        created = result.get("cache_creation")
+        written = sum(count(name, created) for name in created) if isinstance(created, Mapping) else 0
+        read = count("cache_read_input_tokens")
+        return TokenUsage(count("uncached_input_tokens"), read, written, count("output_tokens"))
+    if "input_tokens" not in result:
+        return None
+    read, written = count("input_cached_tokens"), count("input_cache_write_tokens")
+    return TokenUsage(max(0, count("input_tokens") - read - written), read, written, count("output_tokens"))

@@ -145,7 +145,7 @@ def report_period(
         kept_from_ns: When the oldest event happened that is kept, if older ones are not; 0 if all are.
     """
     sums = PeriodSums(period)
-    for event in _once(events):
+    for event in once(events):
         sums.add(event)
     return sums.report(now_ns, kept_from_ns)
 
@@ -353,7 +353,8 @@ def names_of(by: str, event: UsageEvent, period: Period) -> tuple[str, ...]:
             return (event.agent,)
 
 
-def _once(events: Iterable[AnyEvent]) -> Iterator[AnyEvent]:
+def once(events: Iterable[AnyEvent]) -> Iterator[AnyEvent]:
+    """Yield events, of which those told twice come once."""
     seen: set[str] = set()
     for event in events:
         if event.id and event.id in seen:

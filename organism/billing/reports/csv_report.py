@@ -21,6 +21,7 @@ HEAD = (
     "tool_uses",
     "tool_nanousd",
     "billed_usd",
+    "counted_tokens",
     "why",
 )
 """Names of the columns."""
@@ -40,16 +41,17 @@ def csv_rows(report: PeriodReport, drifts: Sequence[BillDifference] | None = Non
     }
     for by, parts in cuts.items():
         yield from (_row(by, cut.name, cut.totals) for cut in parts)
-    blanks = ("",) * (len(HEAD) - 6)
     for drift in drifts or ():
         name = f"{drift.day.isoformat()} {drift.model or 'all'}"
         recorded = (_usd(drift.recorded_nanousd), drift.recorded_nanousd, drift.calls, drift.unpriced_calls)
-        yield ("bill", name, *recorded, *blanks[:-2], _usd(drift.billed_nanousd), drift.reason)
+        billed = "" if drift.billed_nanousd is None else _usd(drift.billed_nanousd)
+        counted = "" if drift.counted is None else drift.counted.total
+        yield ("bill", name, *recorded, *astuple(drift.recorded), "", "", billed, counted, drift.reason)
 
 
 def _row(by: str, name: str, totals: UsageTotals) -> tuple[object, ...]:
     costs = (_usd(totals.cost_nanousd), totals.cost_nanousd, totals.calls, totals.unpriced_calls)
-    return (by, name, *costs, *astuple(totals.usage), totals.tool_uses, totals.tool_nanousd, "", "")
+    return (by, name, *costs, *astuple(totals.usage), totals.tool_uses, totals.tool_nanousd, "", "", "")
 
 
 def _usd(cost_nanousd: int) -> str | Decimal:

@@ -37,7 +37,7 @@ def write_report(report: PeriodReport, drifts: Sequence[BillDifference] | None, 
     """
     match form:
         case "json":
-            whole = {"report": report, "drift": None if drifts is None else tuple(map(_explained, drifts))}
+            whole = {"report": report, "drift": None if drifts is None else tuple(map(explained, drifts))}
             return visible_json(msgspec.json.encode(whole, enc_hook=_plain).decode()) + "\n"
         case "csv":
             return csv_lines(csv_rows(report, drifts))
@@ -74,8 +74,10 @@ def _quality(media_type: str, liked: set[tuple[str, float]]) -> float:
     return 0.0
 
 
-def _explained(drift: BillDifference) -> dict[str, object]:
-    return {**msgspec.to_builtins(drift), "difference_nanousd": drift.difference_nanousd, "reason": drift.reason}
+def explained(drift: BillDifference) -> dict[str, object]:
+    """Return a difference as JSON has it, with what follows from its figures."""
+    derived = ("difference_nanousd", "difference_tokens", "reason")
+    return {**msgspec.to_builtins(drift), **{name: getattr(drift, name) for name in derived}}
 
 
 def _plain(value: object) -> str:

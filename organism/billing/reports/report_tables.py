@@ -175,24 +175,37 @@ def _forecast_table(forecasts: Iterable[Forecast], zone: tzinfo) -> ReportTable:
 
 
 def _drift_table(drifts: Sequence[BillDifference]) -> ReportTable:
+    """Return what differs; tokens have columns if the provider tells what it has counted."""
+    counted = any(drift.counted is not None for drift in drifts)
+    tokens = ("tokens counted", "tokens recorded") if counted else ()
     return ReportTable(
         title="Against the bill",
         note="Recorded above billed is expected: what was in doubt is charged in full. Below it, something is wrong.",
-        head=("day", "model", "billed", "recorded", "difference", "of billed", "why"),
+        head=("day", "model", "billed", "recorded", "difference", "of billed", *tokens, "why"),
         rows=tuple(
             (
                 drift.day.isoformat(),
                 drift.model or "all",
-                format_usd(drift.billed_nanousd),
-                format_usd(drift.recorded_nanousd),
-                format_usd(drift.difference_nanousd),
-                f"{drift.difference_nanousd * 100 / drift.billed_nanousd:+.1f} %" if drift.billed_nanousd else "",
+                *_money_cells(drift),
+                *(_token_cells(drift) if counted else ()),
                 drift.reason,
             )
             for drift in drifts[-ROWS_MAX:]
         ),
         words=2,
     )
+
+
+def _money_cells(drift: BillDifference) -> tuple[str, str, str, str]:
+    recorded = format_usd(drift.recorded_nanousd)
+    if drift.billed_nanousd is None or drift.difference_nanousd is None:
+        return "", recorded, "", ""
+    share = f"{drift.difference_nanousd * 100 / drift.billed_nanousd:+.1f} %" if drift.billed_nanousd else ""
+    return format_usd(drift.billed_nanousd), recorded, format_usd(drift.difference_nanousd), share
+
+
+def _token_cells(drift: BillDifference) -> tuple[str, str]:
+    return "" if drift.counted is None else f"{drift.counted.total:,}", f"{drift.recorded.total:,}"
 
 
 def _instant(time_ns: int, zone: tzinfo) -> str:

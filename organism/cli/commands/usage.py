@@ -26,7 +26,7 @@ from organism.cli.terminal import Terminal
 from organism.clock import SystemClock
 from organism.control.views import By, Usage
 from organism.errors import ConfigError
-from organism.usage.events import AnyEvent, UsageEvent
+from organism.usage.events import AnyEvent
 from organism.usage.instants import zone_of
 from organism.usage.totals import UsageTotals, remainder
 
@@ -136,8 +136,7 @@ def report(
     made = report_period(recorded, period, kept_from_ns=_kept_from(recorded) if events is None else 0)
     drifts = None
     if (lines := billed.lines(period, made, now_ns, daemon.file.parent)) is not None:
-        used = (event for event in recorded if isinstance(event, UsageEvent) and period.holds(event))
-        drifts = reconcile(used, lines, period)
+        drifts = reconcile(recorded, lines, period)
     if output is None:
         form: ReportFormat = "json" if json else "csv" if csv else "markdown"
         return print_text(write_report(made, drifts, form).rstrip("\n"))

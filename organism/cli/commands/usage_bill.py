@@ -14,6 +14,7 @@ from organism.billing.bill import BillLine, read_bill
 from organism.billing.bill_requests import VENDOR_BILLING, BillQuestion, BillVendor
 from organism.billing.period import Period, PeriodReport
 from organism.cli.event_sources import read_text
+from organism.cli.output import note
 from organism.config.dotenv import read_dotenv
 from organism.errors import ConfigError
 from organism.text.credentials import header_secret
@@ -82,12 +83,13 @@ class BillOptions:
         variable = self._variable(self.bill_of)
         value = os.environ.get(variable) or read_dotenv(folder / ".env").get(variable)
         if not value:
-            about = VENDOR_BILLING[self.bill_of]
+            about = question.about
             raise ConfigError(
                 f"the environment variable {variable} is not set; make an admin key at {about.keys_at}, and set it "
                 "there or in the file .env: a key for calls is none"
             )
-        return read_bill(fetch_bill(question, header_secret(f"the environment variable {variable}", value), variable))
+        key = header_secret(f"the environment variable {variable}", value)
+        return read_bill(fetch_bill(question, key, variable, note))
 
     def _variable(self, vendor: BillVendor) -> str:
         if self.admin_key is None:

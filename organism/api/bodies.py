@@ -329,6 +329,16 @@ class TokenLimitsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: LimitsBody | None
 
 
+class BillBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A provider's bill.
+
+    Attributes:
+        bill: It, CSV or JSON as the provider exports it or its API gives it.
+    """
+
+    bill: Annotated[str, msgspec.Meta(min_length=1)]
+
+
 StateFilter = Literal["open", "blocked", "paused", "closing", "dormant", "completed", "failed", "terminated"]
 WaitingFilter = Literal["budget", "person", "child", "provider", "freeze", "breaker", "operator"]
 

@@ -110,7 +110,7 @@ class _Recorded(msgspec.Struct):
     calls: int = 0
     in_doubt_nanousd: int = 0
     unpriced_calls: int = 0
-    tokens: TokenUsage = TokenUsage()
+    usage: TokenUsage = TokenUsage()
     in_doubt_tokens: int = 0
 
     def add(self, event: UsageEvent) -> None:
@@ -119,7 +119,7 @@ class _Recorded(msgspec.Struct):
         self.calls += event.outcome != "released"
         self.in_doubt_nanousd += cost if in_doubt else 0
         self.unpriced_calls += event.cost_nanousd is None and event.outcome != "released"
-        self.tokens += event.usage
+        self.usage += event.usage
         self.in_doubt_tokens += event.usage.total if in_doubt else 0
 
 
@@ -203,7 +203,7 @@ class BillComparison:
             in_doubt_nanousd=recorded.in_doubt_nanousd,
             unpriced_calls=recorded.unpriced_calls,
             counted=self._counted.get(key),
-            recorded=recorded.tokens,
+            recorded=recorded.usage,
             in_doubt_tokens=recorded.in_doubt_tokens,
         )
 

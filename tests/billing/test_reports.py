@@ -189,3 +189,88 @@ def test_each_line_of_a_drift_says_why(recorded: list[UsageEvent], billed: int, 
     assert rows[-1][0] == "bill"
     assert rows[-1][-1] == drift.reason
     assert len(rows[-1]) == len(rows[0])
+
+
+def with_tokens(cost: int, tokens: TokenUsage, outcome: Outcome = "settled") -> UsageEvent:
+    return replace(usage(cost, outcome), usage=tokens)
+
+
+SAME = TokenUsage(input=100, cached_input=20, output=10)
+DOLLAR = NANOUSD_PER_USD
+
+
+@pytest.mark.parametrize(
+    ("recorded", "billed", "counted", "reason"),
+    [
+        ([with_tokens(DOLLAR, SAME)], DOLLAR, SAME, ""),
+        ([with_tokens(DOLLAR, SAME)], None, SAME, ""),
+        ([with_tokens(1, SAME)], DOLLAR, SAME, "billed more than recorded: the same tokens, so other prices"),
+        (
+            [with_tokens(1, SAME)],
+            DOLLAR,
+            TokenUsage(input=120, output=10),
+            "billed more than recorded: the same tokens, but 20 tokens fewer read from a cache there, or other prices",
+        ),
+        (
+            [with_tokens(1, SAME)],
+            DOLLAR,
+            SAME + TokenUsage(5),
+            "billed more than recorded: 5 tokens more counted than recorded, by calls past organism",
+        ),
+        ([with_tokens(1, SAME)], DOLLAR, TokenUsage(1), "billed more than recorded: other prices"),
+        ([with_tokens(2 * DOLLAR, SAME)], DOLLAR, SAME, "the same tokens, so other prices, a discount or a credit"),
+        (
+            [with_tokens(2 * DOLLAR, SAME)],
+            DOLLAR,
+            TokenUsage(129),
+            "1 token fewer counted than recorded, or other prices, a discount or a credit",
+        ),
+        (
+            [with_tokens(DOLLAR, SAME)],
+            DOLLAR,
+            TokenUsage(131),
+            "1 token more counted than recorded: calls past organism",
+        ),
+        ([with_tokens(DOLLAR, SAME)], None, TokenUsage(129), "1 token fewer counted than recorded"),
+        (
+            [with_tokens(0, SAME), replace(with_tokens(0, SAME, "worst_case"), id="in doubt")],
+            0,
+            SAME,
+            "130 tokens charged in full for calls whose count nobody knows",
+        ),
+        ([], None, SAME, "130 tokens more counted than recorded: no call here, so it was made past organism"),
+    ],
+)
+def test_tokens_that_a_provider_has_counted_explain_a_difference(
+    recorded: list[UsageEvent], billed: int | None, counted: TokenUsage, reason: str
+) -> None:
+    """Other prices, other tokens and calls past organism are told apart, in every form of a report."""
+    day = Period().day_of(START_NS)
+    bill = [BillLine(day, "m", None, counted=counted), *([] if billed is None else [BillLine(day, "m", billed)])]
+    (drift,) = reconcile(recorded, bill, Period())
+    assert drift.reason.startswith(reason)
+    assert bool(drift.reason) == bool(reason)
+    report = report_period(recorded, Period())
+    head, *_, row = csv_rows(report, [drift])
+    assert dict(zip(head, row, strict=True))["counted_tokens"] == counted.total
+    assert f"{counted.total:,} | {drift.recorded.total:,}" in render_markdown(report, [drift])
+
+
+def test_event_that_is_told_twice_counts_once_against_the_bill() -> None:
+    """A stream of events that was read twice does not look like spend that nobody has billed."""
+    event = replace(usage(DOLLAR), id="7")
+    (drift,) = reconcile([event, event], [BillLine(Period().day_of(START_NS), "m", DOLLAR)], Period())
+    assert (drift.calls, drift.difference_nanousd) == (1, 0)
+
+
+def test_tokens_that_are_counted_stand_by_the_costs_of_their_model() -> None:
+    """A line item with a name for people and the identifier that is counted are one line; days without models too."""
+    day = Period().day_of(START_NS)
+    counts = [BillLine(day, "gpt-4o-mini-2024-07-18", None, counted=SAME), BillLine(day, "o3", None, counted=SAME)]
+    by_name = reconcile([], [*counts, BillLine(day, "GPT-4o mini", DOLLAR)], Period())
+    assert [(line.model, line.billed_nanousd, line.counted) for line in by_name] == [
+        ("GPT-4o mini", DOLLAR, SAME),
+        ("o3", 0, SAME),
+    ]
+    (whole,) = reconcile([], [*counts, BillLine(day, None, DOLLAR)], Period())
+    assert (whole.model, whole.counted) == (None, SAME + SAME)

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 from organism.api.problems import Problem, ProblemError
 from organism.api.streams import Reader
+from organism.billing.bill import read_bill
 from organism.billing.period import GroupedSums, Period, PeriodReport, PeriodSums
+from organism.billing.reconciliation import BillComparison, BillDifference
 from organism.concurrency.own_threads import OwnThreads
 from organism.control.control import Control
 from organism.control.views import By, Usage
@@ -45,6 +47,24 @@ async def period_report(reader: Reader, period: Period) -> PeriodReport:
     """
     sums = PeriodSums(period)
     return sums.report(kept_from_ns=await _add_up(reader, period, sums.add))
+
+
+async def compared_report(reader: Reader, period: Period, bill: str) -> tuple[PeriodReport, tuple[BillDifference, ...]]:
+    """Return the report of a period, and how a bill differs from it.
+
+    Raises:
+        ConfigError: If the bill cannot be read.
+        JournalError: If the events cannot be read.
+        EventsGoneError: If some were forgotten while they were read.
+    """
+    sums, compared = PeriodSums(period), BillComparison(await _ADDING.run(read_bill, bill), period)
+
+    def add(event: AnyEvent) -> None:
+        sums.add(event)
+        compared.add(event)
+
+    kept_from_ns = await _add_up(reader, period, add)
+    return sums.report(kept_from_ns=kept_from_ns), compared.differences()
 
 
 async def period_usage(reader: Reader, period: Period, by: By) -> Usage:

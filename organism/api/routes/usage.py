@@ -1,15 +1,18 @@
 """What was used: sums in all and of a period, reports, and over time."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
-from litestar import Request, Response, get
+from litestar import Request, Response, get, post
 from litestar.di import NamedDependency, Provide
-from litestar.params import FromQuery, QueryParameter, SkipValidation
+from litestar.params import FromQuery, JSONBody, QueryParameter, SkipValidation
 
+from organism.api.bodies import BillBody
 from organism.api.dependencies import ControlOf, ReaderOf
-from organism.api.routes.period_usage import asked_period, period_report, period_usage
+from organism.api.routes.period_usage import asked_period, compared_report, period_report, period_usage
 from organism.api.scopes import needs
-from organism.billing.period import Period
+from organism.billing.period import Period, PeriodReport
+from organism.billing.reconciliation import BillDifference
 from organism.billing.reports.report_formats import MEDIA_TYPES, ReportFormat, accepted_format, write_report
 from organism.control.views import By, Usage
 from organism.usage.series import Measure, SeriesStep, UsageSeries
@@ -27,6 +30,7 @@ _ZONE = "Where days begin, such as Europe/Berlin; as the limits have it unless g
 _FORMAT = "In which form; as Accept says unless given, and JSON if it says nothing."
 
 Since = Annotated[str | None, QueryParameter(name="since", max_length=40, description=_SINCE)]
+Form = Annotated[ReportFormat | None, QueryParameter(name="format", description=_FORMAT)]
 Until = Annotated[str | None, QueryParameter(name="until", max_length=40, description=_UNTIL)]
 
 
@@ -63,14 +67,38 @@ async def usage_report(
     request: Request[Any, Any, Any],
     reader: ReaderOf,
     period: NamedDependency[SkipValidation[Period]],
-    form: Annotated[ReportFormat | None, QueryParameter(name="format", description=_FORMAT)] = None,
+    form: Form = None,
 ) -> Response[str]:
     """Report cost and tokens of a period or a thread, by day, agent, model, provider, tool and label.
 
     The same report as ``organism usage report``: JSON, CSV, Markdown, or an HTML page to send on.
     """
+    return _written(request, form, await period_report(reader, period), None)
+
+
+@post("/v1/usage/report", status_code=200, opt=needs("read"), dependencies={"period": Provide(_period)})
+async def compare_bill(
+    request: Request[Any, Any, Any],
+    reader: ReaderOf,
+    period: NamedDependency[SkipValidation[Period]],
+    data: JSONBody[BillBody],
+    form: Form = None,
+) -> Response[str]:
+    """Compare a provider's bill with a period: billed, counted and recorded by day and model, and why they differ.
+
+    The same as ``organism usage report --bill``; in JSON the lines stand under ``drift``. Nothing is changed or kept.
+    """
+    return _written(request, form, *await compared_report(reader, period, data.bill))
+
+
+def _written(
+    request: Request[Any, Any, Any],
+    form: ReportFormat | None,
+    report: PeriodReport,
+    drifts: Sequence[BillDifference] | None,
+) -> Response[str]:
     chosen = form or accepted_format(request.headers.get("accept", ""))
-    text = write_report(await period_report(reader, period), None, chosen)
+    text = write_report(report, drifts, chosen)
     return Response(text, headers={"content-type": MEDIA_TYPES[chosen], "vary": "Accept"})
 
 
@@ -91,4 +119,4 @@ async def usage_series(
     return control.queries.usage_over_time(measure, by, since=since, until=until, step=step)
 
 
-ROUTES = (usage, usage_report, usage_series)
+ROUTES = (usage, usage_report, compare_bill, usage_series)

@@ -1,5 +1,6 @@
 """Usage over real HTTP: sums, and over time."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +154,52 @@ async def test_report_is_of_a_period_a_thread_and_a_time_zone(served: Served) ->
         assert (await report(format="pdf"))["status"] == 400
         assert "time_zone" in (await report(time_zone="../etc/passwd"))["detail"]
         assert (await report(from_="1h"))["code"] == "unknown_parameter"
+
+
+def bill_of(day: str, usd: str, tokens: int) -> str:
+    """Return a bill as OpenAI's API gives it: a page of costs, and one of what was counted."""
+    costs = [{"amount": {"value": usd, "currency": "usd"}, "line_item": "m, output"}]
+    counted = [{"input_tokens": tokens, "output_tokens": 0, "num_model_requests": 1, "model": "m"}]
+    pages = [{"data": [{"start_time_iso": day, "results": results}]} for results in (costs, counted)]
+    return "\n".join(map(json.dumps, pages))
+
+
+async def test_bill_is_compared_with_what_was_recorded(served: Served) -> None:
+    """Day by day and model by model: dollars and tokens, with why they differ, in every form that a report has."""
+    async with served() as (organism, client):
+        await worked(client, organism)
+        whole = (await client.get("/v1/usage/report")).json()
+        (day,) = (cut["name"] for cut in whole["report"]["by_day"])
+        tokens = sum(whole["report"]["totals"]["usage"].values())
+        body = {"bill": bill_of(f"{day}T00:00:00Z", "9.5", tokens + 7)}
+
+        compared = (await client.post("/v1/usage/report", json=body)).json()
+
+        assert compared["report"] == whole["report"]
+        (line,) = compared["drift"]
+        assert (line["day"], line["model"], line["billed_nanousd"], line["calls"]) == (day, "m", 9_500_000_000, 1)
+        assert (line["counted"]["input"], line["difference_tokens"]) == (tokens + 7, -7)
+        assert line["recorded_nanousd"] == whole["report"]["totals"]["cost_nanousd"]
+        assert (
+            line["reason"] == "billed more than recorded: 7 tokens more counted than recorded, by calls past organism"
+        )
+        page = await client.post("/v1/usage/report", json=body, params={"format": "html"})
+        assert "Against the bill" in page.text
+        assert "tokens counted" in page.text
+
+
+@pytest.mark.parametrize(
+    ("bill", "says"),
+    [
+        ("", "bill"),
+        ("no table", "no column with a day"),
+        ("date,cost\n2026-11-10,much\n", "line 2 of the bill cannot be read"),
+        ('{"data": [{"start_time": 1, "results": [{"input_tokens": "many"}]}]}', "input_tokens is no count"),
+    ],
+)
+async def test_bill_that_is_none_is_refused(served: Served, bill: str, says: str) -> None:
+    """What cannot be compared is an error with the line, and no report without a bill."""
+    async with served() as (_, client):
+        answer = await client.post("/v1/usage/report", json={"bill": bill})
+        assert answer.status_code == 400
+        assert says in answer.json()["detail"]

@@ -73,6 +73,8 @@ def test_what_is_about_one_thread_goes_to_its_partition(method: str, path: str) 
         ("GET", "/v1/usage/series", "all"),
         ("GET", "/v1/usage/report", "here"),
         ("GET", "/v1/usage/report?thread=t", "at"),
+        ("POST", "/v1/usage/report", "here"),
+        ("POST", "/v1/usage/report?thread=t", "at"),
         ("GET", "/v1/usage?by=model", "all"),
         ("GET", "/v1/usage?by=model&since=7d", "here"),
         ("GET", "/v1/usage?until=2026-11-01", "here"),

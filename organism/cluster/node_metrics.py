@@ -70,7 +70,9 @@ class NodeMetrics:
         yield from ((n.FORWARDS, counts.forwards[result], (result,)) for result in ("answered", "untouched", "unknown"))
         yield n.SLICE_STATEMENTS, node.escrow.statements, ()
         yield from _slices(node.organisms.values())
+        yield n.RATES_FAILED, node.rates.failures, ()
         for provider, shares in node.rates.shares.items():
+            yield n.RATES_UNREADABLE, float(provider in node.rates.unreadable), (provider,)
             yield from ((n.PROVIDER_SHARE, most, (provider, unit)) for unit, most in shares.items())
 
 

@@ -55,6 +55,7 @@ class RateShares:
 
     Attributes:
         failures: How often it could not agree with the others.
+        unreadable: The providers of which it cannot read what the nodes have, with why.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class RateShares:
     ) -> None:
         self._url, self._node, self._times = url, node, times
         self.failures = 0
+        self.unreadable: dict[str, str] = {}
         self._threads = OwnThreads(1)
         self._woken = anyio.Event()
         self._own: dict[str, _OwnShare] = {}
@@ -112,6 +114,8 @@ class RateShares:
             now_s, found = await self._threads.run(table.read, list(self._own))
             for claims in found:
                 own = self._own[claims.provider]
+                if self._refused(claims):
+                    continue
                 change = own.changed(claims, (self._node, incarnation), now_s, self._times, leaves=leaves)
                 if change is not None and await self._threads.run(table.write, change.claims):
                     own.written(change, began_s + self._times.ttl_s - self._times.margin_s, self._wake)
@@ -120,6 +124,19 @@ class RateShares:
             self.failures += 1
             _log.warning("rates_failed", error=str(error))
         return waits
+
+    def _refused(self, claims: ProviderClaims) -> bool:
+        """Whether nothing is known of a provider; then nothing of it is used any more, and the log has said so once."""
+        provider, why = claims.provider, claims.unreadable
+        if not why:
+            if self.unreadable.pop(provider, ""):
+                _log.info("rates_readable_again", provider=provider)
+            return False
+        if self.unreadable.get(provider) != why:
+            self.unreadable[provider] = why
+            _log.error("rates_unreadable", provider=provider, version=claims.version, error=why)
+        self._own[provider].use_nothing()
+        return True
 
 
 def shared_limits(settings: ProviderSettings) -> Mapping[RateUnit, int]:
@@ -170,6 +187,10 @@ class _OwnShare:
         mine = replace(own, claims=claims, left=leaves, seen_s=now_s - times.ttl_s if leaves else now_s)
         others = (node for node in known.nodes if node is not before)
         return _Change(replace(known, nodes=(*counted(tuple(others), now_s, times.ttl_s), mine)), admitted)
+
+    def use_nothing(self) -> None:
+        """Begin nothing more: how much the others use is not known."""
+        self._admit(dict.fromkeys(self._limits, 0))
 
     def written(self, change: _Change, until_s: float, on_wait: Callable[[], object]) -> None:
         """Use what was written, until an instant of the event loop's time."""

@@ -102,6 +102,23 @@ def test_status_tells_who_may_use_what_of_a_provider(nodes: object, url: str, as
     assert "1,000 requests/min" in asked("cluster", "status")[1]
 
 
+def test_status_names_a_provider_whose_limits_nobody_can_read(
+    postgres: PostgresServer, nodes: object, url: str, asked: Asked
+) -> None:
+    """With the command that mends it; the rest of the cluster is shown as ever."""
+    del nodes
+    postgres.execute("INSERT INTO organism.rates VALUES ('openai', 1, 'no json')", url)
+    code, told, _ = asked("cluster", "status", "--json")
+    assert code == exit_codes.FAILED
+    assert [*json.loads(told)["unreadable_rates"]] == ["openai"]
+    shown = " ".join(asked("cluster", "status")[1].split())
+    assert "what the nodes have of openai's limits" in shown
+    assert "cluster forget-rates openai" in shown
+    assert "agree anew" in asked("cluster", "forget-rates", "openai")[1]
+    assert asked("cluster", "status")[0] == exit_codes.OK
+    assert "nothing to forget" in asked("cluster", "forget-rates", "openai")[1]
+
+
 def test_check_tells_what_it_finds_of_the_database(nodes: object, url: str, asked: Asked, tmp_path: Path) -> None:
     """Whether it is there and as configured; a file is right also where the database is not there or is another's."""
     del nodes

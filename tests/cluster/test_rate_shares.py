@@ -11,7 +11,6 @@ import pytest
 from organism import Context, Organism, Text, agent
 from organism.cluster.lease_times import LeaseTimes
 from organism.cluster.node import ClusterNode
-from organism.journal import JournalError
 from organism.router.call import RouterSettings
 from organism.router.limits.provider_settings import ProviderSettings
 from organism.router.limits.provider_share import NodeClaims, ProviderClaims, RateClaim
@@ -34,7 +33,12 @@ def url(postgres: PostgresServer) -> str:
 
 @agent()
 async def writer(message: Text, ctx: Context) -> Text:
-    return Text((await ctx.llm.complete(message.text, max_output_tokens=16)).text)
+    return Text((await ctx.llm.complete(message.text, model="main", max_output_tokens=16)).text)
+
+
+@agent()
+async def other(message: Text, ctx: Context) -> Text:
+    return Text((await ctx.llm.complete(message.text, model="other", max_output_tokens=16)).text)
 
 
 class CountingProvider(ScriptedProvider):
@@ -59,18 +63,22 @@ class CountingProvider(ScriptedProvider):
 
 @asynccontextmanager
 async def nodes(
-    url: str, provider: CountingProvider, treated: ProviderSettings, names: tuple[str, ...] = NODES
+    url: str,
+    provider: CountingProvider,
+    treated: ProviderSettings,
+    names: tuple[str, ...] = NODES,
+    second: CountingProvider | None = None,
 ) -> AsyncIterator[list[ClusterNode]]:
     async with AsyncExitStack() as stack:
         found = []
         for name in names:
             organism = Organism(
-                [writer],
+                [writer, other],
                 name="house",
-                models={"main": "scripted/m"},
-                providers={"scripted": provider},
-                provider_kinds={"scripted": "local"},
-                router=RouterSettings(providers={"scripted": treated}),
+                models={"main": "scripted/m", "other": "second/m"},
+                providers={"scripted": provider, "second": second or CountingProvider()},
+                provider_kinds={"scripted": "local", "second": "local"},
+                router=RouterSettings(providers={"scripted": treated} | ({"second": treated} if second else {})),
             )
             node = ClusterNode(organism, url, node=name, partitions=3, times=TIMES)
             found.append(await stack.enter_async_context(node))
@@ -153,19 +161,61 @@ async def test_of_two_that_have_seen_the_same_only_the_first_writes(url: str) ->
             assert not table.write(known)
 
 
-async def test_a_row_that_cannot_be_read_ends_no_node(postgres: PostgresServer, url: str) -> None:
-    """A newer program may have written it: nothing is called there until it can be read, and the node goes on."""
+UNREADABLE = (
+    '[{"node": 7}]',
+    "no json",
+    '[{"node": "z", "incarnation": 1, "seen_s": 9e9, "claims": {"concurrency": {"limit": 1, "granted": -5}}}]',
+    '[{"node": "z", "incarnation": 1, "seen_s": 9e9, "claims": {"of a newer program": {"limit": 1}}}]',
+    "[" * 100_000,
+)
+
+
+@pytest.mark.parametrize("row", UNREADABLE, ids=["wrong type", "no json", "below zero", "unknown unit", "deep"])
+async def test_a_row_that_cannot_be_read_stops_its_provider_alone(postgres: PostgresServer, url: str, row: str) -> None:
+    """A newer program may have written it: nothing is called there until it can be read; other providers go on."""
+    first, second = CountingProvider(), CountingProvider()
+    first.may_answer.set()
+    second.may_answer.set()
+    async with nodes(url, first, ProviderSettings(concurrency=1), ("a",), second) as (node,):
+        with closing(RateTable(url)) as table:
+            await until(lambda: len(table.read_all()) == 2 and node.rates.shares["scripted"]["concurrency"] == 1)
+            written = "UPDATE organism.rates SET nodes = '{}', version = version + 1 WHERE provider = 'scripted'"
+            postgres.execute(written.format(row), url)
+            await until(lambda: [*node.rates.unreadable] == ["scripted"])
+            assert [each.provider for each in table.read_all() if each.unreadable] == ["scripted"]
+            waits = await node.open_thread("write")
+            assert (await node.wait(await node.open_thread("write", to="other"))).outcome == "completed"
+            assert (first.begun, second.begun) == (0, 1)
+            postgres.execute(written.format("[]"), url)
+            assert (await node.wait(waits)).outcome == "completed"
+            assert not node.rates.unreadable
+
+
+async def test_what_is_forgotten_counts_as_used_until_its_minute_is_over(postgres: PostgresServer, url: str) -> None:
+    """An operator has the nodes agree anew: nobody knows what was used, so nothing is until it is over."""
     provider = CountingProvider()
     provider.may_answer.set()
     async with nodes(url, provider, ProviderSettings(concurrency=1), ("a",)) as (node,):
         with closing(RateTable(url)) as table:
             await until(lambda: bool(table.read_all()))
-            postgres.execute("UPDATE organism.rates SET nodes = '[{\"node\": 7}]', version = version + 1", url)
-            with pytest.raises(JournalError, match="scripted's limits cannot be read"):
-                table.read_all()
-            await until(lambda: node.rates.failures > 0)
-            postgres.execute("UPDATE organism.rates SET nodes = '[]'", url)
-            assert (await node.wait(await node.open_thread("write"))).outcome == "completed"
+            postgres.execute("UPDATE organism.rates SET nodes = 'no json', version = version + 1", url)
+            await until(lambda: bool(node.rates.unreadable))
+            assert table.forget("scripted")
+            assert not table.forget("unknown")
+            await until(lambda: not node.rates.unreadable)
+            thread = await node.open_thread("write")
+            (known,) = table.read_all()
+            nobody = next(each for each in known.nodes if each.node == "")
+            assert nobody.claims["concurrency"].granted > 1
+            await until(lambda: table.read_all()[0].version >= known.version + 3)
+            assert provider.begun == 0
+            earlier = msgspec.structs.replace(nobody, seen_s=nobody.seen_s - TIMES.ttl_s)  # a minute has passed
+            while True:
+                (known,) = table.read_all()
+                others = tuple(each for each in known.nodes if each.node != "")
+                if table.write(msgspec.structs.replace(known, nodes=(*others, earlier))):
+                    break
+            assert (await node.wait(thread)).outcome == "completed"
 
 
 async def test_a_node_that_leaves_gives_back_what_it_has_not_used(url: str) -> None:

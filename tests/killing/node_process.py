@@ -20,11 +20,16 @@ from organism.cluster.lease_times import LeaseTimes
 from organism.cluster.node import ClusterNode
 from organism.errors import BudgetExhaustedError
 from organism.providers.scripted import ScriptedAnswer
+from organism.router.call import RouterSettings
+from organism.router.limits.provider_settings import ProviderSettings
+from organism.router.limits.rate_limit import RateLimits
 from organism.testing import ScriptedProvider
 
 PARTITIONS = 6
 SHARED = "label:tier=tight@lifetime"
 SHARED_CALLS = 400
+CALLS_AT_A_TIME, CALLS_PER_MINUTE = 6, 1_200
+"""What the provider takes of all nodes together; those that die keep their part of it for a minute."""
 NOTES: list[int] = []
 """The file of this process's refusals."""
 USAGE = TokenUsage(input=7, output=3)
@@ -58,8 +63,11 @@ def cluster_node(url: str, name: str, folder: Path, ttl_s: float) -> ClusterNode
 
     NOTES[:] = [os.open(folder / "refused", os.O_WRONLY | os.O_CREAT | os.O_APPEND)]
 
+    asked = os.open(folder / "asked", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
     def answer(_request: object) -> ScriptedAnswer:
         os.write(bill, b"%d\n" % USAGE.total)
+        os.write(asked, b"%d\n" % time.time_ns())
         return ScriptedAnswer(text="done", usage=USAGE)
 
     organism = Organism(
@@ -68,6 +76,11 @@ def cluster_node(url: str, name: str, folder: Path, ttl_s: float) -> ClusterNode
         models={"main": "scripted/m"},
         providers={"scripted": ScriptedProvider(answer, latency_s=0.02)},
         provider_kinds={"scripted": "local"},
+        router=RouterSettings(
+            providers={
+                "scripted": ProviderSettings(concurrency=CALLS_AT_A_TIME, rates=RateLimits(requests=CALLS_PER_MINUTE))
+            }
+        ),
         limits=BudgetPlan(
             windows={"lifetime": Limits(calls=10_000_000, tokens=10_000_000_000)},
             labels={"tier": LabelLimits(each=ScopedLimits(Limits(calls=SHARED_CALLS), "lifetime"))},

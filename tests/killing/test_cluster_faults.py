@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -20,7 +21,14 @@ from organism.stores.postgres.database import PostgresDatabase
 from organism.testing.audit import Audit, audit_storage
 from organism.testing.postgres_server import PostgresServer
 from organism.testing.shared_audit import audit_shared
-from tests.killing.node_process import PARTITIONS, SHARED, SHARED_CALLS, cluster_node
+from tests.killing.node_process import (
+    CALLS_AT_A_TIME,
+    CALLS_PER_MINUTE,
+    PARTITIONS,
+    SHARED,
+    SHARED_CALLS,
+    cluster_node,
+)
 
 pytestmark = [pytest.mark.anyio, pytest.mark.killing]
 
@@ -197,7 +205,19 @@ async def test_nothing_is_lost_or_doubled_however_nodes_end(
     assert set(closed.values()) == {1}
     assert recorded >= billed
     assert refused >= STALE_MIN
+    check_rates((tmp_path / "asked").read_text())
     check_shared(postgres, url, (tmp_path / "refused").read_text())
+
+
+def check_rates(asked: str) -> None:
+    """In no minute did all nodes together ask the provider more often than it takes.
+
+    A node that is stopped between leave and departure asks when it goes on: so many more as may be under way.
+    """
+    times = sorted(int(time_ns) for time_ns in asked.split())
+    most = max(bisect_left(times, began_ns + 60_000_000_000) - at for at, began_ns in enumerate(times))
+    print(f"{most} of {CALLS_PER_MINUTE} calls in the fullest of all minutes")  # noqa: T201 - as above
+    assert most <= CALLS_PER_MINUTE + CALLS_AT_A_TIME
 
 
 def check_shared(postgres: PostgresServer, url: str, refused: str) -> None:

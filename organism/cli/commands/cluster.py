@@ -1,6 +1,6 @@
 """``organism cluster``: the nodes of a cluster and their partitions, read from its database and changed there."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,25 +87,34 @@ class RateStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClusterStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``organism cluster status --json`` prints."""
+    """What ``organism cluster status --json`` prints.
+
+    Attributes:
+        nodes: Those that have begun and not left.
+        partitions: All of them.
+        rates: What the nodes have of the limits that providers set.
+        unreadable_rates: By provider of which that cannot be read: why.
+    """
 
     nodes: tuple[NodeStatus, ...]
     partitions: tuple[PartitionStatus, ...]
     rates: tuple[RateStatus, ...] = ()
+    unreadable_rates: dict[str, str] = {}
 
 
 @app.command
 def status(*, daemon: DaemonOptions = DAEMON, database: Database = None, json: Json = False) -> int:
     """Show the nodes of the cluster, which of them has each partition, and what each may use of providers' limits.
 
-    The database is read: no node need run. The exit code is 1 if a partition is stopped or no node has it.
+    The database is read: no node need run. The exit code is 1 if a partition is stopped or no node has it, or if what
+    nodes have of a provider's limits cannot be read.
     """
     with _table(daemon, database) as table:
         from organism.stores.postgres.rate_table import RateTable
 
         with closing(RateTable(_url(daemon, database))) as rates:
             found = _status_of(table.look(), rates.read_all())
-    lost = [one for one in found.partitions if one.state in ("stopped", "free")]
+    lost = found.unreadable_rates or [one for one in found.partitions if one.state in ("stopped", "free")]
     if json:
         print_answer(found, "", as_json=True)
     else:
@@ -172,6 +181,29 @@ def resume(partition: Whole, *, daemon: DaemonOptions = DAEMON, database: Databa
     )
 
 
+@app.command(name="forget-rates")
+def forget_rates(
+    provider: str, *, daemon: DaemonOptions = DAEMON, database: Database = None, json: Json = False
+) -> int:
+    """Have the nodes agree anew on a provider's limits, where what they have of them cannot be read.
+
+    They do after 72 s: until then nobody knows what was used of the minute before, and it is taken for all of it.
+
+    Args:
+        provider: Its name, as 'organism cluster status' shows it.
+    """
+    with _table(daemon, database):
+        from organism.stores.postgres.rate_table import RateTable
+
+        with closing(RateTable(_url(daemon, database))) as rates:
+            unreadable = {each.provider for each in rates.read_all() if each.unreadable}
+            forgotten = provider in unreadable and rates.forget(provider)
+    text = f"the nodes agree anew on {provider}'s limits, after a minute"
+    if not forgotten:
+        text = f"what the nodes have of {provider}'s limits can be read, or is not known: nothing to forget"
+    return print_answer({"provider": provider, "forgotten": forgotten}, text, as_json=json)
+
+
 @app.command
 def dev(
     nodes: Annotated[Whole, Parameter(validator=validators.Number(gte=1, lte=9))] = 3,
@@ -229,13 +261,14 @@ def _url(daemon: DaemonOptions, database: str | None) -> str:
     return url
 
 
-def _status_of(view: ClusterView, rates: Iterable[ProviderClaims]) -> ClusterStatus:
+def _status_of(view: ClusterView, rates: Sequence[ProviderClaims]) -> ClusterStatus:
     return ClusterStatus(
         nodes=tuple(_node_status(node, view) for node in view.nodes),
         partitions=tuple(_partition_status(lease, view) for lease in view.leases),
         rates=tuple(
             _rate_status(each.provider, node, unit) for each in rates for node in each.nodes for unit in node.claims
         ),
+        unreadable_rates={each.provider: each.unreadable for each in rates if each.unreadable},
     )
 
 
@@ -285,6 +318,9 @@ def _show(found: ClusterStatus, daemon: DaemonOptions) -> None:
             most = f"{rate.limit:,} {RATE_UNIT_NAMES[rate.unit]}"
             rates.add_row(rate.provider, most, rate.node, f"{rate.granted:,}", f"{rate.used:,}", f"{rate.waiting:,}")
         console.show(markup(""), rates)
+    for provider, why in found.unreadable_rates.items():
+        console.say("[yellow]![/] nobody can read what the nodes have of {}'s limits: {}", provider, why)
+        console.say("no node calls it until you run: {}", daemon.command("cluster", "forget-rates", provider))
     for one in found.partitions:
         if one.state == "stopped":
             console.say(

@@ -1,9 +1,10 @@
 """What one process may use of a provider's limits that several share, what it would use, and what all have. Pure."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from organism.router.limits.rate_limit import RateLimits
 
@@ -57,6 +58,9 @@ RATE_UNIT_NAMES: Mapping[RateUnit, str] = {
 }
 """What stands behind a number of each for people."""
 
+_Count = Annotated[int, Meta(ge=0)]
+"""A claim below zero would make room that no limit has."""
+
 
 class RateClaim(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a node has of one limit of a provider.
@@ -69,11 +73,11 @@ class RateClaim(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         first: What is next there: it goes as a whole or not at all.
     """
 
-    limit: int
-    granted: int = 0
-    used: int = 0
-    waiting: int = 0
-    first: int = 0
+    limit: _Count
+    granted: _Count = 0
+    used: _Count = 0
+    waiting: _Count = 0
+    first: _Count = 0
 
 
 class NodeClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -103,8 +107,11 @@ class ProviderClaims(msgspec.Struct, frozen=True, kw_only=True):
         provider: Its name.
         version: How often this has changed; 0 if nothing is known yet.
         nodes: Each process that has, or lately had, some.
+        unreadable: Why nothing of that is known: another program, or somebody, has written what this one cannot read.
+            Empty as a rule.
     """
 
     provider: str
     version: int = 0
     nodes: tuple[NodeClaims, ...] = ()
+    unreadable: str = ""

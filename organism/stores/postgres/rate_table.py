@@ -6,12 +6,15 @@ that wrote last has added up. Everything here blocks.
 """
 
 from collections.abc import Sequence
+from typing import get_args
 
 import msgspec
 
-from organism.journal import JournalError
-from organism.router.limits.provider_share import NodeClaims, ProviderClaims
+from organism.router.limits.provider_share import NodeClaims, ProviderClaims, RateClaim, RateUnit
 from organism.stores.postgres.table_connection import TableConnection
+
+_EVERYTHING = 1 << 52
+"""More than any limit."""
 
 
 class RateTable:
@@ -29,7 +32,10 @@ class RateTable:
         self._connection.close()
 
     def read(self, providers: Sequence[str]) -> tuple[float, list[ProviderClaims]]:
-        """Return the database's time, in seconds since the Unix epoch, and what is known of these providers."""
+        """Return the database's time, in seconds since the Unix epoch, and what is known of these providers.
+
+        A row that cannot be read says so for itself; the others are as good as without it.
+        """
         found = self._connection.execute(_READ, {"providers": list(providers)})
         known = {provider: (version, nodes) for _, provider, version, nodes in found if provider is not None}
         return found[0][0], [_claims(provider, *known.get(provider, (0, "[]"))) for provider in providers]
@@ -47,18 +53,35 @@ class RateTable:
         values = {"provider": claims.provider, "version": claims.version, "nodes": nodes}
         return bool(self._connection.execute(_WRITE, values))
 
+    def forget(self, provider: str) -> bool:
+        """Take all of a provider's limits for used, by nobody known, until a minute is over; whether it was known.
+
+        So no more is asked of it than it takes, whatever the nodes have used meanwhile.
+        """
+        everything = RateClaim(limit=0, granted=_EVERYTHING)
+        ((now_s,),) = self._connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8", {})
+        nobody = NodeClaims(
+            node="", incarnation=0, seen_s=now_s, left=True, claims=dict.fromkeys(get_args(RateUnit), everything)
+        )
+        nodes = msgspec.json.encode((nobody,)).decode()
+        return bool(self._connection.execute(_FORGET, {"provider": provider, "nodes": nodes}))
+
 
 def _claims(provider: str, version: int, nodes: str) -> ProviderClaims:
     try:
         read = msgspec.json.decode(nodes, type=tuple[NodeClaims, ...])
-    except msgspec.MsgspecError as error:
-        raise JournalError(f"what nodes have of {provider}'s limits cannot be read: {error}") from None
+    except (msgspec.MsgspecError, RecursionError) as error:
+        return ProviderClaims(provider=provider, version=version, unreadable=str(error))
     return ProviderClaims(provider=provider, version=version, nodes=read)
 
 
 _READ = """
     SELECT extract(epoch FROM clock_timestamp())::float8, provider, version, nodes
     FROM (VALUES (1)) AS one LEFT JOIN organism.rates ON provider = ANY(%(providers)s::text[])"""
+
+_FORGET = """
+    UPDATE organism.rates SET version = version + 1, nodes = %(nodes)s
+    WHERE provider = %(provider)s RETURNING version"""
 
 _WRITE = """
     INSERT INTO organism.rates AS r VALUES (%(provider)s, %(version)s + 1, %(nodes)s)

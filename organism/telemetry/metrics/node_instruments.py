@@ -39,6 +39,16 @@ UNUSED_TOKENS = _of_node(
 UNUSED_CALLS = _of_node(
     "slice_unused_calls", "gauge", "{call}", "Calls of that which are neither spent nor held.", "scope"
 )
+RATES_FAILED = _of_node(
+    "rates_failed", "counter", "{exchange}", "Exchanges with the other nodes about limits of providers that failed."
+)
+RATES_UNREADABLE = _of_node(
+    "rates_unreadable",
+    "gauge",
+    "{provider}",
+    "1 for a provider of whose limits nobody can read who uses what.",
+    "provider",
+)
 PROVIDER_SHARE = _of_node(
     "provider_share", "gauge", "{amount}", "What this node may use of a provider's limit.", "provider", "unit"
 )

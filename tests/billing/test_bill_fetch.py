@@ -19,7 +19,7 @@ from organism.billing.bill_fetch import fetch_bill
 from organism.billing.bill_requests import BillQuestion, BillVendor
 from organism.cli.app import call
 from organism.stores.sqlite import SqliteJournal
-from tests.cli.test_recorded import work
+from tests.cli.test_event_sources import work
 
 KEY = "admin-key-of-the-tests-0123456789"
 FIRST = date(2026, 9, 1)

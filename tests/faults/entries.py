@@ -60,7 +60,7 @@ FAULTS = (
             "tests/stores/test_head.py",
             "tests/stores/test_removed.py",
             "tests/ledger/test_verify.py",
-            "tests/cli/test_verifying.py",
+            "tests/cli/test_ledger.py",
         ),
         {"wrong answers": NONE, "bits flipped": AtLeast(300)},
     ),
@@ -213,7 +213,7 @@ FAULTS = (
         "a shuffled scheduler, twenty seeds",
         (
             "tests/faults/test_storms.py::test_thresholds_are_told_once_and_ascending",
-            "tests/budget/test_thresholds_model.py",
+            "tests/budget/test_thresholds.py",
             "tests/runtime/test_budget_warnings.py",
         ),
         {"warnings for one threshold": AtMost(1), "out of order": NONE},
@@ -243,15 +243,15 @@ FAULTS = (
         "F25",
         "the shared store restarts or is killed",
         "a real PostgreSQL server (organism has no NATS): killed and started, connections cut at each statement",
-        ("tests/stores/test_postgres.py", "tests/contracts/test_postgres_store.py"),
+        ("tests/stores/postgres/test_postgres_journal.py", "tests/contracts/test_postgres_store.py"),
     ),
     Fault(
         "F26",
         "two owners of one store",
         "a real PostgreSQL server: a second owner takes over while the first writes",
         (
-            "tests/stores/test_postgres.py::test_a_second_owner_stops_the_first",
-            "tests/stores/test_postgres.py::test_a_group_is_written_only_as_the_next_one",
+            "tests/stores/postgres/test_postgres_journal.py::test_a_second_owner_stops_the_first",
+            "tests/stores/postgres/test_postgres_journal.py::test_a_group_is_written_only_as_the_next_one",
         ),
     ),
     Fault(
@@ -259,7 +259,7 @@ FAULTS = (
         "a group that is written twice",
         "answers lost after a commit, in a file and in a database",
         (
-            "tests/stores/test_postgres.py::test_a_cut_connection_loses_and_doubles_nothing",
+            "tests/stores/postgres/test_postgres_journal.py::test_a_cut_connection_loses_and_doubles_nothing",
             "tests/stores/test_sqlite_file.py::test_a_group_is_not_written_twice",
             "tests/stores/test_sqlite_file.py::test_a_stranger_s_groups_are_not_taken_for_ours",
         ),
@@ -269,8 +269,8 @@ FAULTS = (
         "a store that was put back to an older copy",
         "a real PostgreSQL server; rows taken out of it",
         (
-            "tests/stores/test_postgres.py::test_a_database_put_back_to_an_older_copy_is_refused",
-            "tests/stores/test_postgres.py::test_missing_rows_are_found",
+            "tests/stores/postgres/test_postgres_journal.py::test_a_database_put_back_to_an_older_copy_is_refused",
+            "tests/stores/postgres/test_postgres_journal.py::test_missing_rows_are_found",
         ),
     ),
     Fault(
@@ -461,7 +461,7 @@ FAULTS = (
         (
             "tests/ledger/test_ledger.py",
             "tests/budget/test_accounts_model.py",
-            "tests/budget/test_thresholds_model.py",
+            "tests/budget/test_thresholds.py",
             "tests/testing/simulate",
         ),
     ),

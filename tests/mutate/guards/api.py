@@ -73,7 +73,7 @@ GUARDS = (
         "api/routes/answer_pages.py::_found",
         "if not links.is_signed(link, signature):",
         "if False:",
-        "daemon/test_answer_pages.py::test_only_the_page_itself_answers",
+        "api/routes/test_answer_pages.py::test_only_the_page_itself_answers",
     ),
     guard(
         "answer-link-hours",

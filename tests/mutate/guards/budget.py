@@ -113,7 +113,7 @@ GUARDS = (
         "budget/engine.py::BudgetEngine.admit",
         "(due := self._actions.approval_due(enforced)) is not None:",
         "(due := self._actions.approval_due(enforced)) is not None and False:",
-        "budget/test_threshold_actions.py::test_a_person_lets_an_account_go_on_or_not",
+        "budget/guards/test_actions.py::test_a_person_lets_an_account_go_on_or_not",
     ),
     guard(
         "threshold-reached-exactly",

@@ -122,7 +122,7 @@ GUARDS = (
         "threads/open_threads.py::OpenThreads.check_new_id",
         "if thread_id in self.by_id or self.ended.knows(thread_id):",
         "if thread_id in self.by_id:",
-        "control/test_used_names.py::test_the_id_of_a_thread_that_ended_is_never_opened_again",
+        "control/test_idempotency.py::test_the_id_of_a_thread_that_ended_is_never_opened_again",
     ),
     guard(
         "time-stands-while-down",

@@ -210,7 +210,7 @@ GUARDS = (
         "stores/postgres/statement.py",
         "CASE WHEN epoch = %(epoch)s AND batch = %(number)s - 1 THEN",
         "CASE WHEN batch = %(number)s - 1 THEN",
-        "stores/test_postgres.py::test_a_second_owner_stops_the_first",
+        "stores/postgres/test_postgres_journal.py::test_a_second_owner_stops_the_first",
     ),
     guard(
         "next-group",
@@ -218,7 +218,7 @@ GUARDS = (
         "stores/postgres/statement.py",
         "CASE WHEN epoch = %(epoch)s AND batch = %(number)s - 1 THEN",
         "CASE WHEN epoch = %(epoch)s THEN",
-        "stores/test_postgres.py::test_a_group_is_written_only_as_the_next_one",
+        "stores/postgres/test_postgres_journal.py::test_a_group_is_written_only_as_the_next_one",
     ),
     guard(
         "row-of-the-journal",
@@ -226,7 +226,7 @@ GUARDS = (
         "stores/postgres/statement.py::_statement",
         "SELECT 1 / count(*) FROM fence",
         "SELECT count(*) FROM fence",
-        "stores/test_postgres.py::test_a_journal_whose_row_is_gone_is_not_written_to",
+        "stores/postgres/test_postgres_journal.py::test_a_journal_whose_row_is_gone_is_not_written_to",
     ),
     guard(
         "one-row-answers",
@@ -282,7 +282,7 @@ GUARDS = (
         "stores/postgres/database.py::PostgresDatabase._was_written",
         "if self._unsure is None or found != self._unsure[0] or found.batch != number:",
         "if False:",
-        "stores/test_postgres.py::test_a_database_put_back_to_an_older_copy_is_refused",
+        "stores/postgres/test_postgres_journal.py::test_a_database_put_back_to_an_older_copy_is_refused",
     ),
     guard(
         "unsynced-server",
@@ -290,6 +290,6 @@ GUARDS = (
         "stores/postgres/postgres_connection.py::_refuse_unsafe",
         'if fsync != "on":',
         "if False:",
-        "stores/test_postgres.py::test_a_server_that_does_not_sync_is_refused",
+        "stores/postgres/test_postgres_journal.py::test_a_server_that_does_not_sync_is_refused",
     ),
 )

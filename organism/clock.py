@@ -57,9 +57,6 @@ class SteadyClock:
     twice. One that is set back further goes on evenly from where it was: it is ahead of the machine's then, but what is
     due comes. A clock that leaps ahead is followed only after it has kept pace with the monotonic clock for a while, so
     that an error of the clock does not open tomorrow's budget today. The log says when it departs from the machine's.
-
-    Args:
-        clock: The machine's clocks.
     """
 
     def __init__(self, clock: Clock) -> None:

@@ -19,8 +19,6 @@ class Checked:
     """A configuration while it is checked. What could not be read stands in it as its default, or not at all.
 
     Args:
-        config: The values.
-        source: What errors name.
         places: Where each value or its key stands, by its path.
         mistakes: Takes what is wrong.
 
@@ -62,10 +60,8 @@ class Checked:
         """Report a name that leads nowhere.
 
         Args:
-            name: The name.
             table: Where such names are defined.
             kind: What they name, for people.
-            path: Where the name stands.
             among: The names there are, if not all of the table.
 
         Returns:
@@ -88,7 +84,6 @@ class Checked:
         """Report a key of a table that is to be a name of another, and leads nowhere.
 
         Args:
-            name: The key.
             table: Where such names are defined.
             kind: What they name, for people.
             at: The table that the key stands in.

@@ -49,7 +49,6 @@ def read_dotenv(path: Path, user: int | None = None) -> DotEnv:
     """Read a ``.env``; one that is not there has nothing in it.
 
     Args:
-        path: The file.
         user: Who runs; the user of this process unless given.
 
     Raises:

@@ -49,7 +49,6 @@ def load_config(path: Path, environment: Mapping[str, str]) -> LoadedConfig:
     """Read and check a file.
 
     Args:
-        path: The file.
         environment: Where ``${env:NAME}`` is looked up, before the ``.env`` beside the file.
 
     Raises:

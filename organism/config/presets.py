@@ -32,7 +32,6 @@ def applied(config: Config, places: dict[Path_, TextPlace]) -> Config:
     """Return a configuration with what its preset says where the file says nothing.
 
     Args:
-        config: The configuration.
         places: Where what the file says stands.
     """
     if config.gateway is None or config.gateway.preset is None:

@@ -106,8 +106,6 @@ class Accounts:
     """Looks accounts up, those too that no call has opened yet.
 
     Args:
-        budgets: The accounts.
-        ledger: Their entries.
         now_ns: Tells the time, nanoseconds since the Unix epoch.
         grants: What of an account's limits a person has granted for a while.
     """

@@ -9,7 +9,6 @@ class ApprovalQueue:
     """The questions to people that messages wait for.
 
     Args:
-        control: Carries the answers out.
         approvals: Knows what is asked.
     """
 

@@ -290,7 +290,6 @@ class Control(AgentOrders):
             label: Such as ``"tenant=acme"``, or several in a list or a mapping; every thread when not given.
             reason: Why; those who are refused read it.
             cancel: Whether calls under way are closed; else they finish, and are charged what they cost.
-            order: Who orders.
 
         Raises:
             ConfigError: If a label is not written as ``name=value``.

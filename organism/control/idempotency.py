@@ -128,10 +128,6 @@ class Receipts:
 
     They are in the journal, found by their keys. Those given lately are here as well: until the next commit the
     journal may not find them.
-
-    Args:
-        journal: Where receipts are kept.
-        now_ns: The present instant.
     """
 
     def __init__(self, journal: Journal, now_ns: Callable[[], int]) -> None:
@@ -213,13 +209,7 @@ def _place(order: Order) -> str:
 
 
 class OrderExecution:
-    """Carries orders out: each once, in one step with its audit row and its receipt, answered when it is durable.
-
-    Args:
-        journal: Where receipts are kept.
-        outbox: Takes the audit rows.
-        clock: Dates receipts.
-    """
+    """Carries orders out: each once, in one step with its audit row and its receipt, answered when it is durable."""
 
     def __init__(self, journal: Store, outbox: Outbox, clock: Clock) -> None:
         self._journal = journal

@@ -43,8 +43,6 @@ class Identity:
     """Keeps a journal's name, which is made once.
 
     Args:
-        journal: The journal.
-        ids: Makes its name.
         name: What this organism is called.
     """
 

@@ -20,11 +20,7 @@ class Owner(msgspec.Struct, frozen=True, tag=True):
 
 
 class Owners:
-    """Remembers who has opened each open thread. Give its :meth:`on_event` to a tracker.
-
-    Args:
-        journal: Where that is kept.
-    """
+    """Remembers who has opened each open thread. Give its :meth:`on_event` to a tracker."""
 
     def __init__(self, journal: Journal) -> None:
         self._reserved: tuple[Callable[[str], bool], ...] = ()

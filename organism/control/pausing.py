@@ -22,12 +22,7 @@ class PausedAgent(msgspec.Struct, frozen=True, tag=True):
 
 
 class AgentPauses:
-    """Pauses and resumes agents, and keeps which are paused.
-
-    Args:
-        journal: Where that is kept.
-        pauses: What does it.
-    """
+    """Pauses and resumes agents, and keeps which are paused."""
 
     def __init__(self, journal: Journal, pauses: Pausing) -> None:
         self._journal = journal

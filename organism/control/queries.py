@@ -54,8 +54,6 @@ class Queries:
     """Answers questions.
 
     Args:
-        components: Where the answers are.
-        accounts: Looks accounts up.
         owners: Knows who has opened a thread.
     """
 
@@ -272,7 +270,6 @@ class Queries:
         """Return a page of the accounts that are wanted, in the order of their names.
 
         Args:
-            wanted: Which.
             limit: How many at most.
             after: The name that ended the page before.
         """
@@ -327,7 +324,6 @@ class Queries:
         """Return what was used over a time, in steps.
 
         Args:
-            measure: What is counted.
             by: ``agent``, ``model``, ``key`` or ``label:NAME``.
             since: The first day, an instant, or so long ago; 24 hours ago, or 30 days for steps of a day, unless given.
             until: The last day, an instant or so long ago; now unless given.

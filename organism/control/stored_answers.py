@@ -46,12 +46,7 @@ class StoredAnswer(msgspec.Struct, frozen=True, tag="KeptAnswer"):
 
 
 class StoredAnswers:
-    """Keeps answers for their callers; nobody finds another's.
-
-    Args:
-        journal: Where they are kept.
-        now_ns: The present instant.
-    """
+    """Keeps answers for their callers; nobody finds another's."""
 
     def __init__(self, journal: Journal, now_ns: Callable[[], int]) -> None:
         self._journal = journal
@@ -83,10 +78,8 @@ class StoredAnswers:
         """Keep an answer; durable with the next commit. Returns whether there is room for it.
 
         Args:
-            by: Whose it is.
             answer_id: Its id, unique among all.
             items: The ids of what is in it.
-            value: What is kept.
         """
         size = len(value.encode())
         if size > BYTES_MAX or not self._answers_max or not self._journal.has_room:

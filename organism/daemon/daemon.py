@@ -71,7 +71,6 @@ class Daemon:
     ``organism status`` find it. It changes nothing of the process: no signal handler, no logging, no working directory.
 
     Args:
-        file: The configuration.
         state: The state folder; ``.organism`` beside the configuration unless given.
         port: The port to listen on; 0 takes any, and the configuration says it unless given.
         environment: Where ``${env:NAME}`` is looked up; the process's own unless given.

@@ -28,7 +28,6 @@ def examined(path: Path, environment: Mapping[str, str]) -> LoadedConfig:
     ``organism check`` and the daemon itself ask this, so what one refuses the other does in the same words.
 
     Args:
-        path: The file.
         environment: Where ``${env:NAME}``, keys and addresses are looked up, before the ``.env`` beside the file.
 
     Raises:

@@ -18,7 +18,6 @@ def refuse_foreign_file(file: Path, user: int | None = None) -> None:
     """Refuse a configuration that others may change: it names code that is run, so they could do all that we can.
 
     Args:
-        file: The configuration.
         user: Who runs; the user of this process unless given.
 
     Raises:
@@ -41,7 +40,6 @@ def refuse_network(state: Path, mounts: Path = MOUNTS) -> None:
     """Refuse a state folder on a network file system, where a lock or a sync may mean nothing.
 
     Args:
-        state: The folder.
         mounts: What is mounted where, in the form of Linux's ``mountinfo``; without it nothing is refused.
 
     Raises:

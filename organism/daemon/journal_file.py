@@ -21,7 +21,6 @@ def journal_of(loaded: LoadedConfig, state: Path, environment: Mapping[str, str]
     """Return the journal of a daemon, with the retention that the configuration says.
 
     Args:
-        loaded: The configuration.
         state: The state folder, where the file of an SQLite journal is.
         environment: Where the URL of the database is looked up, before the ``.env`` beside the file.
 

@@ -39,8 +39,6 @@ def run_daemon(
     """Run the daemon until a signal or an order stops it.
 
     Args:
-        file: The configuration.
-        state: The state folder.
         port: The port to listen on.
         log_format: For people or for programs.
         environment: Where ``${env:NAME}`` is looked up.

@@ -31,7 +31,6 @@ def leave_soon(code: int, last: Callable[[], object] = lambda: None) -> None:
     """Leave with an exit code in a little while, if the process is still there then.
 
     Args:
-        code: The exit code.
         last: Called before.
     """
     if _Leaving.allowed:

@@ -25,7 +25,6 @@ class Reloader:
 
     Args:
         load: Reads and checks the file.
-        loaded: The active configuration.
         environment: Where ``${env:NAME}`` is looked up.
         progress: Called with a line about what takes long.
     """

@@ -157,10 +157,8 @@ class Ledger:
         """Begin a new revision of an account's limits.
 
         Args:
-            account: Whose limits.
             limits: All of its limits from now on.
             carried: Thresholds that count as fired under them.
-            time_ns: When.
             configured: Whether the configuration changed, and not an operator.
         """
         balance = self.balance(account)
@@ -228,10 +226,7 @@ class Ledger:
         """Charge what the call really cost and give back the rest of its hold.
 
         Args:
-            hold_id: Which hold.
-            actual: What it cost.
             cost: Where these numbers come from.
-            time_ns: When.
 
         Returns:
             What was charged above the hold, zero as a rule.

@@ -50,7 +50,6 @@ def problem_with_period(per: object, near: str = "") -> str | None:
     """Return why nothing can be counted over this, whether a file or a program has written it; ``None`` if it can.
 
     Args:
-        per: What is written.
         near: What is said in place of all that there is.
     """
     if per in PERIODS:

@@ -59,7 +59,6 @@ class PriceBook:
 
         Args:
             provider: The provider's name in the configuration.
-            model: The model's name there.
             kinds: What the price data call providers, where that is not their name; ``local`` costs nothing.
             at: When; now unless given.
         """
@@ -95,7 +94,6 @@ class ProviderPrices:
     """Prices by the provider's name in the configuration, which may differ from its kind in the price data.
 
     Args:
-        book: The price data.
         kinds: The kind of each provider, by its name.
     """
 

@@ -23,9 +23,7 @@ def at_tier(rates: Rates, tier: str, model: str) -> Rates:
     """Return the prices of a model at the tier that its provider says it has served a call at.
 
     Args:
-        rates: The usual prices.
         tier: The provider's word; empty when it says none.
-        model: The model's name.
     """
     permille = _DEARER_PERMILLE.get(tier.strip().lower(), _USUAL)
     name = model.lower().rpartition("/")[2]

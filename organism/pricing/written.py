@@ -63,10 +63,6 @@ Written = WrittenPrice | Sequence[WrittenPrice] | str
 def override_of(written: Written, source: str) -> Override:
     """Return what a written price means.
 
-    Args:
-        written: The price.
-        source: Where it stands.
-
     Raises:
         ConfigError: If a number in it is no amount of dollars.
     """

@@ -45,7 +45,6 @@ class Adapters:
 
         Args:
             state: The call; its deadline moves by the time that this takes.
-            providers: All providers by name.
 
         Raises:
             RejectedError: It cannot be made ready, and no other provider serves the call.

@@ -47,12 +47,8 @@ class Admission:
     """Admits attempts.
 
     Args:
-        registry: The budgets.
-        limiters: The ways to providers.
-        prices: What models cost.
         estimator: How large requests are.
         call_events: Tells of refusals and of changes of provider.
-        settings: How calls are made.
     """
 
     def __init__(
@@ -222,8 +218,6 @@ class Admission:
         """Work out the worst case of an attempt where it goes.
 
         Args:
-            state: The call.
-            route: Where it goes.
             last: What is sent in its place, as the last one that fits.
 
         Raises:

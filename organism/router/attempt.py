@@ -210,7 +210,6 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         """Talk to the provider and set :attr:`result`; an exchange whose task is killed leaves it ``None``.
 
         Args:
-            provider: Whom to ask.
             adapters: Where its adapter runs, and stays if it does not end in time.
             range_of: What text takes with the model that answers.
         """
@@ -245,7 +244,6 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         """Return what came of the adapter's work; of a stream that was closed at its hold, what had come until then.
 
         Args:
-            work: The work.
             late: What it was late with, if its time was up before it had ended.
         """
         result = self._ended(work, late)

@@ -33,11 +33,7 @@ WarningSink = Callable[[Spender, BudgetWarning], None]
 
 
 class CallEvents:
-    """Turns what happens to calls into events.
-
-    Args:
-        outbox: Takes the events.
-    """
+    """Turns what happens to calls into events."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox

@@ -21,11 +21,7 @@ class ObservedCall:
     """One call while its caller waits: names it as the task's work, so that its requests and log lines carry its ids.
 
     Args:
-        call: The call.
-        call_id: Its id.
         streamed: Whether the answer is followed while it is written.
-        feed: Receives them.
-        clock: Measures.
     """
 
     def __init__(self, call: Call, call_id: str, *, streamed: bool, feed: ActivityFeed, clock: Clock) -> None:

@@ -14,9 +14,7 @@ class CallState:
 
     Args:
         call: What is asked, and who pays.
-        call_id: Names it in events.
         planned: How it is to be made.
-        settings: How calls are made.
         deadline_s: When it must be over, on the event loop's clock.
     """
 
@@ -60,9 +58,7 @@ class CallState:
         model gone, a request too long) is left out, and the others are asked.
 
         Args:
-            route: Where the attempt went.
             error: How it failed.
-            now_s: When it failed.
             chance: A random number from 0 up to 1.
         """
         self._reason = str(error)

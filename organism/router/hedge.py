@@ -25,8 +25,6 @@ async def first_answer(first: MakeAttempt, hedge: MakeAttempt, after_s: float, o
     before the hedge begins ends the race; what follows then is for the call to decide.
 
     Args:
-        first: The attempt proper.
-        hedge: The second one.
         after_s: Seconds without a word of the first after which the second begins.
         on_text: Called with each piece of the answer that counts.
     """

@@ -49,9 +49,7 @@ class InputCounting:
         """Return about how many tokens of input a request has, on the route where they are most.
 
         Args:
-            request: The request.
             likely: The estimate for each route.
-            providers: All providers by name.
         """
         asked = {} if not isinstance(request, CompletionRequest) else self._ask(request, likely, providers)
         with anyio.move_on_after(COUNT_S):
@@ -72,7 +70,6 @@ class InputCounting:
         Args:
             state: The call; its deadline moves by the time that this takes.
             estimator: Knows what has been learnt, and learns.
-            providers: All providers by name.
 
         Raises:
             RejectedError: No adapter can be made ready; see :meth:`organism.router.adapters.Adapters.make_ready`.

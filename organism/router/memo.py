@@ -49,7 +49,6 @@ class Memo:
         """Return the paid answer to this very request, or ``None``: a handler that asks anew pays anew.
 
         Args:
-            thread_id: The thread.
             message_id: The message whose handling asks.
             index: Which call of that handling it is.
             digest: The request's; see :func:`organism.router.planning.request_checks.checked_request`.

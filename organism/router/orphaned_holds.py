@@ -26,8 +26,6 @@ def resolve_orphans(
     """Resolve every hold of a call that a replayed ledger still holds open, and return how many there were.
 
     Args:
-        registry: The budgets.
-        outbox: Takes the events.
         labels_of: The labels of a thread.
         warn: Delivers the warnings of thresholds that this crosses.
     """

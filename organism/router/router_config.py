@@ -51,9 +51,6 @@ class RouterConfig:
     Args:
         models: The models agents may name.
         providers: The providers their routes name.
-        prices: What models cost.
-        settings: How calls are made.
-        services: What it rests on.
         earlier: The setup whose place this one takes. A provider that is the same object there is still the same:
             its places, its minute and its circuit go on.
 

@@ -29,9 +29,6 @@ class BudgetWarnings:
 
     Args:
         registry: Knows which threads spend from an account.
-        threads: The open threads.
-        delivery: Takes warnings to agents.
-        outbox: Takes the events.
         state_writer: Writes who has heard of what.
 
     Attributes:

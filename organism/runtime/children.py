@@ -28,13 +28,7 @@ class SpawnRequest(msgspec.Struct, frozen=True):
 
 
 class Children:
-    """Opens child threads.
-
-    Args:
-        services: Agents, budgets, router, journal: what every part of the message loop works with.
-        life: Begins them.
-        intake: Dates them.
-    """
+    """Opens child threads."""
 
     def __init__(self, services: LoopServices, life: Lifecycle, intake: Intake) -> None:
         self._threads = life.threads
@@ -53,7 +47,6 @@ class Children:
 
         Args:
             parent: The thread of the handler.
-            agent: Whose handler.
             key: Its message, and as which of its questions it spawns.
             request: How the child begins.
 

@@ -51,10 +51,7 @@ class Delivery:
     """Enqueues messages, sends what handlers return, and makes dead letters.
 
     Args:
-        services: Agents, budgets, router, journal: what every part of the message loop works with.
-        scheduler: Starts lanes.
         paused_time: Knows what is full because of something that is paused.
-        questions: Gives askers their replies.
     """
 
     def __init__(
@@ -210,9 +207,6 @@ class Delivery:
         """Send a question of a handler.
 
         Args:
-            thread: The handler's thread.
-            agent: Its agent.
-            asker: The message it handles.
             index: Which of its questions this is.
             draft: The question, and who is asked.
 
@@ -240,9 +234,7 @@ class Delivery:
         """Deliver a warning to agents of a thread, and return the lanes of those that get it.
 
         Args:
-            thread: The thread.
             concerned: The agents that spend; one that is not there any more is passed over.
-            warning: The warning.
             listeners: Whether all agents get it, too, that ask for warnings by name.
         """
         told: list[Lane] = []

@@ -12,7 +12,6 @@ class Intake:
     """Takes threads in, or refuses them while the organism stops.
 
     Args:
-        clock: Dates them.
         activity: Gives them their trace contexts.
 
     Attributes:

@@ -30,13 +30,7 @@ class Lifecycle:
     """Begins, blocks, pauses and closes threads.
 
     Args:
-        services: Agents, budgets, router, journal: what every part of the message loop works with.
-        threads: The open threads.
-        delivery: Their messages.
-        scheduler: Starts their lanes.
-        parked: Their parked messages.
         paused_time: Stops their time where something is paused.
-        warnings: Tells threads of thresholds.
     """
 
     def __init__(
@@ -133,7 +127,6 @@ class Lifecycle:
         """Start nothing more of a thread; its wall time stands still once what runs of it is done, or only waits.
 
         Args:
-            thread: The thread.
             why: Which breaker has paused it: then its handlers' further calls are refused too, and their messages wait.
         """
         thread.move("pause")

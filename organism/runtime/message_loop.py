@@ -49,12 +49,8 @@ class MessageLoop:
     """Handles messages.
 
     Args:
-        loop_services: Agents, budgets, router, journal: what every part of the message loop works with.
-        run_services: What runs of handlers use.
         delivery: Takes what handlers send, and dead letters.
         supervisor: Decides what follows when a run fails.
-        questions: Gives askers their replies.
-        parked: Looks after parked messages.
     """
 
     def __init__(

@@ -76,11 +76,7 @@ class PumpStatistics(msgspec.Struct, frozen=True):
 
 
 class Pump:
-    """Runs the threads of one organism. Use it as an async context manager: it owns the tasks of all handlers.
-
-    Args:
-        services: Agents, budgets, router, journal: what every part of the message loop works with.
-    """
+    """Runs the threads of one organism. Use it as an async context manager: it owns the tasks of all handlers."""
 
     def __init__(self, services: LoopServices) -> None:
         self.registry, self.router, self.active = services.registry, services.router, services.active
@@ -238,7 +234,6 @@ class Pump:
         """Open a thread with a first message and return its id.
 
         Args:
-            message: The first message.
             to: The agent it is for.
             thread_id: A name for the thread, never used before; made up when not given.
             limits: What is asked for it; see :func:`organism.budget.requests.grant_limits`.

@@ -30,7 +30,6 @@ class Scheduler:
     """Queues lanes for workers.
 
     Args:
-        services: Agents, budgets, router, journal: what every part of the message loop works with.
         paused_time: Knows which threads have something paused.
 
     Attributes:
@@ -59,7 +58,6 @@ class Scheduler:
         """Run lanes in these tasks from now on.
 
         Args:
-            tasks: Where workers run.
             handle: Handles the first message of a lane if it can be handled now; whether there is another that can.
             settle: Called when something of a thread has come to rest.
         """

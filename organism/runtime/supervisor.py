@@ -33,12 +33,7 @@ _log = structlog.get_logger("organism.pump")
 
 
 class Supervisor:
-    """Decides what follows a failure.
-
-    Args:
-        services: Agents, budgets, router, journal: what every part of the message loop works with.
-        delivery: Takes dead letters.
-    """
+    """Decides what follows a failure."""
 
     def __init__(self, services: LoopServices, delivery: Delivery) -> None:
         self._active = services.active

@@ -90,7 +90,6 @@ class GroupJournal(ABC, Generic[F]):
 
     Args:
         name: What log lines and errors call it.
-        retention: What is forgotten when.
     """
 
     durable = True

@@ -52,7 +52,6 @@ def check_private_folder(folder: Path, owner: int | None = None) -> None:
     """Refuse a folder that somebody else can have put something into.
 
     Args:
-        folder: Which.
         owner: The user whose it must be; the one who runs unless given.
 
     Raises:
@@ -77,7 +76,6 @@ def open_private(path: Path, flags: int, *, owner: int | None = None, tighten: b
     """Open a file of ours and return its descriptor; made with mode 0600 if the flags say so.
 
     Args:
-        path: Where it is.
         flags: As of :func:`os.open`, without ``O_TRUNC``: nothing is changed before the file is known to be ours.
         owner: The user whose it must be; the one who runs unless given.
         tighten: Whether one that others can only read is made private instead of refused: right for what holds no

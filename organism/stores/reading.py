@@ -19,7 +19,6 @@ def check_complete(faults: Mapping[str, str], place: str, damaged: Damaged) -> N
     Args:
         faults: What is missing; see :func:`organism.stores.head.differences`.
         place: What log lines call the journal.
-        damaged: Makes the error.
 
     Raises:
         JournalBrokenError: If entries are missing.
@@ -39,7 +38,6 @@ def next_events(
         after: The id of the last event that was seen; empty for none.
         oldest: The number of the oldest that is kept.
         page_after: Reads number, JSON and checksum of those that follow a number.
-        damaged: Makes the error.
 
     Raises:
         EventsGoneError: If some after that one have been forgotten.

@@ -12,7 +12,6 @@ class SqliteJournal(GroupJournal[SqliteFile]):
 
     Args:
         path: The file; its folder is made if it is not there.
-        retention: What is forgotten when.
         vfs: The name of an apsw VFS; the system's own unless given.
     """
 

@@ -18,7 +18,6 @@ def checked_entries(
         rows: Number, JSON and hash of each.
         start: The number of the first.
         last: The hash of the one before it; ``None`` if that is not known.
-        damaged: Makes the error.
 
     Raises:
         JournalBrokenError: If one is missing, or is not what was written.

@@ -64,7 +64,6 @@ def set_up(settings: LogSettings, secrets: Iterable[str] = (), stream: TextIO | 
     """Configure logging for this process.
 
     Args:
-        settings: What is logged.
         secrets: Texts that must not appear, beside those that the process knows as secret.
         stream: Where to; standard error unless given.
     """

@@ -174,7 +174,6 @@ def start_otel(organism: ObservedOrganism, environment: Mapping[str, str]) -> OT
 
     Args:
         organism: Whose; call this before it runs, in the event loop it will run in.
-        environment: What asks.
 
     Raises:
         ConfigError: If it asks for something that is not there.

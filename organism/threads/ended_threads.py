@@ -14,11 +14,7 @@ _RESULTS_KEPT = 1000
 
 
 class EndedThreads:
-    """Remembers threads that have ended: the newest here, all of them in the journal.
-
-    Args:
-        state_writer: Asks the journal.
-    """
+    """Remembers threads that have ended: the newest here, all of them in the journal."""
 
     def __init__(self, state_writer: ThreadStateWriter) -> None:
         self._state_writer = state_writer

@@ -57,12 +57,7 @@ def _is_flat(message_type: type[Message]) -> bool:
 
 
 class EnvelopeFactory:
-    """Wraps messages.
-
-    Args:
-        clock: Stamps them.
-        ids: Makes their ids.
-    """
+    """Wraps messages."""
 
     def __init__(self, clock: Clock, ids: IdSource) -> None:
         self._clock = clock

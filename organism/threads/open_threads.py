@@ -37,7 +37,6 @@ class OpenThreads:
         """Return an open thread.
 
         Args:
-            thread_id: Its id.
             closing: Whether one that is just ending will do.
 
         Raises:

@@ -41,12 +41,7 @@ def set_aside(pieces: Pieces) -> list[QuarantinedRecord]:
 
 
 class Quarantine:
-    """Keeps what was set aside, oldest first.
-
-    Args:
-        journal: Where that is kept.
-        now_ns: The present instant.
-    """
+    """Keeps what was set aside, oldest first."""
 
     def __init__(self, journal: Journal, now_ns: Callable[[], int]) -> None:
         self._journal = journal

@@ -55,8 +55,6 @@ def check(
     Args:
         sender: An agent; ``None`` for the outside, which may write to every agent.
         recipient: An agent, or ``user``, to which every agent may write: that is a thread's output.
-        message: The payload.
-        agents: All agents.
         reply: Whether it answers the recipient, which needs no permission.
         answers: Whether it is the answer to a question: the asker gets it as a value, not into its mailbox.
 

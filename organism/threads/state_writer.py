@@ -51,9 +51,7 @@ class ThreadStateWriter:
     """Writes the state of threads.
 
     Args:
-        journal: Where to.
         registry: Knows how long threads have been open.
-        clock: Dates the pieces.
     """
 
     def __init__(self, journal: Journal, registry: ThreadBudgetRegistry, clock: Clock) -> None:

@@ -42,11 +42,7 @@ class SetAside(msgspec.Struct, frozen=True, tag=True):
 
 
 class Cursors:
-    """Remembers for each reader, by its name, how far it has come and which events it has set aside.
-
-    Args:
-        journal: Where that is kept.
-    """
+    """Remembers for each reader, by its name, how far it has come and which events it has set aside."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal

@@ -92,7 +92,6 @@ async def events_between(log: EventLog, since_ns: int | None, until_ns: int | No
     """Return the stored events of a time without reading what was before it.
 
     Args:
-        log: Where they are.
         since_ns: From this instant on; from the first event on unless given.
         until_ns: Up to this instant; up to the last event unless given.
     """

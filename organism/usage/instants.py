@@ -19,7 +19,6 @@ def instant_of(text: str, zone: tzinfo, now_ns: int, *, path: str, ends: bool = 
     Args:
         text: A day such as ``2026-11-24``, an instant such as ``2026-11-24T18:00``, or so long ago: ``24h``, ``7d``.
         zone: Where days begin, and of instants that name no zone.
-        now_ns: The present instant.
         path: What the caller has written it in, for the message.
         ends: Whether a day means its end.
 

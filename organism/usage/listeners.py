@@ -19,7 +19,6 @@ class Failures:
     """Counts what one function has failed with, and logs the first, second, fourth, eighth of it: no log storms.
 
     Args:
-        function: The function.
         event: What the line in the log is called.
     """
 
@@ -45,7 +44,6 @@ class Listener:
         callback: The function; it must not block.
         types: The kinds of events wanted; all when there are none.
         thread_id: Only events of this thread and its descendants.
-        end: Ends it.
 
     Attributes:
         types: The kinds of events wanted.

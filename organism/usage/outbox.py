@@ -19,9 +19,7 @@ class Outbox:
     """Stamps and hands on events, and tells of messages on their way.
 
     Args:
-        journal: Where events are kept.
         publish: Hands an event to the listeners; must not block or raise.
-        clock: Gives events their time.
         wanted: Which kinds of events have a listener; an event without one that is not stored is not made.
         on_message: Called with each message, many of them and so not as an event; must not block or raise.
     """
@@ -61,8 +59,6 @@ class Outbox:
 
         Args:
             root: The root of its thread.
-            envelope: The message.
-            time_ns: When.
             output: Whether it is an output of its thread.
         """
         if self._on_message is not None:

@@ -76,7 +76,6 @@ def build_report(events: Iterable[AnyEvent], thread_id: str, budgets: Iterable[B
 
     Args:
         events: Its events and its descendants', in order.
-        thread_id: The thread.
         budgets: What limits it now, while it is open; events tell only of accounts that were charged.
     """
     own = [event for event in events if thread_id in (event.thread_id, event.root_thread_id)]

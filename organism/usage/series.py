@@ -96,7 +96,6 @@ class UsageOverTime:
     """Adds usage up by hour and day. Give its :meth:`on_event` to a tracker.
 
     Args:
-        time_zone: Says where days begin.
         labels_of: Finds the labels of an open thread, for events that do not tell them.
         key_of: Finds who has opened the thread at the top of a tree: the name of a key or token; empty if unknown.
     """
@@ -130,7 +129,6 @@ class UsageOverTime:
         """Return what was counted in a time.
 
         Args:
-            measure: What.
             by: ``agent``, ``model``, ``key`` or ``label:NAME``.
             step: In steps of this.
             since_ns: From the step that holds this instant on.

@@ -84,9 +84,6 @@ class Sums:
 class Breakdown:
     """Adds usage up by day and by label. Give its :meth:`on_event` to a tracker.
 
-    Args:
-        time_zone: Says where days begin.
-
     Attributes:
         sums: The sums of both.
     """
@@ -120,11 +117,6 @@ class UpTo(msgspec.Struct, frozen=True):
 
 class KeptSums:
     """Keeps sums in a journal. Give its :meth:`on_event` to a tracker, behind all that add to them.
-
-    Args:
-        journal: Where.
-        sums: All of them.
-        history: The sums over time.
 
     Attributes:
         upto: The number of the last event that is in them.

@@ -44,7 +44,6 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
         """Return the changed limits of an account; empty where it keeps its own.
 
         Args:
-            account: Which.
             own: The account of the thread that is replayed.
         """
         if account == own:

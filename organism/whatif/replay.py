@@ -44,7 +44,6 @@ def replay(entries: Iterable[AnyEntry], thread_id: str, changes: Changes, baseli
     Args:
         entries: The ledger's entries in order.
         thread_id: The thread; those below it are part of it.
-        changes: What is to be otherwise.
         baseline: How the organism is set up.
 
     Raises:

@@ -42,7 +42,6 @@ class ReplayedCalls:
     """Decides the recorded calls one by one.
 
     Args:
-        stage: The balances.
         baseline: How the organism is set up.
 
     Attributes:

@@ -31,7 +31,6 @@ class Repricing:
     """Says where recorded calls go and at which prices.
 
     Args:
-        changes: What is to be otherwise.
         baseline: How the organism is set up.
 
     Raises:
@@ -187,7 +186,6 @@ def charge_of(recorded: RecordedCall, rates: Rates | None, held: Amounts, output
     """Return what a settled call would have been charged.
 
     Args:
-        recorded: The call.
         rates: Its prices instead of the recorded ones; ``None`` to keep those.
         held: What it would have held.
         output_cap: The longest answer it would have been granted: a longer one is cut there.

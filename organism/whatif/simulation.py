@@ -73,7 +73,6 @@ class Simulation:
     """The accounts of a replay.
 
     Args:
-        changes: What is to be otherwise.
         baseline: How the organism is set up.
 
     Attributes:

@@ -27,10 +27,7 @@ def build_agents(
     """Make the agents.
 
     Args:
-        loaded: The configuration.
-        servers: The servers of tools.
         on_text: Follows answers of LLM agents while they are written.
-        kept: What runs already.
         mistakes: Takes it if a handler, a function or a type does not import or cannot be used.
     """
     folders = [loaded.folder / folder for folder in loaded.config.python_path]

@@ -23,8 +23,6 @@ def exports(loaded: LoadedConfig, now_ns: Callable[[], int], links: AnswerLinks 
     """Return what is exported, and to where.
 
     Args:
-        loaded: The configuration.
-        now_ns: Dates signatures.
         links: Makes the links of webhooks that are to have them.
 
     Raises:

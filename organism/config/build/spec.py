@@ -33,7 +33,6 @@ def build(
     """Turn a configuration into parts.
 
     Args:
-        loaded: The configuration.
         environment: Where default API keys are looked up, before the ``.env`` beside the file.
         progress: Called with a line about what takes long.
         on_text: Follows answers of LLM agents while they are written.
@@ -91,7 +90,6 @@ def foreign_parts(
         mistakes: Takes what cannot be made.
         progress: Called with a line about what takes long.
         on_text: Follows answers of LLM agents while they are written.
-        kept: What runs already.
     """
     environment = {**loaded.dotenv, **environment}
     providers: dict[str, Provider] = {}

@@ -40,10 +40,6 @@ def build_tools(
     """Make the tools of an agent.
 
     Args:
-        loaded: The configuration.
-        agent: Whose tools.
-        accepts: What each agent accepts.
-        servers: The servers of tools.
         mistakes: Takes it if a function does not import or cannot be used, or an agent takes nothing that a model
             could write.
     """
@@ -135,9 +131,7 @@ def build_tool_servers(
     """Make the servers of tools; nothing is started or connected to yet.
 
     Args:
-        loaded: The configuration.
         environment: Where the variables are looked up that servers are given.
-        kept: What runs already.
         mistakes: Takes it if a package is not installed, a program or a folder is not there, or a variable not set.
     """
     servers: dict[str, ToolServer] = {}

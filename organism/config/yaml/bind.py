@@ -27,7 +27,6 @@ class Binder:
     """Fits nodes to types. What does not fit is kept as a mistake, and the rest is read all the same.
 
     Args:
-        source: What errors name.
         environment: Where ``${env:NAME}`` is looked up.
         root: The struct of the whole file; where keys belong is read from it.
         mistakes: Takes what does not fit.

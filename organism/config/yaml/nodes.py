@@ -91,8 +91,6 @@ def parse_tree(text: str, source: Source, mistakes: Mistakes) -> Mapping:
     """Parse YAML into a tree.
 
     Args:
-        text: The text.
-        source: What errors name.
         mistakes: Takes what is YAML and not allowed here; the rest of the text is read all the same.
 
     Raises:

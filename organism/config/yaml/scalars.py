@@ -64,7 +64,6 @@ class ScalarReader:
     """Reads plain values.
 
     Args:
-        source: What errors name.
         environment: Where ``${env:NAME}`` is looked up.
     """
 

@@ -19,7 +19,6 @@ def next_page(page: Sequence[BudgetState], scopes: Iterable[str], search: str, l
     Args:
         page: The accounts of a page, in the order of their names.
         scopes: The kinds of accounts that were asked for.
-        search: The words that were.
         limit: How many accounts were asked for at most.
     """
     if len(page) < limit:

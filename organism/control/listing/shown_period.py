@@ -20,8 +20,6 @@ def shown_period(
         since: The first day, an instant, or so long ago; 24 hours before its end, or 30 days for steps of a day.
         until: The last day, an instant or so long ago; now.
         step: In which steps; by the hour for at most three days.
-        zone: Where days begin.
-        now_ns: The present instant.
 
     Raises:
         ConfigError: If an instant is none, or the first is not before the last.

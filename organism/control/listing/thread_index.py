@@ -26,7 +26,6 @@ class ThreadIndex:
     """Finds threads for lists: itself the source of the open ones.
 
     Args:
-        components: Where they are.
         describe: Makes the description of an open thread.
     """
 

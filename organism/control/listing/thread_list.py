@@ -180,7 +180,6 @@ def waits_for(thread: Thread, calls: Callable[[str], bool]) -> Waiting:
     """Return what an open thread waits for; empty while it works.
 
     Args:
-        thread: The thread.
         calls: Whether a thread has a call at a provider.
     """
     if thread.approvals:

@@ -162,7 +162,6 @@ class History:
 
         Args:
             pieces: What the journal has kept.
-            messages: The message types.
             threads: The open threads; those that were opened long ago have no event among the last ones.
         """
         roots = {}
@@ -189,7 +188,6 @@ class History:
         """Give the hop that opened a thread its text, if this is the message that did so; whether it is.
 
         Args:
-            envelope: A message that waits.
             places: Where the first hop of a thread to a recipient stands.
         """
         if not envelope.from_outside:
@@ -228,12 +226,7 @@ class History:
             self._keep(hop)
 
     def note_opening(self, thread_id: str, message: Message) -> None:
-        """Say what the message says that opened a thread, which no event does; the message is a hop already.
-
-        Args:
-            thread_id: The thread.
-            message: The message.
-        """
+        """Say what the message says that opened a thread, which no event does; the message is a hop already."""
         self._look_at_carried()
         for place in range(len(self._hops) - 1, -1, -1):
             hop = self._hops[place]
@@ -242,14 +235,7 @@ class History:
                 return
 
     def note_sent(self, thread_id: str, recipient: str, message: Message, time_ns: int) -> None:
-        """Take in a message that a user has sent into an open thread; neither an event nor an outbox tells of it.
-
-        Args:
-            thread_id: The thread.
-            recipient: Whom it is for.
-            message: What is sent.
-            time_ns: When.
-        """
+        """Take in a message that a user has sent into an open thread; neither an event nor an outbox tells of it."""
         self._look_at_carried()
         root = next((hop.root_thread_id for hop in self._hops if hop.thread_id == thread_id), thread_id)
         self.flow.count(USER, recipient, time_ns)

@@ -12,11 +12,7 @@ from organism.threads.thread_state import LIVE
 
 
 class AgentReload:
-    """Replaces agents and bounds.
-
-    Args:
-        pump: Whose.
-    """
+    """Replaces agents and bounds."""
 
     def __init__(self, pump: Pump) -> None:
         self._active = pump.active

@@ -16,8 +16,6 @@ class Approvals:
     """The questions to people that messages wait for.
 
     Args:
-        pump: Whose threads.
-        outbox: Takes the events.
         grants: Raises limits, where budget is asked for.
         calls: The questions of calls from outside.
     """

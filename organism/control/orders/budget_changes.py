@@ -11,12 +11,7 @@ from organism.usage.outbox import Outbox
 
 
 class BudgetChanges:
-    """Changes budgets.
-
-    Args:
-        pump: Whose threads.
-        outbox: Takes the events.
-    """
+    """Changes budgets."""
 
     def __init__(self, pump: Pump, outbox: Outbox) -> None:
         registry = pump.registry
@@ -31,7 +26,6 @@ class BudgetChanges:
         """Give an account new limits and let go on what waited for it.
 
         Args:
-            account: Whose limits.
             limits: All of its limits from now on.
             configured: Whether the configuration says so, and not an operator.
 
@@ -65,8 +59,6 @@ class BudgetChanges:
         """Note a threshold of a limit that several partitions share, for this one's agents to hear of it.
 
         Args:
-            account: Whose limit.
-            due: The threshold.
             agent: Whose call has reached it.
             tell: Whether this partition is the one that reports it.
         """

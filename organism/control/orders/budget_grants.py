@@ -82,13 +82,7 @@ class WaitingGrants:
 
 
 class BudgetGrants:
-    """Raises limits for a while.
-
-    Args:
-        pump: Whose threads.
-        changes: Changes limits.
-        clock: Tells when they end.
-    """
+    """Raises limits for a while."""
 
     def __init__(self, pump: Pump, changes: BudgetChanges, clock: Clock) -> None:
         self._clock = clock
@@ -109,13 +103,7 @@ class BudgetGrants:
             self._wait_for_end(record)
 
     def grant(self, approval: Approval, grant: BudgetGrant, by: str) -> None:
-        """Raise the limits of a thread, and of those above whose budget it shares, in one step.
-
-        Args:
-            approval: What was asked.
-            grant: What is granted.
-            by: Who has.
-        """
+        """Raise the limits of a thread, and of those above whose budget it shares, in one step."""
         states = self._registry.budgets(approval.thread_id)
         own = tuple(state for state in states if thread_of(state.account) is not None)
         for state in own:

@@ -35,13 +35,7 @@ class CallQuestion(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class CallApprovals:
-    """Keeps the questions of calls from outside.
-
-    Args:
-        pump: Whose threads.
-        outbox: Takes the events.
-        clock: Dates questions.
-    """
+    """Keeps the questions of calls from outside."""
 
     def __init__(self, pump: Pump, outbox: Outbox, clock: Clock) -> None:
         self._stops = pump.registry.stops
@@ -64,9 +58,7 @@ class CallApprovals:
         """Ask a person about what a call was refused for, once, and return the refusal with the question's name.
 
         Args:
-            thread: Who was to pay.
             spender: Who has made the call.
-            error: The refusal.
         """
         short = error.refusal
         name = approval_id("call", short.threshold, short.account, str(short.revision))

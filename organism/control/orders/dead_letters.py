@@ -5,11 +5,7 @@ from organism.threads.dead_letters import DeadLetter
 
 
 class DeadLetterOrders:
-    """Sends dead letters once more, or deletes them.
-
-    Args:
-        pump: Whose.
-    """
+    """Sends dead letters once more, or deletes them."""
 
     def __init__(self, pump: Pump) -> None:
         self._pump = pump

@@ -32,7 +32,6 @@ class ExternalThreads:
     """Opens standing threads, and makes the calls that come from outside.
 
     Args:
-        pump: Whose threads.
         approvals: Asks a person where a limit says so.
     """
 
@@ -107,7 +106,6 @@ class ExternalThreads:
         """Make a call that a thread pays for. The answer is not remembered: the same call made again is a new one.
 
         Args:
-            thread_id: The thread.
             spender: Who is named as the agent that asks.
             request: What to ask; its ``model`` is one of the configuration.
             on_text: Called with each piece of the answer as it arrives.

@@ -16,12 +16,7 @@ _PREFIX = f"{_KIND}:"
 
 
 class Freezing:
-    """Freezes spending and lets it go on.
-
-    Args:
-        pump: Whose threads.
-        outbox: Takes the events.
-    """
+    """Freezes spending and lets it go on."""
 
     def __init__(self, pump: Pump, outbox: Outbox) -> None:
         registry = pump.registry

@@ -12,11 +12,7 @@ from organism.threads.thread_state import LIVE
 
 
 class Pausing:
-    """Pauses and resumes.
-
-    Args:
-        pump: Whose.
-    """
+    """Pauses and resumes."""
 
     def __init__(self, pump: Pump) -> None:
         self._active = pump.active

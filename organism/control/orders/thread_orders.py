@@ -20,7 +20,6 @@ class ThreadOrders:
 
     Args:
         pump: The message loop they act on.
-        outbox: Takes the events.
         clock: Tells when what is granted ends, and dates questions.
 
     Attributes:

@@ -40,11 +40,7 @@ class ToldRecord(msgspec.Struct, frozen=True, tag=True):
 
 
 class ToldWarnings:
-    """Remembers what was told, across restarts. Give its :meth:`on_event` to a tracker.
-
-    Args:
-        journal: Where it is kept.
-    """
+    """Remembers what was told, across restarts. Give its :meth:`on_event` to a tracker."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal

@@ -68,13 +68,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Charges:
-    """Works out what one attempt costs.
-
-    Args:
-        prepared: Where it went.
-        request: What was sent.
-        held: Its hold.
-    """
+    """Works out what one attempt costs."""
 
     def __init__(self, prepared: PreparedCall, request: Request, held: GrantedHold) -> None:
         self._prepared = prepared
@@ -94,7 +88,6 @@ class Charges:
         """Charge what has come of an answer whose stream was closed in the middle.
 
         Args:
-            streamed: What has come.
             after_s: Seconds from the request until then.
             by_caller: Whether its caller had gone; else it had passed its hold.
         """

@@ -65,9 +65,6 @@ def completed_usage(
     """Return an answer's usage with its missing sides filled in; what was counted of them is not fallen below.
 
     Args:
-        answer: The answer.
-        request: What was asked.
-        missing: Its missing sides.
         input_tokens: What was held for the input.
         output_cap: The most the answer may have.
     """

@@ -38,7 +38,6 @@ class StreamedAnswer:
     """Keeps what has come of an answer.
 
     Args:
-        request: What was asked.
         range_of: What text takes with the model that answers.
     """
 

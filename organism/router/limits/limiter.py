@@ -53,7 +53,6 @@ class ProviderLimiter:
     Args:
         provider: Its name in the configuration.
         settings: How it is treated.
-        clock: Measures time.
         on_probed: Called when a probe has ended, so that those who wait for it look again.
     """
 
@@ -259,7 +258,6 @@ class Permit:
         Args:
             health: What it says of the provider.
             tokens: What it really took, where that is known.
-            failure: What failed, in words.
         """
         if self._left:
             return

@@ -26,9 +26,6 @@ class RateLimits(msgspec.Struct, frozen=True, kw_only=True):
 class RateLimiter:
     """Counts one provider's requests and tokens of the last minute.
 
-    Args:
-        limits: What it takes.
-
     Attributes:
         limits: What it takes.
         share: What this process may use of that; ``None`` for all of it.

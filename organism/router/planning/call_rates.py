@@ -48,8 +48,6 @@ def cut_rates(rates: Rates, request: Request, *, used: bool) -> Rates:
     """Return the prices of an answer that was cut short, whose provider has not come to say what it has used.
 
     Args:
-        rates: The model's usual prices.
-        request: What was asked.
         used: Whether tools of the vendor's are seen to have run: then as often as they might have.
     """
     if used or not isinstance(request, CompletionRequest):

@@ -107,9 +107,7 @@ class InputEstimator:
         """Take note of what an attempt's input was by the provider's own count.
 
         Args:
-            route: Where it went.
             guess: What it was taken for; nothing is learnt without.
-            input_tokens: The count.
             model: The name under which the answer came; ``None`` where it was counted on its own, before the call.
         """
         if guess is None:
@@ -142,7 +140,6 @@ def _beside(request: CompletionRequest, texts: tuple[str, ...], extra: int) -> H
     Tools that must not be used take at most what those do that may, so the last word of a loop goes on from its rounds.
 
     Args:
-        request: The request.
         texts: Those of it that are no turn's.
         extra: What is held beside text.
     """

@@ -76,7 +76,6 @@ def degraded(
     """Return what takes a model's place if any of a call's budgets is spent as far as its ``degrade`` says.
 
     Args:
-        plan: The model.
         budgets: What its calls hold on.
         actions_of: What happens at thresholds of an account: it may spare the budget before the model does.
     """

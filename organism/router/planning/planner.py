@@ -39,8 +39,6 @@ class Planner:
 
     Args:
         models: The models agents may name.
-        prices: What they cost.
-        registry: The budgets.
         limiters: How busy providers are.
         estimator: How large they are.
     """

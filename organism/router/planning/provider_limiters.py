@@ -23,9 +23,7 @@ class ProviderLimiters:
     """The gates of all providers.
 
     Args:
-        providers: Their names.
         settings: How each is treated; those left out are treated as is usual.
-        clock: Measures time.
         earlier: The limiters that these replace; calls that wait there are turned away.
         kept: Providers that are still the same: what is counted at their gates goes on being counted.
     """

@@ -26,7 +26,6 @@ def preferred(strategy: Strategy, candidates: Sequence[Candidate], call_number: 
     """Return the routes of a call, most wanted first; of equals, the one that the configuration names first.
 
     Args:
-        strategy: What to go by.
         candidates: The model's routes as the configuration orders them; never empty.
         call_number: Counts the calls of this model, so that turns can be taken.
     """

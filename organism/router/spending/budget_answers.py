@@ -15,7 +15,6 @@ class BudgetAnswers:
     """Turns what the budget has said to a hold into a hold or an error, and tells agents and listeners of it.
 
     Args:
-        registry: The budgets.
         call_events: Takes the events, and delivers warnings to agents.
     """
 
@@ -43,10 +42,6 @@ class BudgetAnswers:
         """Return what the budget has granted, and tell of what it would have refused.
 
         Args:
-            answer: What it has said.
-            spender: On whose behalf.
-            ask: The worst case.
-            record: What it is for.
             raises: Whether the caller gets a refusal as an error, and does not wait.
             elsewhere: Whether another provider may take what this one's limit refuses: its agent need not hurry then.
 

@@ -40,7 +40,6 @@ class Expenses:
     """Holds and charges expenses.
 
     Args:
-        registry: The budgets.
         call_events: Takes the events, and delivers warnings to agents.
         journal: Committed before anything is let out that costs money.
         clock: Measures how long a hold was open.
@@ -96,8 +95,6 @@ class Expenses:
         """Charge what an expense has cost, in one step with its event; more than was held is an overrun.
 
         Args:
-            held: The expense.
-            actual: What it has cost.
             outcome: How that is known.
             usage: Its tokens by kind, where they are known.
             note: What the cost is made of.

@@ -55,9 +55,6 @@ class HandlerRuntime(PlaceHolder, eq=False):
     Args:
         runner: What the runs of its agent share.
         services: What the runs of all agents share.
-        agent: The agent.
-        thread: Whose message.
-        lane: Where it waits.
         envelope: The message; its payload is the handler's own.
         holder: The worker's, in whose task the handler runs.
         trace: The trace context of the run.

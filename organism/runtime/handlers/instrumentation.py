@@ -18,16 +18,7 @@ async def instrumented(
     feed: ActivityFeed,
     clock: Clock,
 ) -> HandlerOutcome:
-    """Await a run and tell how it has ended, even where it is cancelled from outside.
-
-    Args:
-        run: The run.
-        thread: Whose message.
-        envelope: The message.
-        trace: Its trace context.
-        feed: Takes the activity.
-        clock: Measures.
-    """
+    """Await a run and tell how it has ended, even where it is cancelled from outside."""
     attempt = thread.lane_of(envelope).attempts + 1
     started_ns, began_ns = clock.now_ns(), clock.monotonic_ns()
     ending: HandlerOutcome = HandlerStopped()

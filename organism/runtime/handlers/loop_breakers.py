@@ -28,8 +28,6 @@ class LoopBreakers:
 
     Args:
         services: What trips, what threads have spent, and where events go.
-        delivery: Takes notes to agents.
-        lifecycle: Pauses and ends threads.
     """
 
     def __init__(self, services: LoopServices, delivery: Delivery, lifecycle: Lifecycle) -> None:
@@ -66,12 +64,9 @@ class LoopBreakers:
         """Count what a tool has given.
 
         Args:
-            thread: The thread.
             agent: Whose model has had it run.
             place: The message that is being handled, and the number of the run of a tool in it.
-            name: The tool.
             arguments: Its arguments as the model wrote them.
-            result: What it gave.
 
         Returns:
             What the model has to read with the results, if anything.

@@ -48,9 +48,6 @@ def route(runner: AgentRunner, cause: Envelope, draft: Draft, active: ActiveConf
     """Give a draft its recipients, in order: of the agents its sender began with, if that is itself no longer active.
 
     Args:
-        runner: The sender.
-        cause: The message it handles.
-        draft: What it sends.
         active: The active agents and bounds.
 
     Raises:

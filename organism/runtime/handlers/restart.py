@@ -44,7 +44,6 @@ class RestartIntensity:
         """Count a failure; ``True`` when it is one too many.
 
         Args:
-            now_ns: When.
             restarts: How many failures are borne.
             period_ns: Within how many nanoseconds.
         """

@@ -84,9 +84,6 @@ class RunExpenses:
     """The expenses of one run.
 
     Args:
-        run: The run.
-        payer: Who pays.
-        expenses: The door.
         loop: The event loop that the ledger belongs to.
     """
 

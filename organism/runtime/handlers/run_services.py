@@ -81,7 +81,6 @@ class AgentRunner:
 
     Args:
         services: What the runs of all agents share.
-        name: Whose handler.
 
     Attributes:
         start: Calls a handler that is an async function; ``None`` for a plain one, which runs on a worker thread.

@@ -44,7 +44,6 @@ class ParkedMessages:
         """Unpark messages of a thread, and in the threads above it those that wait for the same.
 
         Args:
-            thread: The thread.
             which: What they wait for; anything unless given.
         """
         for question in thread.questions.values():

@@ -16,7 +16,6 @@ class PausedTime:
     """Stops the time of threads and their handlers.
 
     Args:
-        services: Agents, budgets, router, journal: what every part of the message loop works with.
         threads: The open threads, by id.
     """
 

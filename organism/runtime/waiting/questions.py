@@ -23,11 +23,6 @@ class Questions:
     def answer(self, thread: Thread, envelope: Envelope, reply: Message) -> bool:
         """Give a question its reply.
 
-        Args:
-            thread: Whose question.
-            envelope: The question.
-            reply: The reply.
-
         Returns:
             Whether its asker still waits; else the reply is late.
         """

@@ -54,7 +54,6 @@ class Timers:
 
         Args:
             seconds: How many.
-            then: The function.
             thread: Whose deadline it is; what an operator has paused of it does not count.
         """
         now = asyncio.get_running_loop().time()

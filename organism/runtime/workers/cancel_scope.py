@@ -185,8 +185,6 @@ class ContextBoundAwaitable(Generic[T]):
     """Awaits the rest of a coroutine that waits already, each step in the context that its first one ran in.
 
     Args:
-        coroutine: What to await.
-        context: Its context.
         waits_for: What its first step has come to wait for.
 
     Attributes:

@@ -31,9 +31,7 @@ async def guarded(step: Callable[[], Awaitable[None]], what: str, **about: str) 
     """Do a step that must not end the tasks beside it, and return whether it was done.
 
     Args:
-        step: The step.
         what: What it does, for the log.
-        about: What it is about.
     """
     try:
         await step()

@@ -37,7 +37,6 @@ class LaneWorkers:
     is on its way.
 
     Args:
-        tasks: Where workers run.
         handle: Handles the first message of a lane if it can be handled now, its run held by the worker's scope;
             whether there is another that can.
         settle: Called when a lane of a thread has come to rest.

@@ -116,8 +116,6 @@ class WorkerPool:
         """Run a function on a thread and return what it returns. If the wait for it is cancelled, it is given up on.
 
         Args:
-            function: The function.
-            agent: Whose.
             message_id: The message it works on.
             level: How deep in others' waiting it is.
             begun: Called when it has a thread.

@@ -25,7 +25,6 @@ class ThreadJob:
     """A function on its way to a thread, on it, or back.
 
     Args:
-        function: What is called.
         context: The context it is called in.
         scope: Cancelled when nobody waits for it any more; calls it makes into the event loop end then.
         returned: Called in the event loop once the function has returned, however late.

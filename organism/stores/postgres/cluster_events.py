@@ -8,11 +8,7 @@ from organism.usage.events import AnyEvent
 
 
 class ClusterEvents(JournalReader):
-    """Reads events of any partition, over one connection.
-
-    Args:
-        url: The database.
-    """
+    """Reads events of any partition, over one connection."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url, place_of(url), 0)

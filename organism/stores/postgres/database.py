@@ -35,7 +35,6 @@ class PostgresDatabase(JournalReader):
     """An open journal.
 
     Args:
-        url: The database.
         take: Whether to own it: an earlier owner can write nothing more. Otherwise it is only read.
         name: The organism that it must be of; empty if that does not matter.
         lease: Where the database holds a cluster's journals: which of them, by right of a lease.

@@ -20,7 +20,6 @@ class LeaseTable:
     """What one node does with the leases. Any call may raise ``JournalError``: then nothing is known to have changed.
 
     Args:
-        url: The database.
         name: The organism; a database of another one is refused.
         node: The name of this node.
         partitions: How many journals the cluster has.
@@ -53,8 +52,6 @@ class LeaseTable:
         """Begin as a node; an earlier process of its name can renew nothing more.
 
         Args:
-            url: Where this node answers.
-            version: Of organism.
             now_ns: This machine's clock, in nanoseconds since the Unix epoch.
 
         Raises:

@@ -41,8 +41,6 @@ def connected(url: str, place: str, on_warning: Callable[[], None] = lambda: Non
     """Connect to a server that may be written to, and that keeps what it acknowledges.
 
     Args:
-        url: Where it is.
-        place: What errors call it.
         on_warning: Called when the server warns: it may have given up waiting for its standbys.
 
     Raises:

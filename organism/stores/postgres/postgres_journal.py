@@ -13,7 +13,6 @@ class PostgresJournal(GroupJournal[PostgresDatabase]):
 
     Args:
         url: ``postgresql://user:password@host:port/database``; its tables are in the schema ``organism``.
-        retention: What is forgotten when.
         name: The organism; a database of another one is refused.
         lease: Which journal of a cluster, and by what right.
     """

@@ -18,11 +18,7 @@ _EVERYTHING = 1 << 52
 
 
 class RateTable:
-    """What one node does with the limits of providers. Any call may raise ``JournalError``: then look again.
-
-    Args:
-        url: The database.
-    """
+    """What one node does with the limits of providers. Any call may raise ``JournalError``: then look again."""
 
     def __init__(self, url: str) -> None:
         self._connection = TableConnection(url)

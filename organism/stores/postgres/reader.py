@@ -19,13 +19,7 @@ _RESCUE = "stop here, keep a copy of the database, and restore a newer backup, o
 
 
 class JournalReader:
-    """Reads one journal; the connection is made at the first use, and again when it was lost.
-
-    Args:
-        url: The database.
-        place: What errors call it.
-        partition: Which of its journals.
-    """
+    """Reads one journal; the connection is made at the first use, and again when it was lost."""
 
     def __init__(self, url: str, place: str, partition: int) -> None:
         self.place = place

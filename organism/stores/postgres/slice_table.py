@@ -39,7 +39,6 @@ class SliceTable:
     """What the partitions of one node do with slices. Any call may raise ``JournalError``: then look again.
 
     Args:
-        url: The database.
         partitions: How many journals it holds.
 
     Attributes:
@@ -62,10 +61,7 @@ class SliceTable:
         """Know an account, and a partition's empty slice of it; nothing changes where they are known.
 
         Args:
-            lease: The partition.
-            account: Which.
             limits: Its limits, where it is new.
-            until_ns: When its window ends.
         """
         self.statements += 1
         self._execute(_BEGIN, **_at(lease, account), **_named("lim", ceilings_of(limits)), until=until_ns)
@@ -82,8 +78,6 @@ class SliceTable:
         """Take more of a limit, and ask others for what is missing.
 
         Args:
-            lease: The partition.
-            account: Which.
             share: What the partition has and uses.
             need: So much is needed beyond what it has.
             want: So much would do for a while.
@@ -129,11 +123,7 @@ class SliceTable:
         """Note that a threshold is warned of; whether this partition is the one that warns.
 
         Args:
-            lease: The partition.
-            account: Which.
-            unit: Of the limit.
             threshold: Per cent.
-            revision: Of the shared limit.
             since_ns: What was noted before this instant counts no more: a rolling window has passed.
         """
         found = self._execute(

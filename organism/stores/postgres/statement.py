@@ -94,7 +94,6 @@ def written(batch: Batch, rows: list[ChainedRow], next_piece: int) -> tuple[str,
     """Return the statement for a batch and its parameters, without those that say where it goes.
 
     Args:
-        batch: The rows.
         rows: Its entries with their hashes.
         next_piece: The number of the next piece: pieces are read back in the order of their numbers.
     """

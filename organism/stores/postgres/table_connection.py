@@ -13,9 +13,6 @@ from organism.stores.postgres.postgres_errors import explained, place_of
 class TableConnection:
     """Executes statements one by one. Everything blocks.
 
-    Args:
-        url: The database.
-
     Attributes:
         place: What errors call it.
     """

@@ -38,8 +38,6 @@ class MetricWriter:
     """Counts what a running organism does.
 
     Args:
-        provider: Where to.
-        organism: Whose.
         conventions: How things are named.
     """
 

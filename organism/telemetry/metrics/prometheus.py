@@ -17,9 +17,7 @@ class PrometheusExporter:
     """Counts what a running organism does, and renders it when asked.
 
     Args:
-        organism: Whose.
         names: Which GenAI names to use.
-        series_max: Label sets per metric.
     """
 
     def __init__(self, organism: ObservedOrganism, *, names: GenAINames = "old", series_max: int = SERIES_MAX) -> None:

@@ -62,7 +62,6 @@ class TraceWriter:
     as what they are by then: whole, and not to be changed.
 
     Args:
-        processor: Takes ended spans.
         sampler: Decides which threads are traced.
         resource: What the spans are of.
         workflow: What the organism is called.

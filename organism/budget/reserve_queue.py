@@ -54,8 +54,8 @@ class ReserveQueue:
         is_open: Whether a thread still has a budget.
 
     Attributes:
-        on_room: Called with accounts that have room again, when all in line who fit have been served; ``None`` while
-            nobody wants to know.
+        on_headroom: Called with accounts that have room again, when all in line who fit have been served; ``None``
+            while nobody wants to know.
     """
 
     def __init__(self, is_open: Callable[[str], bool]) -> None:

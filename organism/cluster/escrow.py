@@ -99,6 +99,7 @@ class Escrow:
         """Serve the partitions until it is cancelled; an unreachable database ends nothing."""
         try:
             while True:
+                # Made anew before looking: a need that comes while a turn waits for the database wakes the next turn.
                 self._woken = anyio.Event()
                 try:
                     soon_s = await self._turn()
@@ -109,6 +110,7 @@ class Escrow:
                 with anyio.move_on_after(soon_s):
                     await self._woken.wait()
         finally:
+            # Shielded: a connection that is left open keeps its place at the server until that notices.
             with anyio.CancelScope(shield=True):
                 await self._threads.run(self.table.close)
 
@@ -142,6 +144,8 @@ class Escrow:
             if reports:
                 await self._threads.run(self.table.report, reports)
         except OrganismError:
+            # The answer may have been lost after the rows were written. A report says what was spent in all, not what
+            # came since, so the same is said once more without being counted twice.
             for slices in running:
                 slices.unreported()
             raise
@@ -149,6 +153,7 @@ class Escrow:
     async def _exchange(self) -> bool:
         """Tell what was spent, hear what the others have, and act on it; whether somebody needs more than there is."""
         running, names = list(self._running()), set[str]()
+        # Before reading: partitions of this node hear each other by the same rows, and would act on those of before.
         await self._report(running)
         for slices in running:
             names |= slices.watched
@@ -158,6 +163,8 @@ class Escrow:
         limits: list[SharedLimit] = await self._threads.run(self.table.read, sorted(names), partitions, _CHANGED_S)
         for limit in limits:
             for slices in running:
+                # Asked for each: every step awaits the database, and the partition may be handed over meanwhile. A
+                # slice that is given back then would be one that its next owner spends of.
                 if slices.running():
                     await slices.hear(limit)
         for slices in running:

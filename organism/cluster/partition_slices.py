@@ -126,6 +126,7 @@ class PartitionSlices:
                 soon_s = min(soon_s, left_s)
                 continue
             self._retry[account] = (anyio.current_time() + wait_s, min(2 * wait_s, _RETRY_MAX_S))
+            # Before the database is asked: a call that needs more during that notes its need anew, and is not lost.
             self.shared.needs.pop(account, None)
             await self._take(account, full)
         for key, (due, agent) in list(self.shared.dues.items()):
@@ -137,6 +138,7 @@ class PartitionSlices:
         row = await self._row(account)
         if row is None or not self._ledger.has(account):
             return
+        # What was taken and never came into the ledger, for the process died in between, is used first.
         self._adopt(row)
         balance = self._ledger.balance(account)
         need = self.shared.lacking(balance, full)
@@ -146,10 +148,11 @@ class PartitionSlices:
             percent, _ = end_of(actions_of(self._budgets.plan, account))
             share = self._share(balance, row)
             taken = await self._run(self._table.take, self.lease, account, share, need, want, percent)
-            if taken is None:
+            if taken is None:  # the slice is not the one that was seen, so nothing was taken: look again
                 self.shared.needs.setdefault(account, full)
                 return
             self._rows[account] = row = taken
+        # Again: the account may have been closed while the database was asked. Its slice goes back by `return_closed`.
         if not self._ledger.has(account):
             return
         self._answer(row, full)
@@ -180,6 +183,8 @@ class PartitionSlices:
         won = await self._run(
             self._table.fire, self.lease, account, due.dimension, due.threshold, row.revision, since_ns
         )
+        # Noted here whoever has won: each partition's ledger must know that the threshold was reported, or it would
+        # ask again with every call. The one that has won tells its agents.
         if self.running() and self._ledger.has(account):
             self._changes.warn_for_all(account, due, agent, tell=won)
 
@@ -253,6 +258,8 @@ class PartitionSlices:
             return
         balance = self._ledger.balance(account)
         smaller = (balance.slice or ZERO) - back.within(self._idle(balance))
+        # In the ledger, committed, then in the table. The other order would let another partition spend what a crash in
+        # between leaves in this one's ledger too.
         self._slices.set_slice(account, smaller, balance.elsewhere, balance.agreed or balance.limits)
         if not await self._committed() or not self._is_sliced(account):
             return
@@ -265,6 +272,8 @@ class PartitionSlices:
         """Give back what accounts had that are closed: nothing will be spent on them."""
         for account in [name for name in self._rows if not self._ledger.has(name)]:
             row = self._rows[account]
+            # The entry that closes the account first: until it is durable, a crash opens the account again with its
+            # slice.
             if row.amounts != ZERO and not await self._committed():
                 return
             for known in (self._rows, self._reported, self._retry, self.shared.answers):
@@ -293,6 +302,7 @@ class PartitionSlices:
                 standing=tuple(balance.fired),
             )
             await self._run(self._table.change, self.lease, account, change)
+        # By the number of the change and not by the limits themselves: two changes may have the same end.
         pushed = balance.revision
         self._forget(account)
         row = await self._row(account)

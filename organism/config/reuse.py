@@ -53,7 +53,7 @@ def reuse_agent(reusable: Reusable | None, config: Config, name: str) -> Agent |
 
 
 def _untreated(section: ProviderSection) -> ProviderSection:
-    """Return a provider's section without what its gate does: numbers, pauses and patience."""
+    """Return a provider's section without what its limiter does: numbers, pauses and patience."""
     return replace(
         section,
         concurrency=None,

@@ -82,6 +82,7 @@ class Admission:
         """
         soonest: BudgetExhaustedError | None = None
         while True:
+            # The provider is chosen before anything is held: a call that waits for a circuit to close holds no budget.
             route, permit = await self._limiters.take(state.queue, state.deadline_s)
             try:
                 attempt = await self._admit(state, route, permit)
@@ -92,7 +93,7 @@ class Admission:
                     if soonest is not None:
                         raise soonest from None
                     raise
-            except BaseException:
+            except BaseException:  # a cancellation too: a probe whose permit stays would keep the circuit half open
                 permit.leave()
                 raise
             else:
@@ -133,12 +134,15 @@ class Admission:
         while True:
             counted = attempt.held.output_cap
             await attempt.permit.enter(attempt.record.input_tokens + counted, attempt.patience.deadline_s)
+            # Asked again: a freeze or the end of the thread may have come while it waited for its turn, and what has
+            # a hold is not asked by the engine any more.
             if (stopped := self._stops.stopped(attempt.record.thread_id)) is not None:
                 raise BudgetExhaustedError(stopped, attempt.record.thread_id)
             held = self._reservations.present_hold(attempt.held)
             if held is attempt.held:
                 return
             fits = held is not None and held.output_cap <= counted
+            # A place at the provider is not kept over a wait for budget: one exhausted thread would sit on it.
             if not fits:
                 attempt.permit.step_back()
             attempt.grant(self._granted_again(state, attempt, held or await self._hold_again(attempt)))

@@ -8,7 +8,7 @@ The adapter runs in a task of its own again, because it is a stranger's: when it
 whether the adapter lets itself be cancelled or not.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from functools import partial
 from threading import get_ident
 from typing import Literal
@@ -70,7 +70,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         prepared: Where it goes, and what was worked out about it.
         request: What is sent, with the granted output cap.
         held: Its hold.
-        permit: Its way through the provider's gate.
+        permit: Its right to go to the provider, given back when it is settled.
         is_hedge: Whether it was made beside a slow one.
         patience: When it is given up.
         started_ns: When it was let out, on the monotonic clock; negative before that.
@@ -139,6 +139,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
 
     def freeze(self, why: Refusal) -> bool:
         """Close it in the middle, as if its caller had gone; whether it has left and was not over."""
+        # What has not left has nothing to close: it is refused where it looks before it leaves.
         if self.started_ns < 0 or self.done.is_set():
             return False
         self.closed_by_freeze = why
@@ -254,6 +255,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         return streamed.completion()
 
     def _ended(self, work: ForeignTask, late: str | None) -> Answer | ProviderError:
+        # An answer that came in the instant in which its time was up is an answer: it is billed.
         if late is not None and (not work.done or isinstance(work.error, anyio.get_cancelled_exc_class())):
             return UncertainError(self.route.provider, late)
         if work.error is not None:
@@ -300,3 +302,45 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
                 return charges.whole_hold("worst_case", str(error))
             case None:
                 return charges.whole_hold("worst_case", "the exchange was cut off")
+
+
+class OpenAttempts:
+    """The attempts under way, by thread; a budget is closed when none of its thread is left."""
+
+    def __init__(self) -> None:
+        self._by_thread: dict[str, set[Attempt]] = {}
+        self._idle: dict[str, anyio.Event] = {}
+
+    def __iter__(self) -> Iterator[Attempt]:
+        return (attempt for attempts in self._by_thread.values() for attempt in attempts)
+
+    @property
+    def threads(self) -> tuple[str, ...]:
+        """The threads that have any."""
+        return tuple(self._by_thread)
+
+    def busy(self, thread_id: str) -> bool:
+        """Whether a thread has any."""
+        return thread_id in self._by_thread
+
+    def of(self, thread_id: str) -> tuple[Attempt, ...]:
+        """Return those of one thread."""
+        return tuple(self._by_thread.get(thread_id, ()))
+
+    def add(self, attempt: Attempt) -> None:
+        """Know an attempt, from before it waits for its turn."""
+        self._by_thread.setdefault(attempt.record.thread_id, set()).add(attempt)
+
+    def remove(self, attempt: Attempt) -> None:
+        """Forget an attempt that is settled, or that never left; wake those that waited for the last of its thread."""
+        attempts = self._by_thread[thread_id := attempt.record.thread_id]
+        attempts.discard(attempt)
+        if not attempts:
+            del self._by_thread[thread_id]
+            if (idle := self._idle.pop(thread_id, None)) is not None:
+                idle.set()
+
+    async def wait_idle(self, thread_id: str) -> None:
+        """Return when a thread has none any more: another may have begun while the last one ended."""
+        while thread_id in self._by_thread:
+            await self._idle.setdefault(thread_id, anyio.Event()).wait()

@@ -30,7 +30,7 @@ from organism.llm.provider import Answer, Provider, Request
 from organism.llm.requests import ChatMessage, CompletionRequest
 from organism.router.adapters import Adapters
 from organism.router.answers.charge import Charge
-from organism.router.attempt import Attempt
+from organism.router.attempt import Attempt, OpenAttempts
 from organism.router.call import Call, CallOptions, RouterSettings, RouterStatistics, direct_call
 from organism.router.call_events import CallEvents, CallSink, WarningSink
 from organism.router.call_observer import ObservedCall
@@ -102,8 +102,7 @@ class LLMRouter:
         self._services = RouterServices(registry, self._call_events, clock, known, self.gate, limiters)
         self.expenses = Expenses(registry, self._call_events, journal, clock, ids)
         self._config = RouterConfig(models, providers, prices, settings or RouterSettings(), self._services)
-        self._open: dict[str, set[Attempt]] = {}
-        self._idle: dict[str, anyio.Event] = {}
+        self._open = OpenAttempts()
         self._in_flight = ThreadConcurrency(self.settings.calls_in_flight)
         self._adapters = Adapters()
         self._counting = InputCounting(self._adapters)
@@ -123,7 +122,7 @@ class LLMRouter:
         if tasks is None:
             return
         with anyio.CancelScope(shield=True):
-            for thread_id in list(self._open):
+            for thread_id in self._open.threads:
                 await self.wait_idle(thread_id)
         # The body's own error is not handed over: it would come out wrapped in a group of its own.
         await tasks.__aexit__(None, None, None)
@@ -221,6 +220,8 @@ class LLMRouter:
         """Make a call, or find what it has been answered before."""
         if on_text is not None and not callable(on_text):
             raise ConfigError(f"it must be a function of a piece of the answer, not {shown(on_text)}", path="on_text")
+        # The digest is of what is asked, before a grant shortens it: asked again with less budget left, the same
+        # request must find the answer that was paid.
         checked = checked_request(call.request, kind)
         call = replace(call, request=checked.request, digest=checked.digest)
         if (paid := self.memo.find(call.spender.thread_id, call.message_id, call.index, call.digest)) is not None:
@@ -248,6 +249,7 @@ class LLMRouter:
         """Try until one attempt answers, or none may follow."""
         config = self._config
         while True:
+            # A reload may have come while it waited: names are looked up anew, what is under way goes on as it began.
             await self.gate.enter()
             if config is not self._config:
                 config = self._config
@@ -266,24 +268,23 @@ class LLMRouter:
 
     def busy(self, thread_id: str) -> bool:
         """Whether an attempt of the thread is open."""
-        return bool(self._open.get(thread_id))
+        return self._open.busy(thread_id)
 
     async def wait_idle(self, thread_id: str) -> None:
         """Return when no attempt of the thread is open any more; abandoned ones get only their drain time."""
-        for attempt in self._open.get(thread_id, ()):
+        for attempt in self._open.of(thread_id):
             attempt.drain(self._config.settings.drain_s)
-        while self._open.get(thread_id):
-            await self._idle.setdefault(thread_id, anyio.Event()).wait()
+        await self._open.wait_idle(thread_id)
 
     @property
     def open_attempts(self) -> tuple[Attempt, ...]:
         """The attempts under way, and those that wait for their turn."""
-        return tuple(attempt for attempts in self._open.values() for attempt in attempts)
+        return tuple(self._open)
 
     def statistics(self) -> RouterStatistics:
         """Count what is under way."""
-        limiters, attempts = self._config.limiters, sum(map(len, self._open.values()))
-        return RouterStatistics(attempts_open=attempts, threads=len(self._open), providers=limiters.health())
+        attempts, threads = len(self.open_attempts), len(self._open.threads)
+        return RouterStatistics(attempts_open=attempts, threads=threads, providers=self._config.limiters.health())
 
     async def _attempt(
         self, config: RouterConfig, state: CallState, observed: ObservedCall, on_text: DeltaSink | None
@@ -312,22 +313,25 @@ class LLMRouter:
     ) -> Answer | ProviderError:
         """Let an attempt out and wait for its end; its settlement does not depend on our waiting."""
         # From here on: a thread whose handler has left this call behind must not close its budget over the hold.
-        self._open.setdefault(attempt.record.thread_id, set()).add(attempt)
+        self._open.add(attempt)
         try:
             await config.admission.enter(state, attempt)
+            # Marked as gone, durably, before it goes: a start charges a hold with the mark, for the provider may have
+            # been reached, and releases one without.
             self._registry.dispatch(attempt.held.hold_id)
             await self._journal.commit()
             if self._tasks is None:
                 raise StoppedError
-        except BaseException as error:
+        except BaseException as error:  # a cancellation too: its hold would stay until the process ends
             self._reservations.give_up(attempt.held)  # nothing has left yet
             attempt.permit.leave(tokens=0)
-            self._forget(attempt)
+            self._open.remove(attempt)
             if isinstance(error, RejectedError):
                 return error
             raise
         attempt.on_text = on_text
         attempt.started_ns = self._clock.monotonic_ns()
+        # Not in the caller's task: a cancellation of that must not keep what the provider bills out of the ledger.
         self._tasks.start_soon(self._perform, config, state.call, attempt)
         try:
             await attempt.done.wait()
@@ -354,10 +358,12 @@ class LLMRouter:
         except Exception as error:  # noqa: BLE001 - logged with its traceback
             _log.exception("attempt_not_settled", call_id=attempt.record.call_id, error=describe(error))
         finally:
+            # In this order: who waits for `done` asks for the next attempt, and must find this one's place free; who
+            # waits until the thread is idle closes its budget, and must find it settled.
             tokens, failure = (None, None) if charge is None else (charge.usage.total, charge.error)
             attempt.permit.leave(attempt.health, tokens=tokens, failure=failure)
             attempt.done.set()
-            self._forget(attempt)
+            self._open.remove(attempt)
 
     def _resolve(self, config: RouterConfig, call: Call, attempt: Attempt) -> Charge:
         """Charge or release, keep a paid answer, and tell: one step, with no await, so one commit."""
@@ -371,19 +377,13 @@ class LLMRouter:
         self._call_events.emit_usage(
             attempt.record, charge, settled, latency_ns=latency_ns, labels=call.labels, abandoned=attempt.abandoned
         )
+        # In the commit of the settlement: kept later, a crash in between would have the answer paid twice; kept
+        # earlier, it would be handed out unpaid.
         if isinstance(attempt.result, Answer) and call.message_id:
             self.memo.keep(call.spender.thread_id, call.message_id, call.index, call.digest, attempt.result)
         for warning in settled.warnings if isinstance(settled, Settlement) else ():
             self._call_events.emit_warning(attempt.record, warning)
         return charge
-
-    def _forget(self, attempt: Attempt) -> None:
-        attempts = self._open[thread_id := attempt.record.thread_id]
-        attempts.discard(attempt)
-        if not attempts:
-            del self._open[thread_id]
-            if (idle := self._idle.pop(thread_id, None)) is not None:
-                idle.set()
 
     async def close_provider(self, name: str, provider: Provider) -> None:
         """Free what an adapter holds; never raises, and waits with a limit."""

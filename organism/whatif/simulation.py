@@ -79,7 +79,7 @@ class Simulation:
         clock: Shows the instant of the present entry.
         ledger: The balances as they would have been.
         book: What is known of its accounts.
-        teller: Decides about calls.
+        engine: Decides about calls.
     """
 
     def __init__(self, changes: Changes, baseline: Baseline) -> None:

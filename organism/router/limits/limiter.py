@@ -1,7 +1,7 @@
 """Limiter of one provider: circuit breaker, concurrency limit, requests and tokens per minute. FIFO.
 
 An attempt takes a :class:`Permit` when its route is chosen, goes in when its budget is held, and leaves when it is
-settled, so an abandoned attempt that is still read to its end keeps its place. A passage that waits keeps its hold:
+settled, so an abandoned attempt that is still read to its end keeps its place. A permit that waits keeps its hold:
 its call is going to be made, and room that was promised to it must not be promised to another.
 """
 
@@ -195,7 +195,7 @@ class ProviderLimiter:
         return self._free_in_ns(tokens) == 0
 
     def _let_in(self, tokens: int) -> int:
-        """Count an attempt. Nothing may await until its passage knows: what is counted is given back by leaving."""
+        """Count an attempt. Nothing may await until its permit knows: what is counted is given back by leaving."""
         now_ns = self._clock.monotonic_ns()
         self._rates.take(tokens, now_ns)
         self._in_flight += 1
@@ -230,7 +230,7 @@ class ProviderLimiter:
 
 
 class Permit:
-    """One attempt's way through a gate. It is left exactly once; leaving again does nothing."""
+    """The right of one attempt to go to a provider. It is left exactly once; leaving again does nothing."""
 
     __slots__ = ("_left", "_limiter", "_tokens", "entered_ns", "probe")
 

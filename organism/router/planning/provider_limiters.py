@@ -1,4 +1,9 @@
-"""All gates, and the choice of one: the first route of an itinerary whose circuit lets an attempt through."""
+"""The limiters of all providers, and the choice of one: the first route left whose circuit breaker lets an attempt out.
+
+A reload makes another set. What is counted of a provider that stays the same goes on in the same limiter, while the
+old set admits nobody more and wakes those that wait in it: a call that waited on there would wait for a provider that
+may be gone, by numbers that nobody updates.
+"""
 
 from collections.abc import Container, Iterable, Mapping
 from typing import Self
@@ -16,16 +21,16 @@ from organism.router.planning.route_queue import RouteQueue
 
 
 class ReplacedError(Exception):
-    """Other gates have taken the place of these: plan the next attempt anew. Never leaves the router."""
+    """A reload has replaced these limiters: plan the next attempt anew. Never leaves the router."""
 
 
 class ProviderLimiters:
-    """The gates of all providers.
+    """The limiters of all providers.
 
     Args:
         settings: How each is treated; those left out are treated as is usual.
         earlier: The limiters that these replace; calls that wait there are turned away.
-        kept: Providers that are still the same: what is counted at their gates goes on being counted.
+        kept: Providers that are still the same: what is counted of them goes on being counted.
     """
 
     def __init__(
@@ -74,10 +79,10 @@ class ProviderLimiters:
 
         Raises:
             RejectedError: If none may be asked before the deadline.
-            ReplacedError: If other gates have taken the place of these.
+            ReplacedError: If a reload has replaced these limiters.
         """
         if (taken := self._take_now(queue)) is not None:
-            return taken  # as a rule; a cancel scope costs more than the choice
+            return taken  # as nearly always; a cancel scope costs more than the choice
         with anyio.CancelScope(deadline=deadline_s):
             while (taken := self._take_now(queue)) is None:
                 await self._until_one_may_be_asked(queue)
@@ -93,6 +98,7 @@ class ProviderLimiters:
         route = queue.next(self._closed(queue))
         if route is None or queue.wait_s(route.provider, loop_time()) > 0:
             return None
+        # In the step that chose it: two calls that both saw a half-open circuit free would both be its one probe.
         queue.tried(route)
         return route, self[route.provider].take()
 

@@ -1,6 +1,7 @@
 """The shape of the code is promised too: public names, sizes, and that every test says what it is for."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,49 @@ def test_tests_stand_where_the_room_stands(folder: Path) -> None:
 def test_every_guard_is_where_the_mutation_check_says() -> None:
     """Whoever moves or renames a guard, or a test that watches one, is told which entry of tests/mutate to update."""
     assert [f"{guard.name}: {why}" for guard in GUARDS if (why := outdated(guard))] == []
+
+
+def defined(path: Path) -> set[str]:
+    """Name what a module defines, ``Class.method`` for what stands in a class."""
+    names: set[str] = set()
+    for node in tree(path).body:
+        if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            names.update(f"{node.name}.{each.name}" for each in node.body if isinstance(each, FUNCTIONS))
+    return names
+
+
+def test_the_ways_through_the_code_lead_along_what_is_there() -> None:
+    """Who follows a message or a dollar by ARCHITECTURE.md finds each step where it says."""
+    ways = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8").partition("## The way of a message")[2]
+    steps = re.findall(r"`([a-z_/]+\.py)`(?:: `([\w.]+)`)?", ways.partition("## States of a thread")[0])
+    assert len(steps) > 30
+    for file, name in steps:
+        path = ROOT / ("organism" if (ROOT / "organism" / file).is_file() else "") / file
+        assert path.is_file(), f"{file} is not there"
+        assert not name or name in defined(path), f"{file} has no {name}"
+
+
+SECTIONS_OF_NAMES = re.compile(r"^(Args|Attributes):\n((?:    .*\n|\n(?=    ))+)", re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_docstrings_explain_only_names_that_are_there(path: Path) -> None:
+    """What was renamed is renamed in its docstring too: a reader looks for the name that he reads."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, (*FUNCTIONS, ast.ClassDef)) and (text := ast.get_docstring(node)):
+            inherits = isinstance(node, ast.ClassDef) and node.bases
+            explained = {
+                name
+                for _, section in SECTIONS_OF_NAMES.findall(text + "\n")
+                for name in re.findall(r"^    \**(\w+)(?: \(.*\))?:", section, re.MULTILINE)
+            }
+            words = {each.arg for each in ast.walk(node) if isinstance(each, ast.arg)}
+            words |= {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+            words |= {each.attr for each in ast.walk(node) if isinstance(each, ast.Attribute)}
+            words |= {each.name for each in ast.walk(node) if isinstance(each, FUNCTIONS)}
+            assert inherits or explained <= words, f"{path.name}:{node.lineno}: {explained - words}"
 
 
 WRITERS = {"cli/output.py", "cli/terminal.py"}

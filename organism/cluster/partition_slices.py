@@ -183,7 +183,7 @@ class PartitionSlices:
         won = await self._run(
             self._table.fire, self.lease, account, due.dimension, due.threshold, row.revision, since_ns
         )
-        # Noted here whoever has won: each partition's ledger must know that the threshold was reported, or it would
+        # Noted here whichever has won: each partition's ledger must know that the threshold was reported, or it would
         # ask again with every call. The one that has won tells its agents.
         if self.running() and self._ledger.has(account):
             self._changes.warn_for_all(account, due, agent, tell=won)

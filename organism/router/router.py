@@ -283,8 +283,8 @@ class LLMRouter:
 
     def statistics(self) -> RouterStatistics:
         """Count what is under way."""
-        attempts, threads = len(self.open_attempts), len(self._open.threads)
-        return RouterStatistics(attempts_open=attempts, threads=threads, providers=self._config.limiters.health())
+        limiters, attempts, threads = self._config.limiters, len(self.open_attempts), len(self._open.threads)
+        return RouterStatistics(attempts_open=attempts, threads=threads, providers=limiters.health())
 
     async def _attempt(
         self, config: RouterConfig, state: CallState, observed: ObservedCall, on_text: DeltaSink | None

@@ -22,6 +22,11 @@ T = TypeVar("T", bound=msgspec.Struct)
 R = TypeVar("R", CompletionRequest, EmbeddingRequest)
 
 
+EVENT_STREAM = "text/event-stream; charset=utf-8"
+JSON_ARRAY = "application/json; charset=utf-8"
+"""What an answer in pieces can be: events, or one array that grows."""
+
+
 class AskedFor(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     """What a client has asked for.
 
@@ -32,6 +37,7 @@ class AskedFor(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
         echo: Fields of the request that the format repeats in its answer.
         keeps: Whether the answer is to be kept, for later requests to refer to.
         dialect: What of the answer is to be written in other words than the format's usual, as the format names it.
+        stream_type: Of what media type the pieces are together.
     """
 
     request: R
@@ -40,6 +46,7 @@ class AskedFor(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     echo: Json = {}
     keeps: bool = False
     dialect: frozenset[str] = frozenset()
+    stream_type: str = EVENT_STREAM
 
 
 Asked = AskedFor[CompletionRequest]
@@ -59,7 +66,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventWriter(Protocol):
-    """Writes one answer as server-sent events."""
+    """Writes one answer in pieces: server-sent events, or what else was asked for."""
 
     def begin(self) -> bytes:
         """Return what comes before the first piece."""

@@ -191,7 +191,7 @@ class RequestHandler:
     async def _stream(self, asked: Asked, payer: Payer, send: ASGISend) -> None:
         meta = self._gateway.meta()
         writer = self._format.writer(asked, meta)
-        streamed = Streamed(writer, send, lambda: self._headers(payer))
+        streamed = Streamed(writer, asked.stream_type, send, lambda: self._headers(payer))
 
         line = self._calls.persons_line(payer, asked.request)
         sink = streamed.add if line is None else line.beside(streamed.add)

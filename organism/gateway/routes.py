@@ -27,7 +27,9 @@ from organism.errors import OrganismError
 from organism.formats.anthropic_messages.server import MessagesFormat
 from organism.formats.errors.faults import Fault, FaultError, FaultKind, bad_request
 from organism.formats.errors.openai_errors import error_body
+from organism.formats.google_content.embeddings import BatchEmbedFormat, EmbedFormat
 from organism.formats.google_content.server import GoogleFormat
+from organism.formats.google_content.server_request import STREAM_TYPES
 from organism.formats.openai_chat.server import ChatFormat
 from organism.formats.openai_completions.server import CompletionsFormat
 from organism.formats.openai_embeddings.server import EmbeddingsFormat
@@ -61,6 +63,22 @@ GOOGLE = "/v1beta/models"
 """Where Google's clients name a model, a colon, and what is to be done with it."""
 
 _GOOGLE = GoogleFormat()
+_GOOGLE_DOES: Mapping[str, tuple[ServerFormat, Json]] = {
+    "generateContent": (_GOOGLE, {"stream": False}),
+    "streamGenerateContent": (_GOOGLE, {"stream": True}),
+    "embedContent": (EmbedFormat(), {}),
+    "batchEmbedContents": (BatchEmbedFormat(), {}),
+}
+"""What can be done with a model, beside having its input counted: in which format, and what that says of its body."""
+
+_BATCHES: Mapping[str, Callable[[Fault], Json]] = {
+    "/v1/files": error_body,
+    "/v1/batches": error_body,
+    f"{MESSAGES}/batches": FORMATS[MESSAGES].error,
+}
+"""Where clients would have a file of calls answered within a day, and in whose words that is refused."""
+
+_NO_BATCHES = "batches are not served; make their calls side by side, each is held on the same budget"
 
 PLAIN_PATHS = ("/v1/models", "/v1/models/*", CONVERSATIONS, f"{CONVERSATIONS}/*")
 """What else there is, in OpenAI's words."""
@@ -82,7 +100,7 @@ _UNKNOWN_VERB = Fault(
     status=404,
     kind="not_found",
     code="no_such_route",
-    message="models here do 'generateContent', 'streamGenerateContent' and 'countTokens'; embeddings: /v1/embeddings",
+    message=f"models here do {', '.join(map(repr, _GOOGLE_DOES))} and 'countTokens', in calls of their own",
     retry=False,
 )
 
@@ -129,6 +147,7 @@ def gateway_group(gateway: request_handler.Gateway, tokens: TokenBook) -> Mount:
     rules += [_rule(path, error_body, known) for path in PLAIN_PATHS]
     rules += [_rule(path, _GOOGLE.error, known) for path in (GOOGLE, f"{GOOGLE}/*")]
     unserved = [
+        *(AccessRule(f"{path}*", None, _problem_writer(write, _NO_BATCHES)) for path, write in _BATCHES.items()),
         AccessRule("/*", None, _problem_writer(error_body)),
         AccessRule("/v1beta/*", None, _problem_writer(_GOOGLE.error)),
     ]
@@ -202,7 +221,7 @@ def _counting(gateway: request_handler.Gateway, format_: ServerFormat, beside: J
 
 def _google(gateway: request_handler.Gateway) -> Router:
     def model(name: str) -> Json:
-        does = ["generateContent", "streamGenerateContent", "countTokens"]
+        does = [*_GOOGLE_DOES, "countTokens"]
         return {"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": does}
 
     @get("/", opt=needs("send"), include_in_schema=False)
@@ -231,11 +250,11 @@ def _google(gateway: request_handler.Gateway) -> Router:
                 raw = _counted_by_google(request_handler.parsed(await request.body())) | {"model": model}
                 asked = await serving.read(_GOOGLE, caller_of(request), raw)
                 return _json_app(200, {"totalTokens": await serving.calls.input_count(asked.request)})
-            stream = _streams(verb, str(request.query_params.get("alt")))
+            format_, fields = _done_by_google(verb, str(request.query_params.get("alt", "json")))
         except (FaultError, OrganismError) as error:
             fault = serving.fault(error)
             return _json_app(fault.status, _GOOGLE.error(fault))
-        return _CallApp(serving, _GOOGLE, {"model": model, "stream": stream})  # type: ignore[return-value]
+        return _CallApp(serving, format_, {"model": model} | fields)  # type: ignore[return-value]
 
     return Router(
         GOOGLE, route_handlers=[list_models, show_model, call], exception_handlers=_exception_handlers(_GOOGLE.error)
@@ -255,18 +274,20 @@ def _counted_by_google(body: Json) -> Json:
     return whole | {field: value for field, value in body.items() if field != name}
 
 
-def _streams(verb: str, alt: str) -> bool:
-    """Whether an answer is asked for in pieces.
+def _done_by_google(verb: str, alt: str) -> tuple[ServerFormat, Json]:
+    """Return the format of what is to be done, and what its path says in the place of fields.
 
     Raises:
-        FaultError: Something else is asked for, or pieces that are no events.
+        FaultError: Something else is asked for, or an answer that is no JSON.
     """
-    if verb not in {"generateContent", "streamGenerateContent"}:
+    if verb not in _GOOGLE_DOES:
         raise FaultError(_UNKNOWN_VERB)
-    stream = verb == "streamGenerateContent"
-    if stream and alt != "sse":
-        raise bad_request("alt: streams are written as events; ask for '?alt=sse'", "alt")
-    return stream
+    format_, fields = _GOOGLE_DOES[verb]
+    if not fields.get("stream"):
+        return format_, fields
+    if alt not in STREAM_TYPES:
+        raise bad_request(f"alt: a stream is {' or '.join(map(repr, STREAM_TYPES))}, not {alt[:20]!r}", "alt")
+    return format_, fields | {"alt": alt}
 
 
 def _json_app(status: int, body: Json) -> ASGIApp:
@@ -309,8 +330,21 @@ def _rule(path: str, write: Callable[[Fault], Json], known: Any, answers: _CallA
     return AccessRule(path, known, _problem_writer(write), BOUNDS, answers)
 
 
-def _problem_writer(write: Callable[[Fault], Json]) -> Callable[[Problem], tuple[bytes, str]]:
-    return lambda problem: (msgspec.json.encode(write(_fault_of(problem))), "application/json")
+def _problem_writer(write: Callable[[Fault], Json], instead: str = "") -> Callable[[Problem], tuple[bytes, str]]:
+    """Return what writes a refusal in a format's words.
+
+    Args:
+        write: Writes an error.
+        instead: What to do instead, said after all else.
+    """
+
+    def written(problem: Problem) -> tuple[bytes, str]:
+        fault = _fault_of(problem)
+        if instead:
+            fault = msgspec.structs.replace(fault, message=f"{fault.message}: {instead}")
+        return msgspec.json.encode(write(fault)), "application/json"
+
+    return written
 
 
 def _exception_handlers(write: Callable[[Fault], Json]) -> Handlers:

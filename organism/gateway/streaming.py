@@ -14,8 +14,8 @@ from organism.gateway.headers import Headers, encoded
 from organism.llm.answers import Completion
 from organism.llm.deltas import Delta, DeltaRecord
 
-_HEAD = encoded([("content-type", "text/event-stream; charset=utf-8"), ("x-accel-buffering", "no")])
-"""The second keeps a reverse proxy from collecting pieces until there are many."""
+_UNBUFFERED = ("x-accel-buffering", "no")
+"""Keeps a reverse proxy from collecting pieces until there are many."""
 
 BEGIN_AFTER_S = 2.0
 """Seconds after which an answer begins though there is nothing of it: clients give up on a request without a status.
@@ -34,15 +34,17 @@ _BEGUN_ANEW = Fault(
 
 
 class Streamed:
-    """Sends an answer as server-sent events.
+    """Sends an answer in pieces.
 
     Args:
-        writer: Writes the events.
+        writer: Writes them.
+        media_type: Of what kind they are.
         send: Sends them.
         headers: What is said beside the answer; asked when it begins.
     """
 
-    def __init__(self, writer: EventWriter, send: ASGISend, headers: Callable[[], Headers]) -> None:
+    def __init__(self, writer: EventWriter, media_type: str, send: ASGISend, headers: Callable[[], Headers]) -> None:
+        self._head = encoded([("content-type", media_type), _UNBUFFERED])
         self._writer = writer
         self._send = send
         self._headers = headers
@@ -102,7 +104,7 @@ class Streamed:
         coming, self._coming = self._coming, []
         begin = b""
         if not self._begun:
-            await self._send({"type": "http.response.start", "status": 200, "headers": _HEAD + self._headers()})
+            await self._send({"type": "http.response.start", "status": 200, "headers": self._head + self._headers()})
             self._begun = True
             begin = self._writer.begin()
         data = begin + self._written(coming) + data

@@ -20,6 +20,8 @@ pytestmark = pytest.mark.anyio
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 MAIN = "/v1beta/models/main"
 HI: dict[str, Any] = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
+TIDE: dict[str, Any] = {"content": {"parts": [{"text": "the tide "}, {"text": "comes in"}]}}
+BLOB = {"mimeType": "a/b", "data": ""}
 WEATHER = {
     "name": "weather",
     "description": "Tells it.",
@@ -65,6 +67,41 @@ async def test_an_answer_comes_whole_and_in_pieces(served: Serve, make: str) -> 
         assert pieces[-1]["usageMetadata"] == used
         spent = gateway.organism.thread_budgets("key-ci")[0].spent.tokens
         assert spent == 2 * used["totalTokenCount"]
+
+
+@pytest.mark.parametrize("path", ["?alt=json", ""])
+async def test_pieces_are_one_array_unless_events_are_asked_for(served: Serve, path: str) -> None:
+    """Programs without Google's SDK leave ``alt`` out, and read the responses as one JSON value."""
+    async with served() as gateway:
+        stream = await gateway.http.post(f"{MAIN}:streamGenerateContent{path}", json=HI)
+        assert stream.headers["content-type"].startswith("application/json")
+        pieces = stream.json()
+        assert len(pieces) > 1
+        assert "".join(part["text"] for piece in pieces for part in parts_of(piece)) == "one two three"
+        assert pieces[-1]["usageMetadata"]["totalTokenCount"] > 0
+
+
+async def test_an_array_that_breaks_off_is_whole_json_with_the_error_last(served: Serve) -> None:
+    """Whoever reads the array can read it to its end, and finds why it ended there."""
+    broken = HTTPStep(text="one two three", fault="cut", fault_after=2)
+    async with served([broken]) as gateway:
+        stream = await gateway.http.post(f"{MAIN}:streamGenerateContent", json=HI)
+        *_, last = stream.json()
+        assert last["error"]["status"] in {"INTERNAL", "UNAVAILABLE"}
+
+
+async def test_texts_become_vectors_and_are_charged(served: Serve) -> None:
+    """One text and several, of the size that is asked for, held and charged like any call."""
+    async with served([HTTPStep(), HTTPStep()]) as gateway:
+        wish = {**TIDE, "output_dimensionality": 2}
+        one = (await gateway.http.post(f"{MAIN}:embedContent", json={**wish, "model": "models/main"})).json()
+        several = (await gateway.http.post(f"{MAIN}:batchEmbedContents", json={"requests": [wish, wish]})).json()
+        assert gateway.provider.requests[0].body["input"] == ["the tide comes in"]
+        assert gateway.provider.requests[0].body["dimensions"] == 2
+        vectors = [one["embedding"], *several["embeddings"]]
+        assert [len(each["values"]) for each in vectors] == [2, 2, 2]
+        used = sum(answer["usageMetadata"]["promptTokenCount"] for answer in (one, several))
+        assert gateway.organism.thread_budgets("key-ci")[0].spent.tokens == used > 0
 
 
 @pytest.mark.parametrize("make", ["chat", "messages", "responses"])
@@ -139,10 +176,19 @@ async def test_thoughts_come_to_those_who_ask(served: Serve) -> None:
     [
         (f"{MAIN}:generateContent", {**HI, "cachedContent": "c"}, 400, "cachedContent: what is kept at the vendor"),
         (f"{MAIN}:generateContent", {**HI, "tools": [{"googleSearch": {}}]}, 400, "googleSearch"),
-        (f"{MAIN}:streamGenerateContent", HI, 400, "alt=sse"), (f"{MAIN}:embedContent", HI, 404, "/v1/embeddings"),
+        (f"{MAIN}:streamGenerateContent?alt=proto", HI, 400, "'sse' or 'json'"),
+        (f"{MAIN}:asyncBatchEmbedContent", HI, 404, "'batchEmbedContents'"),
+        (f"{MAIN}:embedContent", {**TIDE, "taskType": "RETRIEVAL_QUERY"}, 400, "taskType: providers"),
+        (f"{MAIN}:embedContent", {"content": {"parts": [{"inlineData": BLOB}]}}, 400, "text alone"),
+        (f"{MAIN}:embedContent", {"content": {"parts": [{"text": ""}]}}, 400, "nothing cannot be"),
+        (f"{MAIN}:batchEmbedContents", {"requests": []}, 400, "requests"),
+        (f"{MAIN}:batchEmbedContents", {"requests": [{**TIDE, "title": "t"}]}, 400, "title: providers"),
+        (f"{MAIN}:batchEmbedContents", {"requests": [{**TIDE, "model": "models/other"}]}, 400, "requests[0].model"),
+        (f"{MAIN}:batchEmbedContents", {"requests": [TIDE, {**TIDE, "outputDimensionality": 2}]}, 400, "the same"),
         ("/v1beta/models/nope:generateContent", HI, 404, "nope"), (f"{MAIN}:generateContent", {}, 400, "contents"),
     ],
-    ids=["cache", "search", "no events", "verb", "model", "empty"],
+    ids=["cache", "search", "no JSON", "verb", "task", "picture", "no text", "no texts", "title", "other", "sizes",
+         "model", "empty"],
 )  # fmt: skip
 async def test_refusals_have_the_vendors_shape(served: Serve, path: str, body: Any, status: int, said: str) -> None:
     """What cannot be done is refused by name, in the words that Google's SDK shows, before anything is sent."""

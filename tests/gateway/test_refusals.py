@@ -336,3 +336,14 @@ async def test_key_of_the_gateway_opens_nothing_of_the_api(served: Serve) -> Non
     async with served() as gateway:
         for path in ("/v1/threads", "/v1/status", "/v1/budgets", "/v1/tokens", "/v1/events"):
             assert (await gateway.http.get(path)).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/v1/batches", "/v1/files", "/v1/batches/b_1/cancel", "/v1/messages/batches"])
+async def test_who_asks_for_batches_is_told_what_to_do_instead(served: Serve, path: str) -> None:
+    """A batch is refused by its name, in the words of the format whose it is, key or no key."""
+    async with served() as gateway:
+        answer = await gateway.http.post(path, json={"input_file_id": "f"})
+        error = answer.json()["error"]
+        assert answer.status_code == 404
+        assert "make their calls side by side" in error["message"]
+        assert error["type"] == ("not_found_error" if "messages" in path else "invalid_request_error")

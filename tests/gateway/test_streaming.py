@@ -73,7 +73,7 @@ async def stream(
 ) -> Client:
     """Send an answer piece by piece, with a pause before each."""
     client = Client()
-    streamed = Streamed(format_.writer(ASKED, META), client.send, list)
+    streamed = Streamed(format_.writer(ASKED, META), ASKED.stream_type, client.send, list)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(streamed.carry)
         for delta in deltas:

@@ -8,7 +8,7 @@ from organism.amounts import TokenUsage
 from organism.formats.errors.faults import Fault, FaultKind
 from organism.formats.google_content.server_request import THOUGHTS
 from organism.formats.json_reading import part as at
-from organism.formats.server_format import Asked, Json, Meta, event
+from organism.formats.server_format import EVENT_STREAM, Asked, Json, Meta, event
 from organism.llm.answers import Completion
 from organism.llm.deltas import Delta, ReasoningDelta, RefusalDelta
 from organism.llm.requests import ToolCall
@@ -39,10 +39,18 @@ class GenerateWriter:
     def __init__(self, asked: Asked, meta: Meta) -> None:
         self._asked = asked
         self._meta = meta
+        self._between = b"["
 
     def begin(self) -> bytes:
         """Write nothing: the first piece says all that there is to say."""
         return b""
+
+    def _response(self, body: Json, *, last: bool = False) -> bytes:
+        """Write a response: as an event, or as one more of an array."""
+        if self._asked.stream_type == EVENT_STREAM:
+            return event(body)
+        between, self._between = self._between, b",\n"
+        return between + msgspec.json.encode(body) + (b"]" if last else b"")
 
     def delta(self, delta: Delta) -> bytes:
         """Write a piece."""
@@ -63,16 +71,17 @@ class GenerateWriter:
         last = _candidate(0, answer, self._asked)
         last["content"]["parts"] = [_call(call) for call in answer.tool_calls] or [{"text": ""}]
         others = [_candidate(place, each, self._asked) for place, each in enumerate(answer.alternatives, 1)]
-        return event({"candidates": [last, *others], **_beside(self._meta, answer.model, answer.usage)})
+        body = {"candidates": [last, *others], **_beside(self._meta, answer.model, answer.usage)}
+        return self._response(body, last=True)
 
     def fail(self, fault: Fault) -> bytes:
         """Write that there will be no more."""
-        return event(error_body(fault))
+        return self._response(error_body(fault), last=True)
 
     def _said(self, part: Json) -> bytes:
         content = {"role": "model", "parts": [part]}
         model = self._asked.request.model
-        return event({"candidates": [{"content": content, "index": 0}], **_beside(self._meta, model, None)})
+        return self._response({"candidates": [{"content": content, "index": 0}], **_beside(self._meta, model, None)})
 
 
 def error_body(fault: Fault) -> Json:

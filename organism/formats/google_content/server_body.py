@@ -132,10 +132,11 @@ class GenerationConfig(Body, frozen=True, kw_only=True):
 
 
 class GenerateBody(Body, frozen=True, kw_only=True):
-    """The whole request; the model and whether to stream stand in its path."""
+    """The whole request; the model, whether to stream and in what form stand in its path."""
 
     model: str
     stream: bool = False
+    alt: Literal["json", "sse"] = "json"
     contents: Annotated[list[Content], Meta(min_length=1)]
     system_instruction: Content | None = None
     tools: list[Tool] = []

@@ -10,7 +10,7 @@ from organism.formats.errors.faults import bad_request
 from organism.formats.google_content import server_body as body
 from organism.formats.google_content.fields import REFUSED
 from organism.formats.media.data_urls import unpack
-from organism.formats.server_format import Asked, Json, convert
+from organism.formats.server_format import EVENT_STREAM, JSON_ARRAY, Asked, Json, convert
 from organism.llm.requests import (
     ChatMessage,
     CompletionRequest,
@@ -31,6 +31,9 @@ from organism.llm.requests import (
 THOUGHTS = "thoughts"
 """The dialect of those who want to see thoughts, which this format leaves out unless they are asked for."""
 
+STREAM_TYPES = {"sse": EVENT_STREAM, "json": JSON_ARRAY}
+"""Of what media type pieces are, by the words of the path."""
+
 _CHOICES: dict[str, ToolChoice] = {"ANY": "required", "NONE": "none"}
 _SNAKE = re.compile(r"_([a-z])")
 _OPAQUE = frozenset({"args", "response", "parameters", "parametersJsonSchema", "responseSchema", "responseJsonSchema"})
@@ -43,7 +46,7 @@ def read_request(raw: Json, default_cap: int) -> Asked:
     Raises:
         FaultError: It is wrong, or asks for what cannot be honoured.
     """
-    asked = convert(_camel(raw), body.GenerateBody, conversation=("contents", "systemInstruction"), refused=REFUSED)
+    asked = convert(camel(raw), body.GenerateBody, conversation=("contents", "systemInstruction"), refused=REFUSED)
     wanted, calling = asked.generation_config, asked.tool_config.function_calling_config
     allowed = frozenset(calling.allowed_function_names)
     instructions = "\n\n".join(part.text or "" for part in (asked.system_instruction or body.Content()).parts)
@@ -68,17 +71,18 @@ def read_request(raw: Json, default_cap: int) -> Asked:
         choices=wanted.candidate_count,
     )
     dialect = frozenset({THOUGHTS} if thinking.include_thoughts else ())
-    return Asked(request=request, stream=asked.stream, usage=True, dialect=dialect)
+    media_type = STREAM_TYPES[asked.alt]
+    return Asked(request=request, stream=asked.stream, usage=True, dialect=dialect, stream_type=media_type)
 
 
-def _camel(value: Any) -> Any:
+def camel(value: Any) -> Any:
     """Return a request with its fields as the reference writes them: servers of this format take snake case too."""
     if isinstance(value, list):
-        return [_camel(each) for each in value]
+        return [camel(each) for each in value]
     if not isinstance(value, dict):
         return value
     named = ((_SNAKE.sub(lambda found: found[1].upper(), name), each) for name, each in value.items())
-    found = {name: each if name in _OPAQUE else _camel(each) for name, each in named}
+    found = {name: each if name in _OPAQUE else camel(each) for name, each in named}
     if isinstance(found.get("parts"), dict):  # one part without a list around it
         found["parts"] = [found["parts"]]
     return found

@@ -7,17 +7,16 @@ or was not tried.
 """
 
 import argparse
-import json
 import math
 import sys
 import time
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 
 from tests.faults.campaign import Result, run_faults
 from tests.faults.entries import FAULTS
 from tests.faults.fault import Fault
+from tests.mutate.trial import keep_json
 
 
 def main() -> int:
@@ -29,28 +28,30 @@ def main() -> int:
     )
     parser.add_argument("--limit", type=float, default=1800, help="seconds for one fault (1800)")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no further fault after so many")
-    parser.add_argument("--json", metavar="FILE", help="write the results there, too")
+    parser.add_argument("--json", metavar="FILE", help="write the results there, too, as they come")
     options = parser.parse_args()
     chosen = [fault for fault in FAULTS if not options.only or fault.name in options.only]
     if options.list:
         for fault in chosen:
             _describe(fault)
         return 0
-    began, done = time.monotonic(), 0
+    began = time.monotonic()
+    known: list[Result] = []
 
     def say(result: Result) -> None:
-        nonlocal done
-        done += 1
+        known.append(result)
+        keep_json(options.json, [asdict(each) for each in known])
         figures = ", ".join(f"{name} {value:g}" for name, value in result.figures.items())
-        print(f"[{done}/{len(chosen)}] {result.fault}: {result.verdict} ({result.seconds:.0f} s) {figures}", flush=True)
+        print(
+            f"[{len(known)}/{len(chosen)}] {result.fault}: {result.verdict} ({result.seconds:.0f} s) {figures}",
+            flush=True,
+        )
 
     results = run_faults(chosen, options.limit, say, until_s=began + 60 * options.minutes)
     _table(chosen, results)
     counts = Counter(result.verdict for result in results)
     said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     print(f"\n{len(results)} faults in {time.monotonic() - began:.0f} s: {said}")
-    if options.json:
-        Path(options.json).write_text(json.dumps([asdict(each) for each in results], indent=1), encoding="utf-8")
     return 1 if any(result.fails for result in results) else 0
 
 

@@ -1,13 +1,13 @@
 """Read made-up input for as long as there is time: ``python -m tests.fuzz --minutes 5 --json found.json``."""
 
 import argparse
-import json
 import logging
 import random
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import anyio
 import structlog
 
 from organism.stores.sqlite import SqliteJournal
+from organism.testing.postgres_server import PostgresServer, postgres_binaries
 from tests.fuzz import (
     answer_checks,
     answer_streams,
@@ -27,6 +28,7 @@ from tests.fuzz import (
     wire_answers,
 )
 from tests.fuzz.campaign import Check, Outcome, campaign
+from tests.mutate.trial import keep_json
 
 BATCH = 200
 """Inputs of one kind before those of the next."""
@@ -86,23 +88,56 @@ def kinds(folder: Path, filled: Path, http: Check) -> dict[str, Check]:
     }
 
 
-async def searched(first: int, minutes: float, only: str) -> dict[str, Outcome]:
-    """Check inputs of all kinds in turn until the time is up, each kind at least once."""
+@asynccontextmanager
+async def in_postgres() -> AsyncIterator[dict[str, Check]]:
+    """Yield what is checked with a PostgreSQL server, of its own; nothing where its programs are not installed."""
+    if postgres_binaries() is None:
+        yield {}
+        return
+    from organism.stores.postgres.postgres_journal import PostgresJournal
+    from tests.fuzz.postgres_journals import Damaged
+
+    with PostgresServer() as server:
+        url = server.database()
+        await journals.fill(PostgresJournal(url))
+        with closing(Damaged(url)) as damaged:
+
+            async def check(chance: random.Random) -> list[str]:
+                with anyio.fail_after(60):
+                    return await damaged.faults_of(chance)
+
+            yield {"journals in PostgreSQL": check}
+
+
+def figures(seed: int, outcomes: Mapping[str, Outcome]) -> dict[str, object]:
+    """Return what is written for others to read."""
+    found = {
+        name: {"inputs": each.examples, "faults": len(each.found), "slowest_s": round(each.slowest_s, 3)}
+        for name, each in outcomes.items()
+    }
+    return {"seed": seed, "kinds": found}
+
+
+async def searched(
+    first: int, minutes: float, only: str, keep: Callable[[Mapping[str, Outcome]], object]
+) -> dict[str, Outcome]:
+    """Check inputs of all kinds in turn until the time is up, each kind at least once; ``keep`` has what is known."""
     outcomes: dict[str, Outcome] = {}
     end_s = time.monotonic() + minutes * 60
     with tempfile.TemporaryDirectory() as folder:
         filled = Path(folder) / "filled.db"
         await journals.fill(SqliteJournal(filled))
-        async with http_requests.served() as http:
-            checks = {name: check for name, check in kinds(Path(folder), filled, http).items() if only in name}
+        async with http_requests.served() as http, in_postgres() as more:
+            checks = {name: check for name, check in (kinds(Path(folder), filled, http) | more).items() if only in name}
             while True:
                 for name, check in checks.items():
-                    most = BATCH // 10 if name == "journals" else BATCH
+                    most = BATCH // 10 if name.startswith("journals") else BATCH
                     outcome = await campaign(name, check, first, most)
                     known = outcomes.setdefault(name, Outcome(found=[]))
                     known.examples += outcome.examples
                     known.slowest_s = max(known.slowest_s, outcome.slowest_s)
                     known.found = [*known.found, *outcome.found]
+                    keep(outcomes)
                     if time.monotonic() > end_s and len(outcomes) == len(checks):
                         return outcomes
                 first += 1
@@ -114,12 +149,15 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=1.0, help="how long to search")
     parser.add_argument("--seed", type=int, default=1, help="where chance begins")
     parser.add_argument("--only", default="", help="search only what has this in its name")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--json", type=Path, help="write the figures to this file, as they come")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    runner: Callable[[], Awaitable[dict[str, Outcome]]] = partial(searched, options.seed, options.minutes, options.only)
-    outcomes = anyio.run(runner)
+
+    def keep(outcomes: Mapping[str, Outcome]) -> None:
+        keep_json(options.json, figures(options.seed, outcomes))
+
+    outcomes = anyio.run(partial(searched, options.seed, options.minutes, options.only, keep))
     for name, outcome in outcomes.items():
         sys.stdout.write(
             f"{name:36} {outcome.examples:8,} inputs, {len(outcome.found)} faults, slowest {outcome.slowest_s:.2f} s\n"
@@ -127,12 +165,6 @@ def main() -> int:
     for outcome in outcomes.values():
         if outcome.found:
             sys.stdout.write(f"\n{outcome.told}\n")
-    if options.json is not None:
-        figures = {
-            name: {"inputs": each.examples, "faults": len(each.found), "slowest_s": round(each.slowest_s, 3)}
-            for name, each in outcomes.items()
-        }
-        options.json.write_text(json.dumps({"seed": options.seed, "kinds": figures}, indent=1), encoding="utf-8")
     return 1 if any(outcome.found for outcome in outcomes.values()) else 0
 
 

@@ -6,7 +6,6 @@ noticed, or if an entry does not fit the program any more.
 """
 
 import argparse
-import json
 import math
 import os
 import random
@@ -15,11 +14,11 @@ import time
 from collections import Counter
 from dataclasses import asdict
 from itertools import count
-from pathlib import Path
 
 from tests.mutate.check import Verdict, check
 from tests.mutate.entries import GUARDS
-from tests.mutate.score import ROOMS, Survivor, score
+from tests.mutate.score import ROOMS, Score, Survivor, score
+from tests.mutate.trial import keep_json
 
 
 def main() -> int:
@@ -35,20 +34,21 @@ def main() -> int:
         return 0
     if options.score:
         return _score(options)
-    began, done = time.monotonic(), 0
+    began = time.monotonic()
+
+    said: list[Verdict] = []
 
     def say(verdict: Verdict) -> None:
-        nonlocal done
-        done += 1
-        print(f"[{done}/{len(chosen)}] {verdict.verdict:10} {verdict.guard} ({verdict.seconds:.1f} s)", flush=True)
+        said.append(verdict)
+        print(f"[{len(said)}/{len(chosen)}] {verdict.verdict:10} {verdict.guard} ({verdict.seconds:.1f} s)", flush=True)
+        keep_json(options.json, [asdict(each) for each in said])
 
     verdicts = check(chosen, options.jobs, options.limit, say, until_s=began + 60 * options.minutes)
     _table(verdicts)
     failed = [verdict for verdict in verdicts if verdict.fails]
     counts = Counter(verdict.verdict for verdict in verdicts)
     print(f"\n{len(verdicts)} guards in {time.monotonic() - began:.0f} s: {_counted(counts)}")
-    if options.json:
-        Path(options.json).write_text(json.dumps([asdict(each) for each in verdicts], indent=1), encoding="utf-8")
+    keep_json(options.json, [asdict(each) for each in verdicts])
     return 1 if failed else 0
 
 
@@ -62,7 +62,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at a time; one for each core")
     parser.add_argument("--limit", type=float, default=180, help="seconds for the tests of one guard (180)")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no further one after so many")
-    parser.add_argument("--json", metavar="FILE", help="write the verdicts there, too")
+    parser.add_argument("--json", metavar="FILE", help="write the verdicts there, too, as they come")
     parser.add_argument("--score", type=int, default=0, metavar="N", help="try N changes chosen at random instead")
     parser.add_argument("--rooms", nargs="+", choices=list(ROOMS), default=list(ROOMS), help="where --score makes them")
     parser.add_argument("--seed", type=int, default=1, help="where chance begins (1)")
@@ -82,17 +82,20 @@ def _score(options: argparse.Namespace) -> int:
     def say(text: str) -> None:
         print(f"[{next(done)}/{options.score}] {text}", flush=True)
 
-    result = score(options.rooms, options.score, options.seed, options.limit, say, minutes=options.minutes)
+    def keep(result: Score) -> None:
+        keep_json(options.json, result.figures)
+
+    result = score(options.rooms, options.score, options.seed, options.limit, say, minutes=options.minutes, keep=keep)
     print(f"\nchanges that could be made: {result.possible}; tried: {result.tried}, seed {options.seed}")
     print("\n| room | possible | tried | noticed | the same program | survived |\n|" + " --- |" * 6)
     for room in options.rooms:
         counts = result.rooms[room]
         row = (counts["possible"], counts["tried"], counts["noticed"], counts["equivalent"], counts["survived"])
         print(f"| {room} | {' | '.join(map(str, row))} |")
-    print(f"score: {result.percent:.1f} % of those that change the program; of all at least {result.at_least:.1f} %")
+    share, low, high = result.noticed
+    print(f"noticed: {share:.1f} % of those that change the program; 95 % interval {low:.1f} to {high:.1f} %")
     _survivors(result.survivors)
-    if options.json:
-        Path(options.json).write_text(json.dumps(result.figures, indent=1), encoding="utf-8")
+    keep(result)
     return 1 if result.survivors or result.red else 0
 
 

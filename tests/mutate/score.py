@@ -124,7 +124,7 @@ class Score:
         rooms: By room, how many were possible, tried, noticed, equivalent, survived.
         survivors: Those that no test has noticed.
         red: Rooms of which nothing is known, for their tests do not pass without any change, with what went wrong.
-        at_least: With 95 % confidence the score of all changes, from those that were tried.
+        late: By room, how many of those that were drawn take a process each, and were not tried: the time was up.
     """
 
     possible: int = 0
@@ -132,7 +132,7 @@ class Score:
     rooms: dict[str, Counter[str]] = field(default_factory=dict)
     survivors: list[Survivor] = field(default_factory=list)
     red: dict[str, str] = field(default_factory=dict)
-    at_least: float = 0.0
+    late: dict[str, int] = field(default_factory=dict)
 
     def count(self, room: str, change: Change, verdict: str) -> None:
         """Count one change."""
@@ -140,39 +140,66 @@ class Score:
         self.rooms[room].update(("tried", verdict))
         if verdict == "survived":
             self.survivors.append(Survivor(room, change.place, change.text))
-        matter = self._sum("noticed") + self._sum("survived")
-        self.at_least = 100 * lower_bound(self._sum("noticed"), matter, self.tried / max(1, self.possible))
 
     @property
     def figures(self) -> dict[str, object]:
         """What is written for others to read."""
         rooms = {room: dict(counts) for room, counts in self.rooms.items()}
         survivors = [asdict(each) for each in self.survivors]
-        told = {"possible": self.possible, "tried": self.tried, "at_least": round(self.at_least, 1)}
-        return {**told, "rooms": rooms, "survivors": survivors, "red": self.red}
+        told = {"possible": self.possible, "tried": self.tried, "noticed": [round(each, 1) for each in self.noticed]}
+        return {**told, "rooms": rooms, "survivors": survivors, "red": self.red, "late": self.late}
 
     @property
-    def percent(self) -> float:
-        """Noticed changes, of those that change what the program does."""
-        return 100 * self._sum("noticed") / max(1, self._sum("noticed") + self._sum("survived"))
+    def noticed(self) -> tuple[float, float, float]:
+        """Per cent noticed of the changes that change what the program does, and the 95 % interval for all of them.
 
-    def _sum(self, name: str) -> int:
-        return sum(counts[name] for counts in self.rooms.values())
+        Each room counts by the changes that could be made in it, however many there was time for.
+        """
+        return estimate([Stratum.of(counts) for counts in self.rooms.values()])
 
 
-def lower_bound(hits: int, tried: int, share: float) -> float:
-    """Return what a proportion is at least, with 95 % confidence: Wilson's interval, for a finite whole.
+@dataclass(frozen=True)
+class Stratum:
+    """A sample of one room.
 
-    Args:
-        hits: How many of the sample.
-        tried: The size of the sample.
-        share: Of all there are, the part that was tried; where it is all nothing is left to guess.
+    Attributes:
+        possible: How many changes could be made.
+        tried: How many were.
+        noticed: How many of these a test has noticed.
+        survived: How many none has; the others of those that were tried change nothing.
     """
-    if not tried:
-        return 0.0
-    z2, found = 1.645**2 * (1 - share), hits / tried
-    spread = math.sqrt(z2 * (found * (1 - found) / tried + z2 / (4 * tried**2)))
-    return (found + z2 / (2 * tried) - spread) / (1 + z2 / tried)
+
+    possible: int
+    tried: int
+    noticed: int
+    survived: int
+
+    @classmethod
+    def of(cls, counts: Counter[str]) -> "Stratum":
+        """Return the sample that was counted."""
+        return cls(counts["possible"], counts["tried"], counts["noticed"], counts["survived"])
+
+    @property
+    def matter(self) -> int:
+        """How many changed what the program does."""
+        return self.noticed + self.survived
+
+
+def estimate(rooms: Sequence[Stratum]) -> tuple[float, float, float]:
+    """Return a proportion in per cent, and its 95 % interval: Wilson's, of samples from finite wholes of several sizes.
+
+    Rooms of which nothing was tried are left out; where everything was, nothing is left to guess.
+    """
+    known = [room for room in rooms if room.matter]
+    if not known:
+        return 0.0, 0.0, 100.0
+    whole = sum(room.possible for room in known)
+    found = sum(room.possible / whole * room.noticed / room.matter for room in known)
+    doubt = sum((room.possible / whole) ** 2 * (1 - room.tried / room.possible) / room.matter for room in known)
+    z2 = 1.96**2 * doubt  # of a plain sample of n: 1.96**2 / n
+    spread = math.sqrt(z2 * (found * (1 - found) + z2 / 4))
+    low, high = ((found + z2 / 2 + sign * spread) / (1 + z2) for sign in (-1, 1))
+    return 100 * found, 100 * low, 100 * high
 
 
 def score(
@@ -183,6 +210,7 @@ def score(
     say: Callable[[str], object],
     *,
     minutes: float = math.inf,
+    keep: Callable[[Score], object] = lambda _score: None,
 ) -> Score:
     """Try changes.
 
@@ -194,6 +222,7 @@ def score(
         say: Called with the words of each that is done.
         minutes: When to begin no further one, beside what the tests take once without a change; each room has a part of
             it, by the number of its changes.
+        keep: Called with what is known, after each that is done.
     """
     pool = [(room, change) for room in rooms for change in _changes(room)]
     chosen = random.Random(seed).sample(pool, min(sample, len(pool)))
@@ -206,7 +235,11 @@ def score(
             within_s = 60 * minutes * len(mine) / len(chosen)
             try:
                 for change, verdict in _tried(copy, room, mine, limit_s, within_s) if mine else ():
+                    if verdict == "late":
+                        result.late[room] = result.late.get(room, 0) + 1
+                        continue
                     result.count(room, change, verdict)
+                    keep(result)
                     say(f"{verdict:10} {change.place}: {change.text}")
             except RedError as error:  # the other rooms can be tried all the same
                 result.red[room] = error.why
@@ -226,7 +259,7 @@ def _changes(room: str) -> list[Change]:
 def _tried(
     copy: Path, room: str, changes: Sequence[Change], limit_s: float, within_s: float
 ) -> Iterator[tuple[Change, str]]:
-    """Yield what came of changes of one room, for as long as there is time."""
+    """Yield what came of changes of one room, for as long as there is time; ``late`` where a process was too much."""
     cold = []
     yield from ((change, "equivalent") for change in changes if change.key in EQUIVALENT)
     left = [change for change in changes if change.key not in EQUIVALENT]
@@ -237,9 +270,8 @@ def _tried(
             yield change, told.verdict
     until_s = time.monotonic() + _COLD_SHARE * within_s
     for change in cold:
-        if time.monotonic() > until_s:
-            return
-        yield change, _cold(copy, change, ROOMS[room][1], limit_s)
+        late = time.monotonic() > until_s
+        yield change, "late" if late else _cold(copy, change, ROOMS[room][1], limit_s)
 
 
 def _warm(

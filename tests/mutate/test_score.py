@@ -1,6 +1,5 @@
 """The score: changes that are put into what is alive, told apart, and counted with what is not known of the rest."""
 
-import math
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.mutate.score import RedError, Score, check_green, lower_bound, score
+from tests.mutate.score import RedError, Score, Stratum, check_green, estimate, score
 from tests.mutate.transplant import NotAliveError, Transplant
 from tests.mutate.warm import Baseline
 
@@ -92,11 +91,22 @@ def test_a_score_is_not_counted_on_red_tests(line: bytes, why: str) -> None:
 
 
 def test_what_was_not_tried_is_not_claimed() -> None:
-    """The score of all is at least what a sample supports; where all were tried it is what was found."""
-    assert lower_bound(0, 0, 0.0) == 0
-    assert math.isclose(lower_bound(90, 100, 1.0), 0.9)
-    assert 0.83 < lower_bound(90, 100, 0.0) < 0.85 < lower_bound(900, 1000, 0.0) < 0.9
-    assert lower_bound(90, 100, 0.0) < lower_bound(90, 100, 0.5) < 0.9
+    """The share of all is told with its interval; where all were tried it is what was found."""
+    all_of_it = estimate([Stratum(100, 100, 90, 10)])
+    assert [round(each, 6) for each in all_of_it] == [90, 90, 90]
+    assert estimate([]) == estimate([Stratum(100, 0, 0, 0)]) == (0, 0, 100)
+    share, low, high = estimate([Stratum(10**9, 100, 90, 10)])
+    assert (round(share, 1), round(low, 1), round(high, 1)) == (90.0, 82.6, 94.5)  # as Wilson has it
+    assert low < estimate([Stratum(200, 100, 90, 10)])[1] < 90 < estimate([Stratum(10**9, 1000, 900, 100)])[2] < high
+    _, low, high = estimate([Stratum(10**9, 100, 100, 0)])
+    assert low < 97 < 99.99 < high
+
+
+def test_a_room_that_was_tried_more_often_does_not_speak_for_the_others() -> None:
+    """Of a small room everything was tried, of a large one little: each counts by what could be changed in it."""
+    share, low, high = estimate([Stratum(100, 100, 100, 0), Stratum(900, 20, 10, 10)])
+    assert round(share, 6) == 55
+    assert low < 40 < 70 < high
 
 
 def test_figures_have_every_room() -> None:
@@ -106,10 +116,11 @@ def test_figures_have_every_room() -> None:
     assert msgspec.json.decode(msgspec.json.encode(found.figures)) == {
         "possible": 2,
         "tried": 0,
-        "at_least": 0.0,
+        "noticed": [0.0, 0.0, 100.0],
         "rooms": {"budget": {"possible": 2}},
         "survivors": [],
         "red": {},
+        "late": {},
     }
 
 

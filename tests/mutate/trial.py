@@ -60,6 +60,14 @@ class Trial:
         ]
 
 
+def keep_json(path: "Path | str | None", found: object) -> None:
+    """Write what is known so far, if there is a path: whole at any instant, so that who is stopped has it."""
+    if path is not None:
+        part = Path(f"{path}.part")
+        part.write_text(json.dumps(found, indent=1), encoding="utf-8")
+        part.replace(path)
+
+
 @contextmanager
 def copies(count: int) -> Iterator[list[Path]]:
     """Yield so many copies of the repository, with what is compiled of it; they are removed afterwards."""

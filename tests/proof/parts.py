@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from tests.mutate.trial import run_tests
 
 FORMS = ("quick", "short", "full")
 """From minutes to hours; a part that was run in a larger form need not be run in a smaller one."""
+
+STOPPED = 130
+"""What a part has for its code that was stopped by hand, as a shell has it."""
 
 SOAK = "soak"
 TEST_OF_SOAK = "tests/soak/test_soak.py"
@@ -100,6 +104,14 @@ PARTS = (
         ("--minutes", "1"),
         ("--minutes", "0.5"),
     ),
+    Part(
+        "dependencies",
+        "tests.dependencies",
+        "What would be installed, by hash, and what is known against it",
+        (),
+        (),
+        (),
+    ),
     Part("trust", "bench.trust", "Budgets side by side with the peers", (), ("--quick",), ("--quick",)),
     Part(SOAK, "pytest", "A daemon under mistakes of every kind", ("1800",), ("180",), ("60",)),
 )
@@ -115,7 +127,7 @@ class Ran:
         commit: Of what; with a ``+`` where files differed from it.
         command: How it is done again.
         seconds: How long it took.
-        code: 0 if everything held.
+        code: 0 if everything held; :data:`STOPPED`, or negative, if it was ended from outside.
         date: When it began, in UTC.
         found: What it wrote; ``None`` if nothing.
         machine: What its figures depend on.
@@ -131,6 +143,11 @@ class Ran:
     found: Any = None
     machine: str = ""
     load: float | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was ended from outside before it had come to its end."""
+        return self.code == STOPPED or self.code < 0
 
     @property
     def form(self) -> str:
@@ -158,6 +175,8 @@ def run(
 ) -> None:
     """Run parts one after another; each leaves what it found in a file of the folder, from which a next run goes on.
 
+    Ctrl-C ends it; what the part under way has found so far is kept, and that part is run again by the next run.
+
     Args:
         parts: Which, in their order.
         folder: Where their files are.
@@ -179,7 +198,10 @@ def run(
         say(f"{at}: {part.title} ({form})")
         one = (carry_out or _run)(part, folder, form)
         (folder / f"{part.name}.json").write_text(json.dumps(asdict(one), indent=1), encoding="utf-8")
-        say(f"{at}: {'held' if one.code == 0 else 'FAILED'} ({one.seconds:.0f} s)")
+        result = "held" if one.code == 0 else "stopped" if one.stopped else "FAILED"
+        say(f"{at}: {result} ({one.seconds:.0f} s)")
+        if one.code == STOPPED:
+            return
 
 
 def read(folder: Path) -> list[Ran]:
@@ -191,16 +213,17 @@ def read(folder: Path) -> list[Ran]:
 def _run(part: Part, folder: Path, form: str) -> Ran:
     options = part.options(form)
     commit, date, began = commit_here(), time.strftime("%Y-%m-%d %H:%M", time.gmtime()), time.monotonic()
-    if part.name == SOAK:
-        found: Any
-        code, found = _soaked(float(options[0]))
-    else:
-        written = folder / f"{part.name}.figures.json"
-        written.unlink(missing_ok=True)
-        code = subprocess.run(
-            [sys.executable, "-m", part.module, *options, "--json", str(written)], cwd=ROOT, check=False
-        ).returncode
-        found = json.loads(written.read_text(encoding="utf-8")) if written.exists() else None
+    written = folder / f"{part.name}.figures.json"
+    written.unlink(missing_ok=True)
+    code, found = STOPPED, None
+    with suppress(KeyboardInterrupt):
+        if part.name == SOAK:
+            code, found = _soaked(float(options[0]))
+        else:
+            command = [sys.executable, "-m", part.module, *options, "--json", str(written)]
+            code = subprocess.run(command, cwd=ROOT, check=False).returncode
+    if written.exists():
+        found = json.loads(written.read_text(encoding="utf-8"))
     took_s = time.monotonic() - began
     load = round(os.getloadavg()[2 if took_s > 5 * 60 else 1], 1)  # over fifteen minutes, or over five
     return Ran(part.name, commit, part.command(form), took_s, code, date, found, machine(), load)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.trust.table import table as trust_table
+from tests.dependencies.audit import UNKNOWN
 from tests.faults.entries import FAULTS
 from tests.proof.parts import PARTS, Ran
 from tests.proof.plots import bars, line
@@ -27,6 +28,10 @@ another commit.
 
 What is promised is in [Guarantees](GUARANTEES.md), each line with its test. This page says how hard that was tried.
 """
+
+
+_HELD = {0: "held", UNKNOWN: "**not known of all**, see below"}
+"""What the code of a part says."""
 
 
 @dataclass
@@ -52,8 +57,12 @@ def render(ran: Sequence[Ran], on: str) -> Page:
     )
     for each in ran:
         lines += [f"\n## {titles[each.part]}\n", f"`{each.command}`\n"]
+        if each.stopped:
+            lines.append(
+                f"It was stopped before its end{'' if each.found is None else '; this is what it had so far'}.\n"
+            )
         if each.found is None:
-            lines.append("It has written no figures: it was stopped, or has failed before its end.")
+            lines.append("It has written no figures.")
         else:
             lines += _SECTIONS[each.part](each.found, page)
     page.text = "\n".join(lines).rstrip() + "\n"
@@ -62,7 +71,7 @@ def render(ran: Sequence[Ran], on: str) -> Page:
 
 def _summary(ran: Iterable[Ran]) -> Iterator[tuple[object, ...]]:
     for each in ran:
-        held = "held" if each.code == 0 else "**did not hold**, see below"
+        held = "**stopped**" if each.stopped else _HELD.get(each.code, "**did not hold**, see below")
         load = "not noted" if each.load is None else f"{each.load:g}"
         yield each.part, each.form, f"`{each.commit}`", each.date, f"{each.seconds / 60:.0f}", load, held
 
@@ -117,12 +126,11 @@ def _mutation(found: Sequence[Mapping[str, Any]], _page: Page) -> Iterator[str]:
 
 
 def _score(found: Mapping[str, Any], _page: Page) -> Iterator[str]:
-    counts: Counter[str] = sum((Counter(each) for each in found["rooms"].values()), Counter())
-    told = 100 * counts["noticed"] / max(1, counts["noticed"] + counts["survived"])
+    share, low, high = found["noticed"]
     yield (
-        f"{found['tried']:,} of {found['possible']:,} possible changes, chosen at random; "
-        f"{told:.1f} % of those that matter noticed.\n"
-        f"Of all that could be made at least {found['at_least']:.1f} %, with 95 % confidence.\n"
+        f"{found['tried']:,} of {found['possible']:,} possible changes, chosen at random over all rooms named here: "
+        f"{share:.1f} % of those\nthat matter noticed, and of all that could be made {low:.1f} to {high:.1f} % "
+        "(95 % interval; each room counts by its possible changes).\n"
     )
     names = ("possible", "tried", "noticed", "equivalent", "survived")
     yield from _table(
@@ -130,6 +138,8 @@ def _score(found: Mapping[str, Any], _page: Page) -> Iterator[str]:
     )
     for room, why in found.get("red", {}).items():
         yield f"\nNothing is known of {room}, whose tests did not pass without any change: {_cell(why)}."
+    if late := sum(found["late"].values()):
+        yield f"\nNot in it: {late} of those that were drawn, which take a process each; the time was up."
     if found["survivors"]:
         yield "\nNoticed by no test:\n"
         yield from (f"- `{each['place']}`: `{each['change']}`" for each in found["survivors"])
@@ -143,6 +153,21 @@ def _fuzzing(found: Mapping[str, Any], _page: Page) -> Iterator[str]:
         ("input", "how many", "faults", "slowest in s"),
         ((name, f"{each['inputs']:,}", each["faults"], f"{each['slowest_s']:.2f}") for name, each in kinds.items()),
     )
+
+
+def _dependencies(found: Mapping[str, Any], _page: Page) -> Iterator[str]:
+    yield (
+        f"{found['locked']} packages for all extras, each pinned by the hash of its file; {found['answered']} of them "
+        f"could be asked about, and {len(found['known'])} weaknesses are known.\n"
+    )
+    if found["why"]:
+        yield f"Not done: {_cell(found['why'])}.\n"
+    elif found["answered"] < found["locked"]:
+        yield "The package index that this was run with answers no such questions, so nothing is known of the others.\n"
+    yield from (f"- no hash: {name}" for name in found["without"])
+    if found["known"]:
+        rows = ((each["package"], each["version"], each["id"], each["fixed in"]) for each in found["known"])
+        yield from _table(("package", "version", "what is known", "fixed in"), rows)
 
 
 def _trust(found: dict[str, Any], page: Page) -> Iterator[str]:
@@ -167,6 +192,7 @@ _SECTIONS: Mapping[str, Callable[[Any, Page], Iterable[str]]] = {
     "mutation": _mutation,
     "score": _score,
     "fuzzing": _fuzzing,
+    "dependencies": _dependencies,
     "trust": _trust,
     "soak": _soak,
 }

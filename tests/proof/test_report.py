@@ -43,11 +43,19 @@ FOUND: dict[str, Any] = {
     "score": {
         "possible": 2000,
         "tried": 4,
-        "at_least": 33.25,
+        "noticed": [75.04, 30.1, 95.4],
+        "late": {"budget": 3},
         "rooms": {"budget": {"tried": 4, "noticed": 3, "survived": 1}},
         "survivors": [{"room": "budget", "place": "organism/budget/x.py:1 f", "change": "a < b -> (a <= b)"}],
     },
     "fuzzing": {"seed": 1, "kinds": {"journals": {"inputs": 1234, "faults": 0, "slowest_s": 0.5}}},
+    "dependencies": {
+        "locked": 70,
+        "answered": 69,
+        "without": ["c 1.0"],
+        "known": [{"package": "p", "version": "1.0", "id": "X-1", "fixed in": "1.1"}],
+        "why": "",
+    },
     "trust": {
         "other": {
             "version": "1.0",
@@ -81,8 +89,11 @@ def test_report_says_what_every_part_found() -> None:
         "attempts 3 (<= 3)",
         "not run: the time was up",
         "2 guards: 1 caught, 1 not caught",
-        "75.0 % of those that matter",
-        "at least 33.2 %",
+        "75.0 % of those\nthat matter",
+        "30.1 to 95.4 % (95 % interval",
+        "Not in it: 3",
+        "69 of them could be asked about, and 1 weaknesses are known",
+        "| p | 1.0 | X-1 | 1.1 |",
         "`a < b -> (a <= b)`",
         "1,234",
         "| other 1.0 |",
@@ -99,7 +110,33 @@ def test_report_says_what_did_not_hold_and_what_was_not_run() -> None:
 
     assert "**did not hold**" in text
     assert "It has written no figures" in text
-    assert "Not run this time: faults, mutation, score, trust, soak." in text
+    assert "Not run this time: faults, mutation, score, dependencies, trust, soak." in text
+
+
+@pytest.mark.parametrize("code", [130, -15])
+def test_a_part_that_was_stopped_shows_what_it_had(code: int) -> None:
+    """Whether by Ctrl-C or by a signal: figures so far are on the page, which says that they are not all."""
+    text = render([ran("mutation", FOUND["mutation"], code), ran("fuzzing", None, code)], "a machine").text
+
+    assert text.count("| **stopped** |") == 2
+    assert "It was stopped before its end; this is what it had so far." in text
+    assert "2 guards: 1 caught, 1 not caught" in text
+
+
+def test_a_stopped_proof_keeps_what_it_has_and_begins_no_further_part(tmp_path: Path) -> None:
+    """Ctrl-C ends the whole run, not one part of it; the next run begins with the part that was stopped."""
+    codes = {"simulator": 0, "faults": 130}
+    done: list[str] = []
+
+    def carry_out(part: Part, _folder: Path, form: str) -> Ran:
+        done.append(part.name)
+        return Ran(part.name, "now", part.command(form), 1.0, codes.get(part.name, 0), "d")
+
+    run(PARTS, tmp_path, "short", lambda _said: None, carry_out=carry_out, commit=lambda: "now")
+    assert done == ["simulator", "faults"]
+    codes["faults"] = 0
+    run(PARTS, tmp_path, "short", lambda _said: None, carry_out=carry_out, commit=lambda: "now")
+    assert done[2:4] == ["faults", "mutation"]
 
 
 def test_pictures_are_whole_and_show_what_is_too_much() -> None:
@@ -151,9 +188,9 @@ def test_a_proof_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     said: list[str] = []
     run(PARTS, tmp_path, "short", said.append, keep=("soak",), carry_out=carry_out, commit=lambda: "now")
 
-    assert done == ["faults", "mutation", "score", "fuzzing", "trust"]
-    assert "[1/7] simulator: there already, of now, full" in said
-    assert "[7/7] soak: there already, of before, full" in said
+    assert done == ["faults", "mutation", "score", "fuzzing", "dependencies", "trust"]
+    assert "[1/8] simulator: there already, of now, full" in said
+    assert "[8/8] soak: there already, of before, full" in said
     assert [each.form for each in read(tmp_path)][1:4] == ["short"] * 3
     done.clear()
     run(PARTS, tmp_path, "short", said.append, carry_out=carry_out, commit=lambda: "now")

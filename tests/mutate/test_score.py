@@ -99,14 +99,16 @@ def test_what_was_not_tried_is_not_claimed() -> None:
     assert (round(share, 1), round(low, 1), round(high, 1)) == (90.0, 82.6, 94.5)  # as Wilson has it
     assert low < estimate([Stratum(200, 100, 90, 10)])[1] < 90 < estimate([Stratum(10**9, 1000, 900, 100)])[2] < high
     _, low, high = estimate([Stratum(10**9, 100, 100, 0)])
-    assert low < 97 < 99.99 < high
+    assert low < 97
+    assert round(high, 6) == 100
 
 
 def test_a_room_that_was_tried_more_often_does_not_speak_for_the_others() -> None:
     """Of a small room everything was tried, of a large one little: each counts by what could be changed in it."""
     share, low, high = estimate([Stratum(100, 100, 100, 0), Stratum(900, 20, 10, 10)])
     assert round(share, 6) == 55
-    assert low < 40 < 70 < high
+    assert low < 40
+    assert high > 70
 
 
 def test_figures_have_every_room() -> None:

@@ -53,6 +53,7 @@ KINDS = {
     "clients",
     "contracts",
     "corpus",
+    "dependencies",
     "faults",
     "fuzz",
     "killing",

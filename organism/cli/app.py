@@ -18,7 +18,7 @@ from organism.cli.help import overview
 from organism.cli.output import called_as, complain, print_text, write_anything, write_bug
 
 if TYPE_CHECKING:
-    from cyclopts import App
+    from cyclopts import App, CycloptsError
 
 _OVERVIEW: tuple[list[str], ...] = ([], ["--help"], ["-h"], ["help"])
 
@@ -99,10 +99,21 @@ def _call(arguments: list[str]) -> int:
     try:
         code = command_tree()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        page = " ".join((called_as(), *(error.command_chain or ()), "--help"))
-        complain(f"{str(error).rstrip('.')}. See: {page}")
+        words = " ".join((called_as(), *(error.command_chain or ())))
+        wrong = _lacking(error, words) or str(error).rstrip(".")
+        complain(f"{wrong}. See: {words} --help")
         return exit_codes.USAGE
     return code if isinstance(code, int) else exit_codes.OK
+
+
+def _lacking(error: "CycloptsError", words: str) -> str | None:
+    """Say which argument a command lacks that is written without a name; the parser would call it an option."""
+    from cyclopts import MissingArgumentError
+
+    argument = error.argument if isinstance(error, MissingArgumentError) and error.keyword is None else None
+    if argument is None or argument.index is None or argument.tokens:
+        return None
+    return f"{words} needs {argument.name.lstrip('-').upper()}"
 
 
 def _programs_apart(arguments: list[str]) -> list[str]:

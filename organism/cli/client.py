@@ -48,8 +48,8 @@ class UnreachableError(OrganismError):
 
     exit_code = exit_codes.UNREACHABLE
 
-    def __init__(self, state: Path) -> None:
-        super().__init__(f"no daemon answers for {state}; start one with 'organism daemon', or name its --state")
+    def __init__(self, state: Path, remedy: str = "start one with 'organism daemon', or name its --state") -> None:
+        super().__init__(f"no daemon answers for {state}; {remedy}")
 
 
 class RefusedError(OrganismError):

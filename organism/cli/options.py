@@ -12,7 +12,7 @@ from cyclopts import Parameter, Token
 
 from organism.amounts import nanousd
 from organism.amounts.units import DIMENSIONS, UNITS
-from organism.cli.client import Client
+from organism.cli.client import Client, UnreachableError
 from organism.cli.output import called_as
 from organism.daemon.state_folder import state_folder
 from organism.errors import ConfigError
@@ -121,7 +121,15 @@ class DaemonOptions:
             UnreachableError: If none has said where it is.
             ConfigError: If its token cannot be read.
         """
-        return Client.of(self.folder)
+        try:
+            return Client.of(self.folder)
+        except UnreachableError:
+            if self.file.is_file():
+                raise
+            from organism.config.yaml.nodes import how_to_begin
+
+            remedy = f"there is no {self.file} to start one with; name its --state, or {how_to_begin(self.file)}"
+            raise UnreachableError(self.folder, remedy) from None
 
     def command(self, *words: str) -> str:
         """Return a command to paste that goes to the same daemon from the same folder."""

@@ -87,6 +87,10 @@ class Cursors:
         """Have a reader woken when it is to offer again what it has set aside."""
         self._wake[name] = wake
 
+    def knows(self, name: str) -> bool:
+        """Whether there is, or was, a reader of this name."""
+        return name in self._wake or name in self._cursors or any(self.set_aside(name))
+
     def retry(self, name: str) -> tuple[SetAside, ...]:
         """Have a reader offer again what it has set aside; return what that is."""
         asides = self.set_aside(name)

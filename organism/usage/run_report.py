@@ -122,7 +122,7 @@ def build_report(events: Iterable[AnyEvent], thread_id: str, budgets: Iterable[B
 
 
 def _line(agent: str, totals: UsageTotals, of: TokenUsage) -> AgentLine:
-    share = totals.usage.total * 1000 // of.total if of.total else 0
+    share = (totals.usage.total * 2000 + of.total) // (2 * of.total) if of.total else 0
     return AgentLine(agent=agent, totals=totals, share_permille=share)
 
 

@@ -169,6 +169,17 @@ def no_file(place: Place) -> None:
     assert (place.file.parent / "organism.yaml").is_file()
 
 
+def nothing_here(place: Place) -> None:
+    """Where there is neither a daemon nor a configuration, what needs a daemon says how one begins."""
+    place.file.unlink()
+    place.file.parent.joinpath("hands.py").unlink()
+    for words in (("status",), ("threads",), ("send", "hello"), ("budget", "show")):
+        code, said = place.run(*words)
+        assert code == exit_codes.UNREACHABLE
+    place.paste(said, "init")
+    assert (place.file.parent / "organism.yaml").is_file()
+
+
 def looping(place: Place) -> None:
     """A breaker says how its thread goes on; lists say only what has happened."""
     place.file.write_text(YAML + "breakers: {repeat: 2, actions: [pause]}\n")
@@ -251,7 +262,19 @@ def test_missing_package_is_installed_by_a_python_that_has_pip(tmp_path: Path) -
 
 SITUATIONS: dict[str, Callable[[Place], None]] = {
     made.__name__: made
-    for made in (no_daemon, second_daemon, frozen, wrong_way, asked, gateway, damaged, no_file, looping, set_aside)
+    for made in (
+        no_daemon,
+        second_daemon,
+        frozen,
+        wrong_way,
+        asked,
+        gateway,
+        damaged,
+        no_file,
+        nothing_here,
+        looping,
+        set_aside,
+    )
 }
 
 

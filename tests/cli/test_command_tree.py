@@ -107,7 +107,9 @@ def test_synonyms_are_no_commands() -> None:
     names = {name for command in every_command() for name in (command.name, *command.aliases)}
     tried = [name for names_tried in SYNONYMS.values() for name in names_tried]
     assert not names & set(tried)
-    assert set(SYNONYMS) <= names
+    assert {command.partition(" ")[0] for command in SYNONYMS} <= names
+    for command in SYNONYMS:
+        assert call([*command.split(), "--help"]) == exit_codes.OK
     assert len(tried) == len(set(tried))
 
 
@@ -116,7 +118,7 @@ def test_synonyms_are_no_commands() -> None:
     [
         (["run"], "standard input is empty; say what to do"),
         (["ask", "-"], "standard input is empty; say what to do"),
-        (["token", "revoke"], "requires an argument. See: organism token revoke --help"),
+        (["token", "revoke"], "organism token revoke needs NAME. See: organism token revoke --help"),
         (["budget", "raise", "x", "--calls", "-1"], "perhaps: organism budget lower x --calls 1"),
         (["budget", "raise", "x", "--usd=-0.50"], "perhaps: organism budget lower x --usd 0.50"),
         (["budget", "raise", "x", "--percent", "-5"], "perhaps: organism budget lower x --percent 5"),
@@ -197,3 +199,22 @@ def test_every_command_is_in_the_documents() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     rest = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md"))
     assert [name for name in COMMANDS if name.split()[0] not in readme + rest] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "needs"),
+    [
+        (["thread"], "organism thread needs THREAD"),
+        (["budget", "raise"], "organism budget raise needs ACCOUNT"),
+        (["approvals", "deny"], "organism approvals deny needs APPROVAL"),
+        (["mode"], "organism mode needs MODE"),
+    ],
+)
+def test_argument_that_is_lacking_is_called_as_the_help_calls_it(
+    command: list[str], needs: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is no option, and is not said to be one; the line ends with the page that explains it."""
+    assert call(command) == exit_codes.USAGE
+    assert capsys.readouterr().err == f"organism: {needs}. See: organism {' '.join(command)} --help\n"
+    assert call([*command, "--help"]) == exit_codes.OK
+    assert needs.rpartition(" ")[2] in capsys.readouterr().out.splitlines()[0]

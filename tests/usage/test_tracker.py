@@ -183,6 +183,8 @@ def test_report_shares_and_ratios() -> None:
     report = build_report(events, "t")
 
     assert [(line.agent, line.share_permille) for line in report.agents] == [("a", 750), ("b", 250)]
+    halves = build_report([used("a", tokens=225), used("b", tokens=151)], "t")
+    assert [line.share_permille for line in halves.agents] == [598, 402]  # rounded, so that they make a whole
     assert report.largest_agent == "a"
     assert report.average_agent_tokens == 40
     assert report.output_percent == 100

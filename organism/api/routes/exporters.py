@@ -4,6 +4,7 @@ from litestar import get, post
 from litestar.params import FromPath
 
 from organism.api.dependencies import ControlOf
+from organism.api.problems import Problem, ProblemError
 from organism.api.scopes import needs
 from organism.control.views import OrderDone
 from organism.usage.cursors import SetAside
@@ -18,6 +19,9 @@ async def list_set_aside(control: ControlOf) -> tuple[SetAside, ...]:
 @post("/v1/exporters/{exporter:str}/retry", status_code=202, opt=needs("operate"))
 async def retry_set_aside(exporter: FromPath[str], control: ControlOf) -> OrderDone:
     """Offer again what an exporter has set aside; what is taken leaves the list, what is refused again stays."""
+    if not control.cursors.knows(exporter):
+        detail = f"there is no exporter {exporter[:80]!r}; exporters are named under exporters: in organism.yaml"
+        raise ProblemError(Problem(status=404, code="unknown_exporter", title="no such exporter", detail=detail))
     return OrderDone(tuple(aside.event_id for aside in control.cursors.retry(exporter)))
 
 

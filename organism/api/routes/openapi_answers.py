@@ -64,6 +64,7 @@ _PLAIN = (
     ErrorAnswer(403, "cross_site", "a page of another site asks"),
     ErrorAnswer(403, "scope_missing", "the token lacks the scope of the route"),
     ErrorAnswer(404, "no_such_route", "there is no such path"),
+    ErrorAnswer(404, "unknown_exporter", "there is no exporter of that name"),
     ErrorAnswer(404, "unknown_thread", "events of a thread that never was"),
     ErrorAnswer(404, "unknown_token", "there is no token of that name that can be changed here"),
     ErrorAnswer(405, "method_not_allowed", "the path is there, with another method"),
@@ -105,6 +106,7 @@ _OF_PARAMETERS = {
     "thread": ("unknown_thread",),
     "type": ("unknown_event_type", "events_gone", "too_many_followers"),
     "name": ("unknown_token",),
+    "exporter": ("unknown_exporter",),
     "after": ("bad_id",),
 }
 _OF_MESSAGES = ("unknown_recipient", "reserved_message", "bound_exceeded", "mailbox_full")

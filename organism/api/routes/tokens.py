@@ -39,7 +39,7 @@ async def limit_token(
     limits = None if data.limits is None else data.limits.limits()
     before = token_book.limit(name, limits)
     if before is None:
-        raise _unknown("a key of the configuration is limited there, and the first token by nothing")
+        raise _unknown(name, "a key of the configuration is limited there, and the first token by nothing")
     await control.note("token.limit", name, before={"limits": before.limits}, after={"limits": limits}, order=order)
     return replace(before, limits=limits)
 
@@ -49,8 +49,9 @@ async def revoke_token(name: FromPath[str], token_book: TokensOf, control: Contr
     """Revoke a token and its sessions, from this instant on."""
     if not token_book.revoke(name):
         raise _unknown(
+            name,
             "the first token lies in the state folder and is replaced by removing its file, "
-            "and a key of the configuration by removing it there"
+            "and a key of the configuration by removing it there",
         )
     await control.note("token.revoke", name, order=order)
     return OrderDone((name,))
@@ -63,8 +64,8 @@ async def begin_session(request: Request[Any, Any, Any], token_book: TokensOf, o
     return token_book.begin_session(caller_of(request))
 
 
-def _unknown(else_: str) -> ProblemError:
-    detail = f"look at the list; {else_}"
+def _unknown(name: str, else_: str) -> ProblemError:
+    detail = f"there is no token {name[:80]!r} to change here, look at the list: {else_}"
     return ProblemError(Problem(status=404, code="unknown_token", title="no such token", detail=detail))
 
 

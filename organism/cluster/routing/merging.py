@@ -325,5 +325,5 @@ _MERGES: dict[str, Callable[[GatheredAnswers], Any]] = {
 }
 """By how the path begins; the first that fits."""
 
-FOUND_ONCE = ("/answer/", "/v1/approvals/", "/v1/budgets/")
+FOUND_ONCE = ("/answer/", "/v1/approvals/", "/v1/budgets/", "/v1/exporters/")
 """Below these paths it is enough that some of the partitions know what is asked for; what ``404`` and ``410`` say."""

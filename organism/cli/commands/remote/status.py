@@ -1,6 +1,6 @@
 """``organism status`` and ``organism agents``: the daemon at this instant."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from organism.amounts import format_usd
 from organism.budget.scopes import thread_of
@@ -61,8 +61,8 @@ def _print_recorded(recorded: RecordedState, *, as_json: bool) -> int:
     if as_json:
         return print_json({"running": False, "usage": usage.total, "threads": threads, "budgets": budgets})
     console, spent = Terminal(), usage.total
-    opened = counted(len(threads), "thread was open", "threads were open")
-    console.say("no daemon runs; {} when it ended", opened)
+    opened = counted(len(threads), "thread is open", "threads are open")
+    console.say("no daemon runs; {}", opened)
     console.say("{}", used_text(spent))
     shown = [state for state in budgets if thread_of(state.account) is None]
     console.show(*budget_lines(shown, console.columns))
@@ -87,7 +87,10 @@ def _print_head(console: Terminal, status: OrganismStatus, daemon: DaemonOptions
         "" if status.accepting else markup(" [red]takes no new threads[/]"),
     )
     for scope, happens in status.thresholds.items():
-        at = ", ".join(f"{action} at {threshold} %" for threshold, action in sorted(happens.items()))
+        at = ", ".join(
+            f"{action} at {' and '.join(str(threshold) for threshold in sorted(thresholds))} %"
+            for action, thresholds in _by_action(happens).items()
+        )
         ahead = (
             f", warned ahead of the last {counted(status.warn_ahead, 'call')}"
             if scope == "limits" and status.warn_ahead
@@ -119,6 +122,14 @@ def _print_head(console: Terminal, status: OrganismStatus, daemon: DaemonOptions
         format_usd(burn.cost_nanousd),
         counted(burn.tokens, "token"),
     )
+
+
+def _by_action(happens: Mapping[int, str]) -> dict[str, list[int]]:
+    """Return the thresholds of each action, the lowest first."""
+    found: dict[str, list[int]] = {}
+    for threshold, action in sorted(happens.items()):
+        found.setdefault(action, []).append(threshold)
+    return found
 
 
 def _print_busiest(console: Terminal, threads: Sequence[ThreadSummary], status: OrganismStatus) -> None:

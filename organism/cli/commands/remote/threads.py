@@ -47,7 +47,11 @@ def threads(
     table = thread_table("thread", "labels")
     for one in found:
         table.add_row(*thread_row(one), labels_text(one))
-    Terminal().show(table if found else markup("no threads"))
+    if found:
+        Terminal().show(table)
+    else:
+        nothing = "no threads yet" if all else "no threads are open; with --all those are listed that have ended"
+        Terminal().say("{}", nothing if label is None else f"{nothing}, of those labelled {label}")
     return exit_codes.OK
 
 

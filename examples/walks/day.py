@@ -1,23 +1,17 @@
-"""Record docs/WALKTHROUGH.md: a session at a terminal, from the first start to the last stop.
+"""Record docs/OPERATORS-DAY.md: a session at a terminal, from the first start to the last stop.
 
-    python examples/walkthrough.py docs/WALKTHROUGH.md
+    python examples/walks/day.py docs/OPERATORS-DAY.md
 
 It needs tmux and nothing else: the models are scripted. Commands are typed into a real terminal of 100 columns, and
 what is written down is what stood there afterwards; only names, times and places are made the same every time.
 """
 
-import json
-import os
-import re
-import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-COLUMNS, LINES = 100, 50
+from terminal import Session, Steady, Terminal, daemon_is_up, end_daemon
 
 CONFIG = """\
 name: newsroom
@@ -51,123 +45,10 @@ async def dig(message: Text, ctx: Context) -> Text:
 """
 
 
-class Terminal:
-    """A shell in a tmux session of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self._socket = f"organism-walkthrough-{os.getpid()}"
-        shell = shutil.which("bash") or "bash"
-        environment = {"PS1": "$ ", "HOME": str(folder), "PROMPT_COMMAND": f"tmux -L {self._socket} wait-for -S prompt"}
-        given = [f"{name}={value}" for name, value in environment.items()]
-        size = ["-x", str(COLUMNS), "-y", str(LINES)]
-        self.tmux("-f", "/dev/null", "new-session", "-d", *size, "-c", str(folder), "env", *given, shell, "--norc")
-        self.tmux("wait-for", "prompt")
-        self.run(f'organism() {{ {sys.executable} -m organism "$@"; }}; export COLUMNS={COLUMNS}')
-
-    def tmux(self, *arguments: str) -> str:
-        """Give tmux an order."""
-        command = ["tmux", "-L", self._socket, *arguments]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)  # noqa: S603
-        return done.stdout
-
-    def run(self, line: str) -> str:
-        """Type a line, wait for the next prompt, and return what stands there."""
-        self.tmux("send-keys", "C-l")
-        time.sleep(0.2)
-        self.tmux("clear-history")
-        self.tmux("send-keys", "-l", line)
-        self.tmux("send-keys", "Enter")
-        self.tmux("wait-for", "prompt")
-        while (screen := self.screen()).splitlines()[-1:] != ["$"]:
-            time.sleep(0.05)  # the prompt is announced a moment before it is there
-        return screen
-
-    def begin(self, line: str, until: str) -> str:
-        """Type a line that does not come to an end by itself, and return the screen once it shows something."""
-        self.tmux("send-keys", "C-l")
-        time.sleep(0.2)
-        self.tmux("send-keys", "-l", line)
-        self.tmux("send-keys", "Enter")
-        return self.until(until)
-
-    def until(self, phrase: str) -> str:
-        """Return the screen once it shows something."""
-        deadline = time.monotonic() + 60
-        while phrase not in (screen := self.screen()):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{phrase!r} did not come; there is:\n{screen}")
-            time.sleep(0.1)
-        return screen
-
-    def press(self, key: str) -> None:
-        """Press a key."""
-        self.tmux("send-keys", key)
-
-    def screen(self) -> str:
-        """Return what the terminal shows."""
-        return self.tmux("capture-pane", "-p").rstrip("\n")
-
-    def close(self) -> None:
-        """End the session, and all that runs in it."""
-        self.tmux("kill-server")
-
-
-class Steady:
-    """Makes the same of what differs from one recording to the next, without changing how wide it is."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._names: dict[str, str] = {}
-
-    def __call__(self, text: str) -> str:
-        """Return a text with everything that differs replaced."""
-        text = text.replace(str(self._folder), "/srv/newsroom").replace(f"{sys.executable} -m ", "")
-        text = re.sub(r"\b(th|msg|in)_([0-9a-f]{20})\b", self._name, text)
-        text = re.sub(r"\b\d{4}-\d{2}-\d{2}([T ])\d{2}:\d{2}:\d{2}\.\d+", r"2026-01-31\g<1>12:00:00.000000", text)
-        text = re.sub(r"\b\d{4}-\d{2}-\d{2}\b", "2026-01-31", text)
-        text = re.sub(r"\b\d{4}-\d{2}(?=\b[^-])", "2026-01", text)
-        text = re.sub(r"\b\d{2}:\d{2}:\d{2}\b", "12:00:00", text)
-        text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:8420", text)
-        text = re.sub(r"_ns\":\d+", '_ns":0', text)
-        return "\n".join(line.rstrip() for line in text.splitlines())
-
-    def _name(self, found: re.Match[str]) -> str:
-        return self._names.setdefault(found[0], f"{found[1]}_{len(self._names) + 1:020d}")
-
-
-class Session:
-    """What is typed, and what is told about it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.terminal = Terminal(folder)
-        self.steady = Steady(folder)
-        self.text: list[str] = []
-
-    def tell(self, *sentences: str) -> None:
-        """Say something."""
-        self.text += [*sentences, ""]
-
-    def show(self, screen: str) -> None:
-        """Show a screen."""
-        self.text += ["```text", self.steady(screen).rstrip(), "```", ""]
-
-    def type(self, line: str, told: str) -> str:
-        """Type a line and show what came of it."""
-        self.tell(told)
-        screen = self.terminal.run(line)
-        self.show("\n".join(screen.splitlines()[:-1]))
-        return screen
-
-
-def daemon_is_up(folder: Path) -> bool:
-    """Whether a daemon has said where it answers."""
-    return (folder / ".organism" / "daemon.json").exists()
-
-
 def walk(session: Session, folder: Path) -> None:
     """Walk from the first start to the last stop."""
     session.tell("# A walk through a day of operating", "", (__doc__ or "").split("\n\n")[2].strip())
-    session.tell("To record it anew: `python examples/walkthrough.py docs/WALKTHROUGH.md`.")
+    session.tell("To record it anew: `python examples/walks/day.py docs/OPERATORS-DAY.md`.")
     start(session, folder)
     watch(session, run_out(session))
     clean_up(session)
@@ -269,12 +150,12 @@ def main() -> int:
         folder = Path(name)
         (folder / "organism.yaml").write_text(CONFIG)
         (folder / "desk.py").write_text(HANDLER)
-        session = Session(folder)
+        session = Session(Terminal(folder, folder), Steady(folder))
+        session.terminal.run(f'organism() {{ {sys.executable} -m organism "$@"; }}')
         try:
             walk(session, folder)
         finally:
-            if daemon_is_up(folder):
-                os.kill(json.loads((folder / ".organism" / "daemon.json").read_text())["pid"], signal.SIGKILL)
+            end_daemon(folder)
             session.terminal.close()
     text = "\n".join(session.text)
     if target is None:

@@ -21,7 +21,10 @@ from bench.stopwatch import Figures
 
 ROUNDS = 5
 
-ALSO = "On their own: python -m bench.budget_errors (how wrong estimates are), python -m bench.observed (exporters)."
+ALSO = (
+    "On their own: python -m bench.budget_errors (how wrong estimates are), python -m bench.observed (exporters), "
+    "python -m bench.dashboard (the page in a browser)."
+)
 
 
 def installed(side: Side) -> bool:

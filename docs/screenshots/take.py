@@ -8,10 +8,12 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -20,7 +22,7 @@ HERE = Path(__file__).parent
 CHROMIUM = "/usr/bin/chromium"
 VIEWS = ("overview", "threads", "budgets", "agents", "approvals", "letters", "keys", "health", "send")
 TABS = ("timeline", "messages", "children", "ledger", "replay")
-DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 360, "height": 780}
 CONFIGURATION = """\
 name: newsroom
 entry: editor
@@ -32,7 +34,9 @@ limits:
   day: {usd: 40}
   month: {usd: 400, tokens: 40000000}
   rolling: {hours: 6, calls: 2000}
-  agents: {writer: {per: day, usd: 12}}
+  agents:
+    writer: {per: day, usd: 12}
+    columnist: {per: day, usd: 0.02, thresholds: {40: approve, 80: approve}}
   models: {large: {per: day, usd: 20}}
   labels: {tenant: {per: day, usd: 9}}
 prices: {"fake/large": {input: 3, output: 15}, "fake/small": {input: 0.25, output: 1.25}}
@@ -43,13 +47,15 @@ agents:
   editor: {handler: "desk:plan", next: [researcher, photographer]}
   researcher: {handler: "desk:research", next: writer}
   photographer: {handler: "desk:picture", next: writer}
-  writer: {handler: "desk:write", next: critic}
+  writer: {handler: "desk:write", gather: [researcher, photographer], next: critic}
   critic: {handler: "desk:criticise"}
   publisher: {handler: "desk:publish"}
+  columnist: {handler: "desk:column"}
+  analyst: {handler: "desk:count"}
 """
 DESK = """\
 import anyio
-from organism import Context, Text
+from organism import Context, Gathered, Text
 
 WORDS = "The moon pulls at the sea, and the sea follows it around the world twice a day. " * 40
 
@@ -65,8 +71,27 @@ def work(model, tokens, seconds):
 plan = work("small", 300, 0.05)
 research = work("large", 900, 0.3)
 picture = work("small", 200, 0.1)
-write = work("large", 1200, 0.4)
 criticise = work("small", 500, 0.1)
+
+
+async def write(message: Gathered, ctx: Context) -> Text:
+    await anyio.sleep(0.4)
+    said = await ctx.llm.complete(WORDS, model="large", max_output_tokens=1200)
+    return Text(said.text)
+
+
+async def column(message: Text, ctx: Context) -> Text:
+    for _ in range(4):
+        said = await ctx.llm.complete(WORDS[:3200], model="large", max_output_tokens=100)
+    return Text(said.text)
+
+
+async def count(message: Text, ctx: Context) -> Text:
+    await ctx.llm.complete(message.text, model="small", max_output_tokens=100)
+    more = await ctx.request_budget(usd="0.25", tokens=50_000, reason=f"{message.text}: four more tables")
+    await ctx.llm.complete(f"{message.text}, {more}", model="large", max_output_tokens=400)
+    said = await ctx.approval("send_to_press", "tables 1 to 4")
+    return Text(f"sent: {said.allowed}")
 
 
 async def publish(message: Text, ctx: Context) -> Text:
@@ -119,10 +144,51 @@ class Newsroom:
         self.open("fail", "publisher", tenant="initech")
         for name, tenant in (("ci", "acme"), ("assistant", "globex")):
             self.run("token", "make", name, "--scope", "send", "--label", f"tenant={tenant}")
-        for _ in range(100):
-            if len(self._client.get("/v1/approvals").json()) == self._client.get("/v1/threads").json()["total"]:
-                break
+        self.ask_people()
+        self.run("freeze", "tenant=umbrella", "--reason", "their invoice of October is open")
+        self.open("Write about the moon", tenant="umbrella", user="u9")
+        self._until(lambda: all(thread["waiting"] in {"person", "freeze"} for thread in self._threads()))
         return threads[3]
+
+    def ask_people(self) -> None:
+        """Have limits ask a person and agents ask for more; some are answered, some wait."""
+        self.open("On rain", "columnist", tenant="acme")
+        self._until(lambda: not self._threads(agent="columnist"))
+        second = self.open("On wind", "columnist", tenant="globex")
+        self._answer(second, {"allowed": True, "note": "it is for the front page"})
+        self._until(lambda: not self._threads(agent="columnist"))
+        self.open("On snow", "columnist", tenant="initech")
+        self._answer(self.open("Tides of a year", "analyst", tenant="acme"), {"allowed": True, "seconds": 3600})
+        self.open("Ships of a year", "analyst", tenant="initech")
+        self._until(
+            lambda: len(self._threads(agent="analyst")) == len(self._threads(agent="analyst", waiting="person"))
+        )
+
+    def _threads(self, **query: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._client.get(
+            "/v1/threads", params={name: value for name, value in query.items() if value}
+        ).json()["threads"]
+        return found
+
+    def thread_of(self, agent: str, tenant: str) -> str:
+        """Return the newest open thread of an agent, whichever it is if none is named, for a tenant."""
+        return str(self._threads(agent=agent, label=f"tenant={tenant}")[0]["thread_id"])
+
+    def _answer(self, thread: str, decision: dict[str, Any]) -> None:
+        """Answer the first thing that is asked in a thread."""
+        asked: list[dict[str, Any]] = []
+        self._until(
+            lambda: bool(asked.extend(self._client.get("/v1/approvals", params={"thread": thread}).json()) or asked)
+        )
+        self._client.post(f"/v1/approvals/{asked[0]['id']}", json=decision).raise_for_status()
+
+    def _until(self, done: Callable[[], bool]) -> None:
+        """Wait until something is so."""
+        for _ in range(300):
+            if done():
+                return
+            time.sleep(0.1)
+        raise SystemExit(f"it did not come to that; there is: {self._threads()}")
 
     def crowd(self, number: int) -> None:
         """Open many threads that wait for a person."""
@@ -173,13 +239,20 @@ def take_all(browser: Browser, folder: Path, crowd: int) -> None:
         page = opened(browser, room, DESKTOP)
         for view in VIEWS:
             shoot(page, view, folder / f"empty-{view}.png")
+        page.context.close()
         thread = room.work()
         views = {**{view: view for view in VIEWS}, "threads": "threads?state=all", "task": f"send/{thread}"}
         views |= {tab: f"threads/{thread}/{tab}" for tab in TABS}
+        views |= {
+            "granted": f"threads/{room.thread_of('analyst', 'acme')}",
+            "frozen": f"threads/{room.thread_of('', 'umbrella')}",
+        }
+        views |= {"asked": f"threads/{room.thread_of('columnist', 'initech')}/ledger"}
         for name, size, scheme in (("desktop", DESKTOP, "light"), ("phone", PHONE, "light"), ("dark", DESKTOP, "dark")):
             page = opened(browser, room, size, scheme)
             for view, address in views.items():
                 shoot(page, address, folder / f"{name}-{view}.png", whole=True)
+            page.context.close()
         room.crowd(crowd)
         shoot(opened(browser, room, DESKTOP), "threads", folder / "many-threads.png")
 
@@ -196,6 +269,8 @@ def take_few(browser: Browser) -> None:
         }.items():
             shoot(page, address, HERE / f"{view}.png")
         shoot(page, "agents", HERE / "agents.png")
+        shoot(page, "budgets", HERE / "budgets.png")
+        shoot(page, "approvals", HERE / "approvals.png")
         shoot(opened(browser, room, PHONE, "dark"), "overview", HERE / "phone-dark.png")
 
 

@@ -31,8 +31,8 @@ BEFORE = """\
 
 From an empty machine to a team whose tenants have limits, an approval and the dashboard: the commands of
 [the tutorial](tutorials/ten-minutes.md), typed into a real terminal in a home folder with nothing in it but this
-repository, by Python {version}. What is written down is what stood there afterwards; only ids, days and the link's secret
-are made the same every time. What each step took is [at the end](#how-long-it-took).
+repository, by Python {version}. What is written down is what stood there afterwards; only ids, days and the secret of
+the link are made the same every time. What each step took is [at the end](#how-long-it-took).
 
 To record it anew: `python examples/walks/newcomer.py docs/WALKTHROUGH.md docs/screenshots/walkthrough.png`."""
 LOOK = "The link is opened in a browser, and another tenant's task is given while one looks:"
@@ -79,9 +79,9 @@ class Walk:
         whole = typing + machine + words / READ_PER_S
         yield f"| all | {typing:.0f} s | {machine:.1f} s |"
         yield ""
-        yield f"With {words} words to read, at 200 a minute, that is **{whole / 60:.1f} minutes**. The machine's seconds are"
-        yield f"measured, on {os.cpu_count()} cores that others used too, with no package in pip's cache; typing is reckoned at"
-        yield f"{TYPED_PER_S} characters a second, and the file is pasted."
+        yield f"With {words} words to read, at 200 a minute, that is **{whole / 60:.1f} minutes**. The seconds of the"
+        yield f"machine are measured, on {os.cpu_count()} cores that others used too, with no package in pip's cache;"
+        yield f"typing is reckoned at {TYPED_PER_S} characters a second, and the file is pasted."
         if whole > MOST_S:
             raise SystemExit(f"the walk took {whole:.0f} s, and is to take {MOST_S} s at most")
 
@@ -156,8 +156,8 @@ def main() -> int:
         folder, sources = home / "newsroom", home / "organism"
         folder.mkdir()
         sources.mkdir()
-        archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, capture_output=True).stdout  # noqa: S603, S607
-        subprocess.run(["tar", "-x", "-C", str(sources)], input=archive, check=True)  # noqa: S603, S607
+        archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, capture_output=True)  # noqa: S607
+        subprocess.run(["tar", "-x", "-C", str(sources)], input=archive.stdout, check=True)  # noqa: S603, S607
         terminal = Terminal(folder, home, {"VIRTUAL_ENV_DISABLE_PROMPT": "1", "PIP_NO_CACHE_DIR": "1"})
         walked = Walk(Session(terminal, Steady(home)))
         try:

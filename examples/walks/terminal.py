@@ -74,8 +74,8 @@ class Terminal:
         self.tmux("send-keys", key)
 
     def screen(self) -> str:
-        """Return what the terminal shows."""
-        return self.tmux("capture-pane", "-p").rstrip("\n")
+        """Return what the terminal shows; a line that took several there is one."""
+        return self.tmux("capture-pane", "-p", "-J").rstrip("\n ")
 
     def close(self) -> None:
         """End the session, and all that runs in it."""

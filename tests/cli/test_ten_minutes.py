@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tests.cli.commands import daemon, organism
 
-PAGE = (Path(__file__).parents[2] / "docs/tutorials/ten-minutes.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "tutorials/ten-minutes.md").read_text(encoding="utf-8")
 OTHER_ELSEWHERE = {
     r"\b(th|msg)_[0-9a-f]{20}": r"\1_ID",
     r"(msg_ID\.\d+)\.[0-9a-f]{8}": r"\1.HASH",
@@ -27,10 +28,10 @@ def same_everywhere(text: str) -> list[str]:
     return text.strip().splitlines()
 
 
-def steps() -> list[tuple[str, str]]:
+def steps(page: str = PAGE) -> list[tuple[str, str]]:
     """Return the commands of the page, each with what it prints."""
     found: list[tuple[str, str]] = []
-    for block in re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL):
+    for block in re.findall(r"```text\n(.*?)```", page, re.DOTALL):
         for step in re.split(r"(?m)^\$ ", block)[1:]:
             command, _, printed = step.partition("\n")
             found.append((command, printed))
@@ -54,3 +55,16 @@ def test_the_first_ten_minutes_print_what_the_page_says(tmp_path: Path) -> None:
             approval = found[0] if (found := re.findall(r"msg_[0-9a-f]{20}\S+", said)) else approval
             assert same_everywhere(said) == same_everywhere(printed), command
     assert len(steps()) == 9
+
+
+def test_the_recorded_walk_is_of_these_commands_and_takes_ten_minutes_at_most() -> None:
+    """What was recorded is what the page says today, up to the dashboard, whose picture is there; no place is in it."""
+    walk = (DOCS / "WALKTHROUGH.md").read_text(encoding="utf-8")
+    known = {re.sub(r"msg_\S+", "msg_ID", command) for command, _ in steps(walk)}
+    wanted = [re.sub(r"msg_\S+", "msg_ID", command) for command, _ in steps()]
+    assert not set(wanted[: wanted.index("organism dashboard") + 1]) - known
+    (minutes,) = re.findall(r"\*\*([\d.]+) minutes\*\*", walk)
+    assert float(minutes) <= 10
+    (picture,) = re.findall(r"!\[.*\]\((.+)\)", walk)
+    assert (DOCS / picture).is_file()
+    assert not re.search(r"/(?:tmp|work|home)/|\bth_(?!0{10})|\bmsg_(?!0{10})|https?://(?!127)", walk)

@@ -92,12 +92,14 @@ function skip(event) {
 const Lost = () => html`<div class="card empty"><h1>No such page</h1><a class="button" href=${link("overview")}>Overview</a></div>`;
 
 function Sidebar({ at, status, error, name }) {
+  const list = useRef(null);
+  useEffect(() => list.current.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }), [at.view]);
   const marks = { approvals: status?.approvals, letters: status?.dead_letters, threads: status?.threads.blocked, health: status?.set_aside };
   return html`
     <header class="side">
       <a class="brand" href=${link("overview")}><img src="/dashboard/icon.svg" alt="" width="24" height="24" /><span id="name">${name}</span></a>
       <a class="button primary" href=${link("send")}>New task</a>
-      <nav aria-label="Views"><ul>
+      <nav aria-label="Views"><ul ref=${list}>
         ${VIEWS.map(([view, title, key]) => html`<li key=${view}><a href=${link(view)} aria-current=${at.view === view ? "page" : undefined} title=${`g ${key}`}>
           <${Icon} name=${view} />${title}
           ${marks[view] > 0 && html`<span class="badge" aria-label=${`${marks[view]} waiting`}>${short(marks[view])}</span>`}</a></li>`)}

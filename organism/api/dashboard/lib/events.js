@@ -1,6 +1,6 @@
 // Events in words.
 
-import { amount, count, labelsInWords, tokensOf, usd } from "./format.js";
+import { amount, count, labelsInWords, tokensOf, unit, usd } from "./format.js";
 import { scope } from "./scopes.js";
 
 const ORDERS = {
@@ -22,7 +22,7 @@ const WORDS = {
     if (event.tool) return `${event.agent} used ${event.tool}, ${cost}`;
     return `${event.agent} used ${count(tokensOf(event.usage))} tokens of ${event.model}, ${cost}${event.outcome === "settled" ? "" : ` (${event.outcome})`}`;
   },
-  ThresholdCrossed: (event) => `${event.threshold} % of ${scope(event.account)} ${event.dimension} reached by ${event.agent}`,
+  ThresholdCrossed: (event) => `${event.agent} reached ${event.threshold} % of ${scope(event.account)} (${unit(event.dimension)})`,
   SpendingFrozen: (event) => `${event.by} has frozen spending${of(event.labels)}`,
   SpendingUnfrozen: (event) => `${event.by} lets spending go on${of(event.labels)}`,
   BreakerTripped: (event) => `${event.agent}: ${event.text}${event.action ? `; ${event.action}` : ""}`,

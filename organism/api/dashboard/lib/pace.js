@@ -1,10 +1,17 @@
 // How long a limit lasts at the pace of the last minutes.
 
+import { parse } from "./scopes.js";
 import { amount, span, usdAbout } from "./format.js";
 
 const RATES = { usd: "cost_nanousd", tokens: "tokens", calls: "calls" };
 
 const about = (dimension, value) => (dimension === "usd" ? usdAbout(value) : amount(dimension, value));
+
+/** How fast an account is used: everything, or what has its name; nothing is known of others. */
+export function burnOf(status, budget) {
+  const { kind, name } = parse(budget.account);
+  return status.burn.find((one) => one.name === (kind === "organism" ? "total" : `${kind}:${name}`));
+}
 
 /** In words: how fast, whether it lasts until it begins anew, and if not how long. */
 export function untilExhausted(line, burn, budget) {

@@ -6,6 +6,9 @@ import { html } from "../lib/view.js";
 
 const MARKS = [75, 90, 95];
 
+/** Where something happens to who uses an account: at its own thresholds, or at those that all have. */
+export const marksOf = (budget) => (budget.actions?.length ? budget.actions.map(([at]) => at) : budget.thresholds ?? MARKS);
+
 /** A bar with what is spent and held, and marks where warnings are given. */
 export function Bar({ line, name = "", label = "", marks = MARKS }) {
   const used = percent(line.spent, line.limit);
@@ -28,11 +31,11 @@ export function Bar({ line, name = "", label = "", marks = MARKS }) {
 }
 
 /** Every limit of an account; without limits, that there is none. */
-export function Bars({ budget, marks = MARKS }) {
+export function Bars({ budget }) {
   const lines = limits(budget);
   const name = scope(budget.account);
   if (!lines.length) return html`<span class="soft">no limit</span>`;
-  return lines.map((line) => html`<${Bar} key=${line.dimension} line=${line} name=${`${name} ${line.dimension}`} label=${unit(line.dimension)} marks=${marks} />`);
+  return lines.map((line) => html`<${Bar} key=${line.dimension} line=${line} name=${`${name} ${line.dimension}`} label=${unit(line.dimension)} marks=${marksOf(budget)} />`);
 }
 
 const sum = (lines, name) => lines.reduce((whole, line) => whole + line[name], 0);

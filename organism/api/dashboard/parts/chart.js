@@ -4,7 +4,7 @@ import { html, useLayoutEffect, useRef, useState } from "../lib/view.js";
 
 const SERIES_MAX = 7;
 const HEIGHT = 220;
-const LEFT = 56, TOP = 12, BOTTOM = 24;
+const LEFT_LEAST = 56, LETTER = 6.4, TOP = 12, BOTTOM = 24;
 
 /** The largest series by name, and all others as one. */
 export function largest(series) {
@@ -46,12 +46,13 @@ export function Chart({ times, series, say, when, title, stacked = true }) {
   const sums = times.map((_, place) => shown.reduce((sum, one) => sum + (one.values[place] ?? 0), 0));
   const highest = stacked ? Math.max(0, ...sums) : Math.max(0, ...shown.flatMap((one) => one.values.map((value) => value ?? 0)));
   const top = roundUp(highest);
-  const plot = { width: width - LEFT - 8, height: HEIGHT - TOP - BOTTOM };
+  const left = Math.max(LEFT_LEAST, ...[1, 0.75, 0.5, 0.25].map((part) => 14 + LETTER * say(top * part).length));
+  const plot = { width: width - left - 8, height: HEIGHT - TOP - BOTTOM };
   const y = (value) => TOP + plot.height * (1 - value / top);
   const step = plot.width / Math.max(1, times.length);
   const every = Math.max(1, Math.ceil(times.length / Math.max(2, Math.floor(plot.width / 90))));
   const move = (event) => {
-    const place = Math.floor((event.clientX - event.currentTarget.getBoundingClientRect().left - LEFT) / step);
+    const place = Math.floor((event.clientX - event.currentTarget.getBoundingClientRect().left - left) / step);
     setAt(place >= 0 && place < times.length ? place : null);
   };
   return html`
@@ -59,12 +60,12 @@ export function Chart({ times, series, say, when, title, stacked = true }) {
       <svg width=${width} height=${HEIGHT} viewBox=${`0 0 ${width} ${HEIGHT}`} role="img" aria-label=${`${title}; the table below says the same`}
         onPointerMove=${move} onPointerLeave=${() => setAt(null)}>
         ${[0, 0.25, 0.5, 0.75, 1].map((part) => html`
-          <g key=${part}><line class="grid" x1=${LEFT} x2=${width - 8} y1=${y(top * part)} y2=${y(top * part)} />
-          <text class="axis" x=${LEFT - 8} y=${y(top * part) + 4} text-anchor="end">${say(top * part)}</text></g>`)}
-        ${at !== null && html`<rect class="under" x=${LEFT + at * step} y=${TOP} width=${step} height=${plot.height} />`}
-        ${stacked ? columns(times, shown, step, y) : lines(shown, step, y)}
-        ${times.map((time, place) => place % every === 0 && LEFT + place * step + 60 < width && html`
-          <text key=${time} class="axis" x=${LEFT + place * step} y=${HEIGHT - 6}>${when(time)}</text>`)}
+          <g key=${part}><line class="grid" x1=${left} x2=${width - 8} y1=${y(top * part)} y2=${y(top * part)} />
+          <text class="axis" x=${left - 8} y=${y(top * part) + 4} text-anchor="end">${say(top * part)}</text></g>`)}
+        ${at !== null && html`<rect class="under" x=${left + at * step} y=${TOP} width=${step} height=${plot.height} />`}
+        ${stacked ? columns(times, shown, { left, step, y }) : lines(shown, { left, step, y })}
+        ${times.map((time, place) => place % every === 0 && left + place * step + 60 < width && html`
+          <text key=${time} class="axis" x=${left + place * step} y=${HEIGHT - 6}>${when(time)}</text>`)}
       </svg>
       <figcaption class="legend">
         ${at !== null ? html`<strong>${when(times[at])}</strong>` : null}
@@ -77,7 +78,7 @@ export function Chart({ times, series, say, when, title, stacked = true }) {
     </figure>`;
 }
 
-function columns(times, series, step, y) {
+function columns(times, series, { left, step, y }) {
   const gap = step > 6 ? Math.min(4, step * 0.2) : 0;
   return times.map((time, place) => {
     let below = 0;
@@ -86,15 +87,15 @@ function columns(times, series, step, y) {
       if (!value) return null;
       const from = y(below);
       below += value;
-      return html`<rect key=${`${time}${one.name}`} class=${`s${colour}`} x=${LEFT + place * step + gap / 2} width=${Math.max(1, step - gap)}
+      return html`<rect key=${`${time}${one.name}`} class=${`s${colour}`} x=${left + place * step + gap / 2} width=${Math.max(1, step - gap)}
         y=${y(below)} height=${Math.max(1, from - y(below))} />`;
     });
   });
 }
 
-function lines(series, step, y) {
+function lines(series, { left, step, y }) {
   return series.map((one, colour) => {
-    const points = one.values.flatMap((value, place) => (value ? [[LEFT + (place + 0.5) * step, y(value)]] : []));
+    const points = one.values.flatMap((value, place) => (value ? [[left + (place + 0.5) * step, y(value)]] : []));
     return html`<g key=${one.name} class=${`s${colour} line`}>
       <polyline points=${points.map((point) => point.join(",")).join(" ")} />
       ${points.map(([x, at]) => html`<circle key=${x} cx=${x} cy=${at} r="2.5" />`)}</g>`;

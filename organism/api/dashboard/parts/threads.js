@@ -61,6 +61,9 @@ export function Remedy({ thread, asked = [] }) {
   return null;
 }
 
+/** What is asked: the use of something, or to do something. */
+export const asksFor = ({ what }) => (what.startsWith("to ") ? html`asks to <strong>${what.slice(3)}</strong>` : html`asks for <strong>${what}</strong>`);
+
 export function Answers({ asked }) {
   const about = `${asked.what} of ${asked.agent}`;
   const answer = (allowed, word) => act({

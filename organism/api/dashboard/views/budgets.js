@@ -3,7 +3,7 @@
 import { order } from "../lib/api.js";
 import { count, limits } from "../lib/format.js";
 import { useData } from "../lib/live.js";
-import { untilExhausted } from "../lib/pace.js";
+import { burnOf, untilExhausted } from "../lib/pace.js";
 import { link, refine } from "../lib/router.js";
 import { kindOf, over, parse } from "../lib/scopes.js";
 import { html, useState } from "../lib/view.js";
@@ -60,7 +60,7 @@ function List({ budgets, status, more }) {
 function Row({ budget, lines, status }) {
   const { kind, name } = parse(budget.account);
   const own = budget.actions.length ? budget.actions : budget.thresholds.map((at) => [at, "warn"]);
-  const pace = status.burn.find((one) => one.name === (kind === "organism" ? "total" : `${kind}:${name}`));
+  const pace = burnOf(status, budget);
   const passed = budget.resets_ns !== null && budget.resets_ns / 1e6 < Date.now();
   return html`
     <tr>

@@ -7,11 +7,15 @@ import { link } from "../lib/router.js";
 import { describe } from "../lib/events.js";
 import { scope } from "../lib/scopes.js";
 import { html } from "../lib/view.js";
-import { Breakdown, Bar } from "../parts/bars.js";
+import { Bar, Breakdown, marksOf } from "../parts/bars.js";
 import { Card, Do, Empty, Figure, Pending, Title } from "../parts/bits.js";
 import { REASON, act } from "../parts/dialog.js";
-import { untilExhausted } from "../lib/pace.js";
+import { burnOf, untilExhausted } from "../lib/pace.js";
 import { History } from "./history.js";
+
+const OTHERS = ["agent", "model", "provider", "label", "pool"];
+const LOOKED_THROUGH = 200;
+const NEAR = 4;
 
 export function Overview({ query, status }) {
   return html`
@@ -64,13 +68,23 @@ function Figures({ status }) {
     </dl>`;
 }
 
-const Windows = ({ status }) => html`
-  <${Card} title="Limits of the organism" aside=${html`<a href=${link("budgets")}>all budgets</a>`}>
-    ${status.windows.length ? status.windows.map((budget) => html`<div class="budget" key=${budget.account}>
-      ${limits(budget).map((line) => html`<div key=${line.dimension}><${Bar} line=${line} name=${`${scope(budget.account)} ${line.dimension}`} label=${`${scope(budget.account)}, ${unit(line.dimension)}`} />
-        <p class="soft small">${untilExhausted(line, status.burn[0], budget)}</p></div>`)}</div>`)
-    : html`<${Empty}>No limit over all threads is set. One line in the configuration does: <code>limits: {day: {usd: 5}}</code><//>`}
+/** Limits of everything, and of what else is nearest to its end, unless that is too much to look through. */
+function Windows({ status }) {
+  const others = useData("/v1/budgets", { scope: OTHERS, limit: LOOKED_THROUGH }, { every: 4000 }).data ?? [];
+  const near = others.length < LOOKED_THROUGH ? others.filter(({ resets_ns: ends }) => ends === null || ends / 1e6 > Date.now()).map((budget) => [budget, limits(budget)[0]?.share ?? 0]).filter(([, share]) => share > 0)
+    .sort(([, one], [, other]) => other - one).slice(0, NEAR).map(([budget]) => budget) : [];
+  return html`
+  <${Card} title="Limits" aside=${html`<a href=${link("budgets")}>all budgets</a>`}>
+    ${status.windows.map((budget) => html`<${Limited} key=${budget.account} budget=${budget} burn=${status.burn[0]} />`)}
+    ${near.map((budget) => html`<${Limited} key=${budget.account} budget=${budget} burn=${burnOf(status, budget)} />`)}
+    ${!status.windows.length && !near.length && html`<${Empty}>No limit over all threads is set. One line in the configuration does: <code>limits: {day: {usd: 5}}</code><//>`}
   <//>`;
+}
+
+const Limited = ({ budget, burn }) => html`
+  <div class="budget">${limits(budget).map((line) => html`<div key=${line.dimension}>
+    <${Bar} line=${line} name=${`${scope(budget.account)} ${line.dimension}`} label=${`${scope(budget.account)}, ${unit(line.dimension)}`} marks=${marksOf(budget)} />
+    <p class="soft small">${untilExhausted(line, burn, budget)}</p></div>`)}</div>`;
 
 function Used({ by, title, query = null }) {
   const { data, error } = useData("/v1/usage", { by });

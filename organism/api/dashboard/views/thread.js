@@ -10,7 +10,7 @@ import { Bars } from "../parts/bars.js";
 import { Ago, Card, Do, Empty, Grant, Labels, Pending, Title } from "../parts/bits.js";
 import { limitFields, say } from "../parts/dialog.js";
 import { Sequence } from "../parts/sequence.js";
-import { Remedy, ThreadOrders, ThreadState, hasEnded, reason, setLimits } from "../parts/threads.js";
+import { Remedy, ThreadOrders, asksFor, ThreadState, hasEnded, reason, setLimits } from "../parts/threads.js";
 import { Waterfall } from "../parts/waterfall.js";
 
 const TABS = [["timeline", "Timeline"], ["messages", "Messages"], ["children", "Children"], ["ledger", "Ledger"], ["replay", "What if"]];
@@ -57,7 +57,7 @@ function Facts({ thread, asked }) {
   return html`
     <dl class="facts">${facts.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
     ${(why || questions.length > 0) && html`
-      <div class="notice"><div>${questions.map((one) => html`<p key=${one.id}><strong>${one.agent}</strong> asks for <strong>${one.what}</strong></p>
+      <div class="notice"><div>${questions.map((one) => html`<p key=${one.id}><strong>${one.agent}</strong> ${asksFor(one)}</p>
         ${one.detail && html`<pre tabindex="0" aria-label="what exactly is asked">${one.detail}</pre>`}`)}
         ${!questions.length && html`<p>${why}</p>`}</div><${Remedy} thread=${thread} asked=${questions} /></div>`}`;
 }
@@ -122,7 +122,7 @@ function Ledger({ id }) {
     <${Card} title="Ledger"><${Pending} data=${data} error=${error}>${(story) => html`
       <p class="soft">Every hold and what became of it. Charged ${usd(story.charged.cost_nanousd)} for ${count(story.charged.tokens)} tokens in ${count(story.charged.calls)} calls;
         still held ${usd(story.open_held.cost_nanousd)}.</p>
-      <div class="scroll" tabindex="0" role="region" aria-label="Holds"><table class="stacked">
+      ${!story.holds.length ? html`<${Empty}>No call has been held yet.<//>` : html`<div class="scroll" tabindex="0" role="region" aria-label="Holds"><table class="stacked">
         <thead><tr><th scope="col" class="number">no.</th><th scope="col">time</th><th scope="col">call</th><th scope="col">state</th>
           <th scope="col" class="number">held</th><th scope="col" class="number">charged</th><th scope="col" class="number">tokens</th></tr></thead>
         <tbody>${story.holds.map((hold) => html`<tr key=${hold.seq}>
@@ -132,7 +132,7 @@ function Ledger({ id }) {
           <td data-name="held" class="number">${usd(hold.held.cost_nanousd)}</td>
           <td data-name="charged" class="number">${usd(hold.charged.cost_nanousd, hold.priced ? 0 : 1)}${hold.overrun.cost_nanousd || hold.overrun.tokens ? html`<small class="over"> overrun</small>` : ""}</td>
           <td data-name="tokens" class="number">${count(hold.charged.tokens)}</td></tr>`)}</tbody>
-      </table></div>
+      </table></div>`}
       <h3>What else happened</h3>
       ${story.notes.length ? html`<ol class="flow">${story.notes.map((note) => html`<li key=${`${note.seq}${note.text}`}><time class="soft" title=${moment(note.time_ns)}>${clock(note.time_ns)}</time>
         ${" "}${scope(note.account)}: ${note.text}${note.limits ? ` (${limitsInWords(note.limits) || "no limits"})` : ""}${note.shortfall && !note.shortfall.note ? ` for ${amount(note.shortfall.dimension, note.shortfall.needed)} of ${amount(note.shortfall.dimension, note.shortfall.limit)}` : ""}</li>`)}</ol>`

@@ -8,7 +8,7 @@ import { Bar } from "../parts/bars.js";
 import { Ago, Choices, Labels, Pending, Select, Title } from "../parts/bits.js";
 import { ENDED, OPEN, Remedy, ThreadOrders, ThreadState, reason } from "../parts/threads.js";
 
-const PAGE = 50;
+const PAGE = 25;
 const STATES = { open: OPEN, blocked: ["blocked"], paused: ["paused"], ended: ENDED, failed: ["failed"], all: [...OPEN, ...ENDED] };
 const STATE_NAMES = [["open", "Open"], ["blocked", "Waiting"], ["paused", "Paused"], ["ended", "Ended"], ["failed", "Failed"], ["all", "All"]];
 const WAITING = [["", "anything"], ["budget", "budget"], ["person", "a person"], ["child", "a child"], ["provider", "a provider"],
@@ -75,7 +75,7 @@ const List = ({ threads, asked, chosen, change }) => html`
   <div class="scroll"><table class="stacked threads">
     <thead><tr><th scope="col">thread</th><th scope="col">state</th><th scope="col">agent</th><th scope="col">nearest limit</th>
       <${Sorted} name="spent" chosen=${chosen} change=${change} className="number">cost<//><th scope="col" class="number">tokens</th>
-      <${Sorted} name="opened" chosen=${chosen} change=${change} className="number">opened<//><${Sorted} name="activity" chosen=${chosen} change=${change} className="number">active<//><th scope="col"><span class="unseen">orders</span></th></tr></thead>
+      <${Sorted} name="opened" chosen=${chosen} change=${change} className="number">age<//><${Sorted} name="activity" chosen=${chosen} change=${change} className="number">quiet for<//><th scope="col"><span class="unseen">orders</span></th></tr></thead>
     <tbody>${threads.map((thread) => html`<${Row} key=${thread.thread_id} thread=${thread} asked=${asked} change=${change} />`)}</tbody>
   </table></div>`;
 
@@ -102,8 +102,8 @@ function Row({ thread, asked, change }) {
       <td data-name="nearest limit">${nearest ? html`<${Bar} line=${nearest} />` : html`<span class="soft">no limit</span>`}</td>
       <td data-name="cost" class="number">${usd(thread.budget.spent.cost_nanousd, thread.budget.unpriced_calls)}</td>
       <td data-name="tokens" class="number">${short(thread.budget.spent.tokens)}</td>
-      <td data-name="opened" class="number"><${Ago} ns=${thread.opened_ns} /> ago</td>
-      <td data-name="active" class="number"><${Ago} ns=${thread.active_ns} /> ago</td>
+      <td data-name="age" class="number"><${Ago} ns=${thread.opened_ns} /></td>
+      <td data-name="quiet for" class="number"><${Ago} ns=${thread.active_ns} /></td>
       <td class="do"><${ThreadOrders} thread=${thread} /></td>
     </tr>`;
 }

@@ -1,6 +1,6 @@
 """Record docs/OPERATORS-DAY.md: a session at a terminal, from the first start to the last stop.
 
-    python examples/walks/day.py docs/OPERATORS-DAY.md
+    python -m examples.walks.day docs/OPERATORS-DAY.md
 
 It needs tmux and nothing else: the models are scripted. Commands are typed into a real terminal of 100 columns, and
 what is written down is what stood there afterwards; only names, times and places are made the same every time.
@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from terminal import Session, Steady, Terminal, daemon_is_up, end_daemon
+from examples.walks.terminal import Session, Steady, Terminal, daemon_is_up, end_daemon
 
 CONFIG = """\
 name: newsroom
@@ -48,7 +48,7 @@ async def dig(message: Text, ctx: Context) -> Text:
 def walk(session: Session, folder: Path) -> None:
     """Walk from the first start to the last stop."""
     session.tell("# A walk through a day of operating", "", (__doc__ or "").split("\n\n")[2].strip())
-    session.tell("To record it anew: `python examples/walks/day.py docs/OPERATORS-DAY.md`.")
+    session.tell("To record it anew: `python -m examples.walks.day docs/OPERATORS-DAY.md`.")
     start(session, folder)
     watch(session, run_out(session))
     clean_up(session)

@@ -1,6 +1,6 @@
 """Record docs/WALKTHROUGH.md: a newcomer's walk, from an empty machine to the dashboard, and how long each step takes.
 
-    python examples/walks/newcomer.py docs/WALKTHROUGH.md docs/screenshots/walkthrough.png
+    python -m examples.walks.newcomer docs/WALKTHROUGH.md docs/screenshots/walkthrough.png
 
 What is typed are the commands of docs/tutorials/ten-minutes.md, in a real terminal, in a home folder with nothing in it
 but this repository. It needs tmux, git and Debian's ``chromium``, and fails if the walk takes more than ten minutes.
@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
-from terminal import Session, Steady, Terminal, daemon_is_up, end_daemon
+
+from examples.walks.terminal import Session, Steady, Terminal, daemon_is_up, end_daemon
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/tutorials/ten-minutes.md").read_text(encoding="utf-8")
@@ -34,7 +35,7 @@ From an empty machine to a team whose tenants have limits, an approval and the d
 repository, by Python {version}. What is written down is what stood there afterwards; only ids, days and the secret of
 the link are made the same every time. What each step took is [at the end](#how-long-it-took).
 
-To record it anew: `python examples/walks/newcomer.py docs/WALKTHROUGH.md docs/screenshots/walkthrough.png`."""
+To record it anew: `python -m examples.walks.newcomer docs/WALKTHROUGH.md docs/screenshots/walkthrough.png`."""
 LOOK = "The link is opened in a browser, and another tenant's task is given while one looks:"
 ASK = 'organism ask "Write about waves" --label tenant=globex'
 

@@ -57,7 +57,7 @@ class Children:
             ThreadClosedError: If its parent is ending.
             StoppedError: If the organism is stopping.
         """
-        if (known := parent.spawned.get(key)) is not None:
+        if (known := parent.spawned_before(key)) is not None:
             return known
         if parent.depth + 1 > (depth := self._active.bounds.depth):
             raise BoundExceededError("depth", depth, "child threads are nested too deep")
@@ -99,7 +99,7 @@ class Children:
         root.descendants += 1
         self._state_writer.save_thread(root)
         parent.children[child_id] = None
-        parent.spawned[key] = child
+        parent.know_child(key, child)
         self._life.begin(
             child, self._envelopes.first(child, request.recipient, request.message, size, sender=origin.opened_by)
         )

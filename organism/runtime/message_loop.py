@@ -220,17 +220,10 @@ class MessageLoop:
         # would pay twice.
         if thread.id in self._memo.threads:
             self._memo.forget(thread.id, envelope.id)
-        if thread.steps:
-            self._state_writer.delete_steps(thread, envelope.id)
-        if thread.asked or thread.spawned:
-            self._forget_asked(thread, envelope)
-
-    def _forget_asked(self, thread: Thread, envelope: Envelope) -> None:
-        for question in thread.asked.pop(envelope.id, {}).values():
-            thread.questions.pop(question.id, None)
-            self._state_writer.delete_answer(thread, question)
-        for key in [key for key in thread.spawned if key[0] == envelope.id]:
-            self._state_writer.delete_child_result(thread, thread.spawned.pop(key))
+        if thread.begun and (begun := thread.begun.pop(envelope.id, None)) is not None:
+            for question in begun.asked.values():
+                thread.questions.pop(question.id, None)
+            self._state_writer.delete_begun(thread, envelope.id, begun)
 
     async def _flush(self, thread: Thread, lane: Lane, full: tuple[str, ...]) -> None:
         """Wait for room in mailboxes; the handler is done, and those that make room may need its place."""

@@ -194,7 +194,7 @@ def _restore_thread(record: ThreadRecord, to: RecoveryTarget) -> None:
     to.threads.add(thread)
     if parent is not None and thread.origin.spawned_by is not None:
         parent.children[thread.id] = None
-        parent.spawned[thread.origin.spawned_by] = thread
+        parent.know_child(thread.origin.spawned_by, thread)
 
 
 def _restore_child_result(parent: Thread, record: ResultRecord, messages: MessageRegistry) -> None:
@@ -212,7 +212,7 @@ def _restore_child_result(parent: Thread, record: ResultRecord, messages: Messag
         status="closing",
     )
     child.result = _result(record, messages)
-    parent.spawned[record.spawned_by] = child
+    parent.know_child(record.spawned_by, child)
 
 
 def _restore_state(lane: Lane, kept: StateRecord) -> None:
@@ -229,7 +229,7 @@ def _restore_step(thread: Thread, step: StepRecord) -> None:
     """
     if not _waits(thread, step.message_id):
         raise OrphanError(step.message_id)
-    thread.steps.setdefault(step.message_id, {})[step.name] = bytes(step.value)
+    thread.begun_for(step.message_id).steps[step.name] = bytes(step.value)
 
 
 def _waits(thread: Thread, message_id: str) -> bool:

@@ -40,7 +40,7 @@ from organism.threads.records import (
     TriedRecord,
     key,
 )
-from organism.threads.thread import Question, Thread
+from organism.threads.thread import Begun, Question, Thread
 
 
 def _used_key(thread_id: str) -> str:
@@ -182,18 +182,13 @@ class ThreadStateWriter:
 
     def save_step(self, thread: Thread, message_id: str, name: str, value: bytes) -> None:
         """Keep the result of a step of work, and write it; it stays until its message is complete."""
-        thread.steps.setdefault(message_id, {})[name] = value
+        thread.begun_for(message_id).steps[name] = value
         self._keep(key(STEP, message_id, name), thread.id, StepRecord(message_id, name, msgspec.Raw(value)))
 
     def save_first_state(self, thread: Thread, lane: Lane, message_id: str) -> None:
         """Keep the state a message began with, unless it is kept: with the same one its requests find what is paid."""
-        if BEGAN not in thread.steps.get(message_id, {}):
+        if BEGAN not in thread.steps_of(message_id):
             self.save_step(thread, message_id, BEGAN, lane.stored)
-
-    def delete_steps(self, thread: Thread, message_id: str) -> None:
-        """Delete the steps of a message that is complete."""
-        for name in thread.steps.pop(message_id, {}):
-            self._drop(key(STEP, message_id, name), thread.id)
 
     def save_answer(self, thread: Thread, question: Question) -> None:
         """Write the reply to a question, or its failure; it stays until its asker's message is complete."""
@@ -206,13 +201,14 @@ class ThreadStateWriter:
         )
         self._keep(key(ANSWER, question.id), thread.id, record)
 
-    def delete_answer(self, thread: Thread, question: Question) -> None:
-        """Delete the reply to a question whose asker is complete."""
-        self._drop(key(ANSWER, question.id), thread.id)
-
-    def delete_child_result(self, parent: Thread, child: Thread) -> None:
-        """Delete the result of a child whose spawning message is complete."""
-        self._drop(key(CHILD, child.id), parent.id)
+    def delete_begun(self, thread: Thread, message_id: str, begun: Begun) -> None:
+        """Delete what was begun for a message that is complete: its work, the replies to it, its children's results."""
+        for name in begun.steps:
+            self._drop(key(STEP, message_id, name), thread.id)
+        for question in begun.asked.values():
+            self._drop(key(ANSWER, question.id), thread.id)
+        for child in begun.spawned.values():
+            self._drop(key(CHILD, child.id), thread.id)
 
     # -- the rest -------------------------------------------------------------------------------------------------
 

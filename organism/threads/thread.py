@@ -1,7 +1,7 @@
 """What the runtime keeps of each open thread: its messages in lanes, its questions, its children, its outputs."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -76,6 +76,20 @@ class Question(msgspec.Struct, eq=False, gc=False):
         self.answered.notify()
 
 
+class Begun(msgspec.Struct, eq=False, gc=False):
+    """What handlers have begun for one message that is not complete: one that runs again takes it up where it was.
+
+    Attributes:
+        asked: Its questions, by their number within the message.
+        spawned: Its child threads, by the same numbers.
+        steps: Work that is done, as JSON, by name.
+    """
+
+    asked: dict[int, Question] = {}
+    spawned: "dict[int, Thread]" = {}
+    steps: dict[str, bytes] = {}
+
+
 class Origin(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """When a thread began, what began it, and which trace it belongs to.
 
@@ -120,12 +134,10 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
         result: How it ended; ``None`` while it is open.
         lanes: Its messages, by agent; those asked beside others have lanes of their own.
         running: How many of its lanes somebody works on, or is about to.
-        questions: Those on their way, by id.
-        asked: The same and those that were answered, by the message that is being handled and their number.
+        questions: Those of messages that are not complete, by id.
+        begun: What handlers have asked, spawned and done already for messages that are not complete, by message.
         children: The open threads it has spawned, in that order: a set would end them in one that no run repeats.
-        spawned: Threads that handlers of messages not done yet have spawned.
         descendants: How many were ever spawned below it; counted at the root.
-        steps: What handlers have done already for messages that are not done, as JSON, by message and name.
         timed: Messages that are due later, by id.
         outputs: What it has sent to its opener.
         gave_up: Why the last message was given up on.
@@ -156,11 +168,9 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
     lanes: dict[str, Lane] = {}
     running: int = 0
     questions: dict[str, Question] = {}
-    asked: dict[str, dict[int, Question]] = {}
+    begun: dict[str, Begun] = {}
     children: dict[str, None] = {}
-    spawned: "dict[MessageKey, Thread]" = {}
     descendants: int = 0
-    steps: dict[str, dict[str, bytes]] = {}
     timed: dict[str, Envelope] = {}
     outputs: list[Message] = []
     gave_up: str | None = None
@@ -198,15 +208,38 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
         """Forget the lane that a message had for itself; it is done."""
         self.lanes.pop(_beside(envelope), None)
 
+    def begun_for(self, message_id: str) -> Begun:
+        """Return what was begun for a message, to take something down in it."""
+        begun = self.begun.get(message_id)
+        if begun is None:
+            begun = self.begun[message_id] = Begun()
+        return begun
+
     def asked_before(self, key: MessageKey) -> Question | None:
         """Return the question that an earlier run of the same handler has asked at that place."""
-        return self.asked.get(key[0], {}).get(key[1])
+        begun = self.begun.get(key[0])
+        return None if begun is None else begun.asked.get(key[1])
+
+    def spawned_before(self, key: MessageKey) -> "Thread | None":
+        """Return the child that an earlier run of the same handler has spawned at that place."""
+        begun = self.begun.get(key[0])
+        return None if begun is None else begun.spawned.get(key[1])
+
+    def steps_of(self, message_id: str) -> Mapping[str, bytes]:
+        """Return the work that is done for a message."""
+        begun = self.begun.get(message_id)
+        return {} if begun is None else begun.steps
 
     def know(self, question: Question) -> None:
         """Take a question down by its id and by who asked it."""
         message_id, index = question.key
-        self.asked.setdefault(message_id, {})[index] = question
+        self.begun_for(message_id).asked[index] = question
         self.questions[question.id] = question
+
+    def know_child(self, key: MessageKey, child: "Thread") -> None:
+        """Take down which of its questions a handler has spawned a child for."""
+        message_id, index = key
+        self.begun_for(message_id).spawned[index] = child
 
     def move(self, event: ThreadEvent) -> None:
         """Change the state: the only place that does, so that nothing goes round the table.

@@ -355,7 +355,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
     def kept(self, key: str) -> bytes | None:
         """Return what an earlier run of this handler, or a person, has left for this one."""
         self.check()
-        return self._thread.steps.get(self._envelope.id, {}).get(key)
+        return self._thread.steps_of(self._envelope.id).get(key)
 
     def keep(self, key: str, value: bytes) -> None:
         """Keep a value until the message is done.
@@ -367,7 +367,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
         bounds = self._services.active.bounds
         if len(value) > (most := bounds.message_bytes):
             raise ConfigError(f"what the work {key!r} gave has {len(value):,} bytes; 'message_bytes' is {most:,}")
-        if len(self._thread.steps.get(self._envelope.id, {})) >= STEPS_MAX:
+        if len(self._thread.steps_of(self._envelope.id)) >= STEPS_MAX:
             raise ConfigError(f"a message has at most {STEPS_MAX:,} pieces of work kept")
         self._services.state_writer.save_step(self._thread, self._envelope.id, key, value)
 

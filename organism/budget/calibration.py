@@ -3,7 +3,8 @@
 What a kind of text takes for each token guessed is much the same from call to call with one model, and differs between
 models and between kinds of text. So for each family of models and each kind of text the last real counts are
 remembered in proportion to what had been guessed, and the next guess is scaled by the largest of them, and a little
-more. Until there are enough of them, or a few of long texts, the guess keeps its usual margin.
+more. Until there are enough of them, or a few of long texts, the guess keeps its usual margin, or what was measured of
+the model's tokenizer (:mod:`organism.budget.measured_tokenizers`).
 
 Nobody knows how much of a count is the chat template's, between nothing and the most that is allowed for it. So a text
 is taken for whichever is more: from a shorter one, as if all of its count grew with the text; from a longer one, as if
@@ -20,6 +21,7 @@ import msgspec
 
 from organism.budget.counted_prefixes import PREFIXES_MAX, CountedPrefix, CountedPrefixes
 from organism.budget.estimate import PER_MESSAGE, PER_REQUEST, TextPieces, TextSize, pieces_of, size_of
+from organism.budget.measured_tokenizers import measured_tokens
 
 TextKind = tuple[int, ...]
 """How many eighths of a text are plain words, the logarithm of how much of it is not ASCII, and its manner.
@@ -122,9 +124,9 @@ class Calibration:
             texts: The text of each turn.
             prefix: What comes before them and was counted.
         """
-        turns, whole, pieces = 0, TextSize(), TextPieces()
+        texts = tuple(texts)
+        turns, whole, pieces = len(texts), TextSize(), TextPieces()
         for text in texts:
-            turns += 1
             whole += size_of(text)
             pieces += pieces_of(text)
         kind = (*kind_of(whole), pieces.manner)
@@ -133,6 +135,8 @@ class Calibration:
             most = self._most(family, kind, pieces.tokens, frame)
         else:
             most = frame + _scaled(whole.tokens, PRIOR_PERMILLE)
+            if (measured := measured_tokens(family, kind, pieces, texts)) is not None:
+                most = min(most, frame + measured)
         return Guess(min(frame + whole.size, most), pieces.tokens, kind, frame, prefix)
 
     def _most(self, family: str, kind: TextKind, text: int, frame: int) -> int:

@@ -129,6 +129,7 @@ ELSEWHERE = {
     "cluster status": "nodes and partitions have names that are checked",
     "cluster drain": "likewise",
     "cluster resume": "likewise",
+    "cluster forget-rates": "names of providers are checked, and what is typed is shown as every answer is",
     "cluster dev": "starts daemons",
 }
 """What is called here with wrong arguments only, and why."""

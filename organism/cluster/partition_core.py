@@ -97,6 +97,7 @@ class PartitionCore:
             try:
                 await self._leaving.wait()
             finally:
+                # Before calls drain: a slice that the escrow took or gave from here on would be its next owner's.
                 self._running = False
             with anyio.move_on_after(self._drain_s):
                 while self._router.open_attempts:  # noqa: ASYNC110 - calls of any thread; they take seconds
@@ -105,6 +106,7 @@ class PartitionCore:
 
     def leave(self) -> None:
         """Hand the partition over: begin nothing more, let calls end, write, close."""
+        # One step: `run` goes on only when the gates are closed, so no call begins after its last look at open ones.
         self._leaving.set()
         self._apply()
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from organism.config.schema.llm import ModelSection
 from organism.config.schema.root import Config
 from organism.config.yaml.mistakes import Mistakes, Path_, Source, TextPlace, did_you_mean
 
@@ -37,6 +38,11 @@ class Checked:
         for path in places:
             if path and isinstance(path[-1], str):
                 self._keys.setdefault(path[:-1], []).append(path[-1])
+
+    @property
+    def models(self) -> Mapping[str, ModelSection]:
+        """The models that could be read, by the names agents use."""
+        return self.config.llm.models
 
     def report(self, reason: str, *path: str | int) -> None:
         """Take what is wrong with a value, unless it follows from a mistake that is known."""

@@ -77,7 +77,7 @@ def _check_names(it: Checked) -> None:
 
 def _degradable(it: Checked) -> bool:
     """Whether any model says what takes its place, or may have said so where it could not be read."""
-    models = it.config.llm.models.values()
+    models = it.models.values()
     return any(isinstance(model, ModelSection) and model.degrade is not None for model in models) or any(
         it.follows(*_MODELS, name) for name in it.names(*_MODELS)
     )
@@ -151,13 +151,13 @@ def _check_models(it: Checked) -> None:
         if ANY in name[:-1]:
             it.report_name("a '*' may only end a model's name, and stands for every name that begins so",
                            *_MODELS, name)  # fmt: skip
-    for name, model in it.config.llm.models.items():
+    for name, model in it.models.items():
         routes = [model] if isinstance(model, str) else model.routes
         for place, route in enumerate(routes):
             at: Path_ = (*_MODELS, name, "routes", place) if isinstance(model, ModelSection) else (*_MODELS, name)
             _check_route(it, name, route, at)
     in_circle: set[str] = set()
-    for name in it.config.llm.models:
+    for name in it.models:
         _check_degrade(it, name, in_circle)
 
 
@@ -178,7 +178,7 @@ def _named_models(it: Checked) -> list[str]:
 
 def _check_degrade(it: Checked, name: str, in_circle: set[str]) -> None:
     """Follow what takes a model's place: every name must lead somewhere, and not round and round."""
-    models = it.config.llm.models
+    models = it.models
     seen = [name]
     while isinstance(model := models[seen[-1]], ModelSection) and model.degrade is not None:
         at = (*_MODELS, seen[-1], "degrade", "to")

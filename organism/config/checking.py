@@ -40,8 +40,8 @@ class Checked:
                 self._keys.setdefault(path[:-1], []).append(path[-1])
 
     @property
-    def models(self) -> Mapping[str, ModelSection]:
-        """The models that could be read, by the names agents use."""
+    def models(self) -> Mapping[str, str | ModelSection]:
+        """The models that could be read, by the names agents use; a route alone stands for a model of one."""
         return self.config.llm.models
 
     def report(self, reason: str, *path: str | int) -> None:

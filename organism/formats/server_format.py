@@ -94,10 +94,12 @@ class ServerFormat(Protocol):
 
     Attributes:
         keeps_answers: Whether its requests may refer to answers given before.
+        known_fields: The fields of its requests, where others are passed over; empty where they are refused.
         header_fields: The fields that its clients may give as headers, as lists with commas, by the headers' names.
     """
 
     keeps_answers: ClassVar[bool]
+    known_fields: ClassVar[frozenset[str]]
     header_fields: ClassVar[Mapping[str, str]]
 
     def read(self, body: Json, default_cap: int) -> AskedFor[Any]:

@@ -20,6 +20,7 @@ from organism.formats.server_format import Asked, AskedFor, Json, Meta, ServerFo
 from organism.gateway.errors import fault_of, unknown_model
 from organism.gateway.headers import THREAD, Headers, encoded, fault_headers, reads_failures_in_stream
 from organism.gateway.model_calls import ModelCalls
+from organism.gateway.passed_over import PassedOver
 from organism.gateway.payer import Payer, Payers
 from organism.gateway.settings import Settings
 from organism.gateway.stored_conversations import StoredConversations, StoredTurn
@@ -59,6 +60,7 @@ class Gateway:
     def __init__(self, control: Control, settings: Settings) -> None:
         self.payers = Payers(control, settings)
         self.conversations = StoredConversations(control.stored_answers)
+        self._passed_over = PassedOver()
         self.calls = ModelCalls(control)
         components = control.components
         self._router = components.router
@@ -119,6 +121,7 @@ class Gateway:
         if format_.keeps_answers:
             raw, turn = await self.conversations.made_whole(request.caller.name, raw)
         asked, headers = self._read(format_, raw), request.headers
+        self._passed_over.note(format_, request.caller.name, raw)
         payer = await self.payers.payer(request.caller, headers.get(THREAD, ""), headers.get("traceparent"))
         keeps = asked.keeps or (turn is not None and turn.conversation is not None)
         return asked, payer, turn if keeps else None

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from organism.formats.anthropic_messages.server_answer import MessagesWriter, answered
 from organism.formats.anthropic_messages.server_errors import error_body
-from organism.formats.anthropic_messages.server_request import read_request
+from organism.formats.anthropic_messages.server_request import KNOWN_FIELDS, read_request
 from organism.formats.errors.faults import Fault
 from organism.formats.server_format import Asked, EventWriter, Json, Meta
 from organism.llm.answers import Completion
@@ -18,6 +18,7 @@ class MessagesFormat:
     """Messages."""
 
     keeps_answers: ClassVar[bool] = False
+    known_fields: ClassVar[frozenset[str]] = KNOWN_FIELDS
     header_fields: ClassVar[Mapping[str, str]] = {"anthropic-beta": "betas"}
 
     def read(self, raw: Json, default_cap: int) -> Asked:

@@ -7,7 +7,7 @@ import msgspec
 
 from organism.formats.anthropic_messages import server_body as body
 from organism.formats.anthropic_messages.answer_blocks import citation_of
-from organism.formats.anthropic_messages.fields import REFUSED
+from organism.formats.anthropic_messages.fields import FIELDS, REFUSED
 from organism.formats.anthropic_messages.server_blocks import native_apart
 from organism.formats.anthropic_messages.server_errors import THREADS_UNSUPPORTED
 from organism.formats.anthropic_messages.server_fields import fields_of, native_words
@@ -32,6 +32,9 @@ from organism.llm.requests import (
     ToolResult,
     VendorItem,
 )
+
+KNOWN_FIELDS = frozenset(body.MessagesBody.__struct_fields__) | {rule.name.partition(".")[0] for rule in FIELDS}
+"""The fields of a request that are read, or are known to change nothing."""
 
 _CHOICES: dict[type, ToolChoice] = {body.AutoChoice: "auto", body.AnyChoice: "required", body.NoChoice: "none"}
 _PDF = "application/pdf"

@@ -46,6 +46,7 @@ class EmbedFormat:
     """A vector of one text; the model, which stands in its path, is a field of the body here."""
 
     keeps_answers: ClassVar[bool] = False
+    known_fields: ClassVar[frozenset[str]] = frozenset()
     header_fields: ClassVar[Mapping[str, str]] = {}
 
     def read(self, raw: Json, default_cap: int) -> EmbeddingsAsked:

@@ -17,6 +17,7 @@ class GoogleFormat:
     """Generated content; the model and whether to stream, which stand in its path, are fields of the body here."""
 
     keeps_answers: ClassVar[bool] = False
+    known_fields: ClassVar[frozenset[str]] = frozenset()
     header_fields: ClassVar[Mapping[str, str]] = {}
 
     def read(self, raw: Json, default_cap: int) -> Asked:

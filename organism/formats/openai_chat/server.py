@@ -18,6 +18,7 @@ class ChatFormat:
     """Chat completions."""
 
     keeps_answers: ClassVar[bool] = False
+    known_fields: ClassVar[frozenset[str]] = frozenset()
     header_fields: ClassVar[Mapping[str, str]] = {}
 
     def read(self, raw: Json, default_cap: int) -> Asked:

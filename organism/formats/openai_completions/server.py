@@ -56,6 +56,7 @@ class CompletionsFormat:
     """Completions of plain text."""
 
     keeps_answers: ClassVar[bool] = False
+    known_fields: ClassVar[frozenset[str]] = frozenset()
     header_fields: ClassVar[Mapping[str, str]] = {}
 
     def read(self, raw: Json, default_cap: int) -> Asked:

@@ -34,6 +34,7 @@ class EmbeddingsFormat:
     """Embeddings."""
 
     keeps_answers: ClassVar[bool] = False
+    known_fields: ClassVar[frozenset[str]] = frozenset()
     header_fields: ClassVar[Mapping[str, str]] = {}
 
     def read(self, raw: Json, default_cap: int) -> EmbeddingsAsked:

@@ -19,6 +19,7 @@ class ResponsesFormat:
     """Responses."""
 
     keeps_answers: ClassVar[bool] = True
+    known_fields: ClassVar[frozenset[str]] = frozenset()
     header_fields: ClassVar[Mapping[str, str]] = {}
 
     def read(self, raw: Json, default_cap: int) -> Asked:

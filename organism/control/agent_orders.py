@@ -2,7 +2,7 @@
 
 from organism.control.components import Components
 from organism.control.idempotency import PYTHON, Order, OrderExecution, UnknownLetterError
-from organism.control.pausing import AgentPauses
+from organism.control.agent_pauses import AgentPauses
 from organism.control.views import Accepted, OrderDone
 
 

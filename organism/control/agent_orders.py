@@ -1,8 +1,8 @@
 """Orders about agents, and about the messages that they gave up on."""
 
+from organism.control.agent_pauses import AgentPauses
 from organism.control.components import Components
 from organism.control.idempotency import PYTHON, Order, OrderExecution, UnknownLetterError
-from organism.control.agent_pauses import AgentPauses
 from organism.control.views import Accepted, OrderDone
 
 

@@ -146,7 +146,7 @@ MOVED = {
     "organism.pump.standstill": "organism.runtime.waiting.paused_time",
     "organism.pump.statistics": "organism.runtime.pump",
     "organism.pump.supervisor": "organism.runtime.supervisor",
-    "organism.pump.thread_events": "organism.threads.thread_events",
+    "organism.pump.thread_events": "organism.runtime.lifecycle",
     "organism.pump.upkeep": "organism.runtime.maintenance",
     "organism.pump.waiting": "organism.runtime.waiting.parked_messages",
     "organism.pump.worker_pool": "organism.runtime.workers.worker_pool",

@@ -21,9 +21,9 @@ from organism.runtime.waiting.paused_time import PausedTime
 from organism.runtime.workers.guard import guarded
 from organism.threads.open_threads import OpenThreads
 from organism.threads.thread import Thread
-from organism.threads.thread_events import thread_closed, thread_opened
 from organism.threads.thread_state import ThreadEvent
-from organism.usage.events import ThreadBlocked, ThreadClosed
+from organism.tracing import trace_id_of
+from organism.usage.events import ThreadBlocked, ThreadClosed, ThreadOpened
 
 
 class Lifecycle:
@@ -61,7 +61,7 @@ class Lifecycle:
         """Open a thread with its first message; one for calls from outside has none."""
         self.threads.add(thread)
         self._state_writer.save_thread(thread)
-        self._outbox.emit(thread_opened(thread))
+        self._outbox.emit(_opened(thread))
         if envelope is not None:
             self._delivery.enqueue(thread, envelope)
             if thread.parent is not None:  # what an agent says; what users say is theirs to tell
@@ -246,7 +246,7 @@ class Lifecycle:
         )
         self._state_writer.save_result(thread, thread.result)
         self._ended.remember(thread.id, thread.result)
-        self._outbox.emit(thread_closed(thread, thread.result))
+        self._outbox.emit(_closed(thread, thread.result))
         self._warnings.tell(closed.warnings)
         thread.note_change()
         if (parent := self.threads.find(thread.parent)) is not None:
@@ -271,3 +271,32 @@ class Lifecycle:
                 )
             )
         return len(finals)
+
+
+def _opened(thread: Thread) -> ThreadOpened:
+    """Say that a thread has begun."""
+    return ThreadOpened(
+        thread_id=thread.id,
+        root_thread_id=thread.root,
+        entry=thread.entry,
+        parent_thread_id=thread.parent,
+        labels=thread.labels,
+        trace_id=trace_id_of(thread.origin.trace),
+        opened_by=thread.origin.opened_by,
+    )
+
+
+def _closed(thread: Thread, result: ThreadResult) -> ThreadClosed:
+    """Say how a thread has ended."""
+    return ThreadClosed(
+        thread_id=thread.id,
+        root_thread_id=thread.root,
+        outcome=result.outcome,
+        budget=result.budget,
+        reason=result.reason,
+        entry=thread.entry,
+        opened_ns=thread.origin.opened_ns,
+        labels=thread.labels,
+        trace=thread.origin.trace,
+        parent_trace=thread.origin.parent_trace,
+    )

@@ -77,10 +77,12 @@ class Circuit:
     def leave(self, health: Health, now_ns: int, *, probe: bool) -> None:
         """Note how an attempt ended."""
         if probe:
+            # Of an unknown end neither follows: the circuit stays as it was, and the next attempt is the probe.
             self._probing = False
             if health == "failed":
                 self._opened_ns = now_ns
             elif health == "answered":
+                # With what it has failed before it would open again at the first failure.
                 self._opened_ns = None
                 self._failed.clear()
                 self._answered.clear()

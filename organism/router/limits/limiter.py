@@ -143,7 +143,7 @@ class ProviderLimiter:
             last_failure=self._last_failure,
         )
 
-    # -- for passages ---------------------------------------------------------------------------------------------
+    # -- for permits ----------------------------------------------------------------------------------------------
 
     async def enter(self, tokens: int, deadline_s: float) -> int:
         """Wait for a place and for the minute; returns the instant of entering.
@@ -160,10 +160,13 @@ class ProviderLimiter:
         self._waiting[ticket] = tokens, loop_time()
         try:
             with anyio.CancelScope(deadline=deadline_s):
+                # First come, first served by the lock: only who has it looks for room. Would all look, small requests
+                # would take each other's minute before the eyes of a large one.
                 async with self._turn:
                     await self._until_free(tokens)
                     return self._let_in(tokens)
         finally:
+            # Also for one that was cancelled: what waits is what this node asks the others' share for.
             del self._waiting[ticket]
         raise RejectedError(
             self.provider, "no turn before the call's deadline; raise 'concurrency' or what it takes per minute"
@@ -172,6 +175,7 @@ class ProviderLimiter:
     async def _until_free(self, tokens: int) -> None:
         """Wait until a request of that size may leave: it is its turn."""
         while (wait_ns := self._free_in_ns(tokens)) != 0:
+            # Made anew before telling: a share that is given at once wakes this wait, not the one before.
             self._place_free = anyio.Event()
             self._on_wait()
             with anyio.move_on_after(None if wait_ns is None else wait_ns / NS_PER_S):
@@ -181,6 +185,7 @@ class ProviderLimiter:
         """Return in how many nanoseconds a request may leave; ``None`` if something else must change first."""
         most = self.settings.concurrency
         if (share := self._share) is not None:
+            # Without news of the others its part may have been given away: it waits for the next agreement.
             if loop_time() >= share.until_s:
                 return None
             most = share.concurrency
@@ -206,7 +211,7 @@ class ProviderLimiter:
         """Note that an attempt has ended, and let the next one in."""
         now_ns = self._clock.monotonic_ns()
         self._permits -= 1
-        if permit.entered_ns is not None:
+        if permit.entered_ns is not None:  # else it never had a place: refused by its budget, or cancelled in line
             self._in_flight -= 1
         if health == "failed":
             self._failures += 1

@@ -71,6 +71,7 @@ class LaneWorkers:
 
     def _wait_for_place(self, thread: Thread, lane: Lane) -> None:
         """Put a lane aside until its handler gets a place; its thread does not run by it meanwhile."""
+        # The lane stays marked as running: a message sent to it meanwhile must not queue it a second time.
         self._places.wait(lane.agent, partial(self._admit, thread, lane))
         thread.running -= 1
         self._settle_guarded(thread)
@@ -85,6 +86,7 @@ class LaneWorkers:
         """Wake or make a worker, unless enough of them are on their way for the lanes that are ready."""
         if self._waking >= _WAKING_MAX or self._waking >= len(self._ready):
             return
+        # Counted until the worker begins: lanes that become ready before it does wake no second one for the same work.
         self._waking += 1
         while self._idle:
             turn = self._idle.pop()

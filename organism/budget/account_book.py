@@ -9,11 +9,12 @@ from organism.amounts import ZERO, Amounts, BudgetState, Dimension, Limits
 from organism.amounts.units import amount_of, limit_of
 from organism.budget.accounts.account_warnings import AccountWarnings
 from organism.budget.accounts.idle_accounts import forget_over, idle_accounts
+from organism.budget.accounts.last_calls import LastCalls
 from organism.budget.accounts.shared_limits import SharedLimits
 from organism.budget.accounts.thread_budget import ThreadBudget, may_count
 from organism.budget.guards.actions import Actions, up_to
 from organism.budget.holds import Mode, Spender
-from organism.budget.policy import Headroom
+from organism.budget.policy import Ask, Headroom
 from organism.budget.scopes import (
     AS_THE_ORGANISM,
     BudgetPlan,
@@ -51,22 +52,23 @@ class AccountBook:
 
     Attributes:
         warnings: Which thresholds they have reached, each told once.
+        last_calls: What loops of tools at work have left for their last calls.
         shared: What other partitions of a cluster use of the same limits; ``None`` outside of one.
     """
 
     def __init__(self, plan: BudgetPlan, ledger: Ledger, clock: Clock, thresholds: tuple[int, ...]) -> None:
         self.threads: dict[str, ThreadBudget] = {}
         self.shared: SharedLimits | None = None
+        self.last_calls = LastCalls()
         self._looked = 0
-        self._ledger = ledger
-        self._clock = clock
+        self._ledger, self._clock = ledger, clock
         self.replan(plan, thresholds)
         self.warnings = AccountWarnings(self, ledger, clock)
 
     def replan(self, plan: BudgetPlan, thresholds: tuple[int, ...]) -> None:
         """Apply other limits and thresholds; open accounts keep theirs until they are given new ones."""
-        self.plan = plan
-        self.thresholds = thresholds
+        self.plan, self.thresholds = plan, thresholds
+        self.last_calls.wanted = plan.final_reserve_percent > 0
         self._scoped = plan.scoped
         self.has_rules, self.has_actions = plan.has_rules, plan.has_actions
 
@@ -215,11 +217,12 @@ class AccountBook:
         """Whether a threshold of any account is noted."""
         return any(self._ledger.balance(account).fired for account in self._ledger.accounts)
 
-    def headrooms(self, accounts: tuple[str, ...], *, whole: str | None = None) -> list[Headroom]:
+    def headrooms(self, accounts: Sequence[str], ask: Ask | None = None, *, whole: str = "") -> list[Headroom]:
         """Return what each account has.
 
         Args:
             accounts: Which.
+            ask: What is asked for, which may leave room for last calls.
             whole: The one of them whose per cent for a last call may be used.
 
         Raises:
@@ -232,12 +235,11 @@ class AccountBook:
             # Clocks are not asked for what no limit compares.
             elapsed_ns = self.elapsed_ns(account) if limits.elapsed_ns is not None else 0
             kept = percent if account != whole and has_final_reserve(account) else 0
-            # Where each call is limited for itself, none takes anything of the next one.
-            leaves_last_call = percent > 0 and balance.counted_ns != 0
+            own, others = self.last_calls.beside(account, ask) if balance.counted_ns != 0 else (ZERO, ZERO)
             spent, held = balance.total_by(self._clock.now_ns), balance.held_now
             if self.shared is not None:
                 held += self.shared.others_hold(balance)
-            headrooms.append(Headroom(account, limits, spent, held, elapsed_ns, kept, leaves_last_call))
+            headrooms.append(Headroom(account, limits, spent, held, elapsed_ns, kept, own, others))
         return headrooms
 
     def final_reserve_of(self, spender: Spender) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 
 from msgspec.structs import replace
 
-from organism.amounts import ZERO, Amounts, BudgetState, Limits
+from organism.amounts import Amounts, BudgetState, Limits
 from organism.budget.account_book import AccountBook
 from organism.budget.accounts.account_warnings import Unheard
 from organism.budget.guards.actions import ThresholdActions
@@ -68,7 +68,7 @@ class BudgetEngine:
         if self._book.has_actions and (due := self._actions.approval_due(enforced)) is not None:
             return due
         shared = self._book.shared
-        if shared is not None and (short := shared.short(ask, enforced, self._last_call(ask))) is not None:
+        if shared is not None and (short := shared.short(ask, enforced, self._book.last_calls.behind(ask))) is not None:
             return short
         verdict, final_reserve_of = self._decide(spender, ask, enforced) if enforced else (everything(ask), "")
         if isinstance(verdict, Refusal):
@@ -82,6 +82,7 @@ class BudgetEngine:
             call = replace(call, output_cap=verdict.output_cap, final_reserve_of=final_reserve_of)
         # On the accounts that only watch, too: their numbers must be right when a limit of theirs comes into force.
         self._ledger.reserve(hold_id, accounts, verdict.amounts, self._clock.now_ns(), call)
+        self._book.last_calls.admitted(ask, enforced)
         return GrantedHold(
             hold_id=hold_id,
             accounts=accounts,
@@ -134,20 +135,15 @@ class BudgetEngine:
 
     def _decide(self, spender: Spender, ask: Ask, accounts: tuple[str, ...]) -> tuple[Grant | Refusal, str]:
         """Ask the policy; an agent that has been given the final warning may use the final reserve."""
-        verdict = decide(self._book.headrooms(accounts), ask)
+        verdict = decide(self._book.headrooms(accounts, ask), ask)
         if isinstance(verdict, Grant) and verdict.output_cap == ask.output_cap:
             return verdict, ""
         # The final reserve is kept for a final call of a model; one that may want tools is none.
         if ask.calls and not ask.last_output and (own := self._book.final_reserve_of(spender)) is not None:
-            last = decide(self._book.headrooms(accounts, whole=own), ask)
+            last = decide(self._book.headrooms(accounts, ask, whole=own), ask)
             if isinstance(last, Grant) and (isinstance(verdict, Refusal) or last.output_cap > verdict.output_cap):
                 return last, own
         return verdict, ""
-
-    def _last_call(self, ask: Ask) -> Amounts:
-        """Return what a call leaves for a last one behind it; nothing where none is to follow."""
-        leaves = ask.last_output and self._book.plan.final_reserve_percent
-        return ask.amounts(ask.last_output) if leaves else ZERO
 
     def would_fit(self, spender: Spender, ask: Ask, accounts: tuple[str, ...]) -> bool:
         """Whether a last call would be admitted now; nothing is held."""
@@ -170,7 +166,7 @@ class BudgetEngine:
         if mode != "enforce" or not warnings or not own or not shortfall.final_reserve or shortfall.held:
             return warnings, False
         enforced, _ = self._by_mode(accounts)
-        return warnings, isinstance(decide(self._book.headrooms(enforced, whole=shortfall.account), ask), Grant)
+        return warnings, isinstance(decide(self._book.headrooms(enforced, ask, whole=shortfall.account), ask), Grant)
 
     def charge(
         self, hold_id: str, accounts: tuple[str, ...], actual: Amounts, cost: Cost, agent: str = ""

@@ -16,6 +16,10 @@ from organism.errors import ConfigError, Refusal
 _PER_MTOK = 1_000_000
 
 
+Loop = tuple[str, str, str]
+"""A loop of tools: the thread, the agent and the message that it works on."""
+
+
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """The worst case of one attempt.
 
@@ -29,6 +33,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
         calls: How many calls of a model it is: one, or none where something else is paid for.
         last_output: Where a last call is to follow, which has the input as it is now and one call: so many tokens of
             output; every scope leaves room for it. 0 where none follows.
+        loop: Whose round, last call or tool it is, so that it leaves what other loops have left for their last calls.
     """
 
     input_tokens: int
@@ -39,6 +44,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     request_cost: int = 0
     calls: int = 1
     last_output: int = 0
+    loop: Loop | None = None
 
     def amounts(self, output_tokens: int) -> Amounts:
         """Return what an answer of that length takes, money rounded up."""
@@ -52,7 +58,8 @@ class Headroom(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         final_reserve_percent: Per cent of its tokens and USD reserved for one final call after the final warning.
-        leaves_last_call: Whether a call that is to have a last one leaves room for it: one as large as itself at least.
+        last_call: What the loop that asks leaves at least for its own last call.
+        others_last_calls: What other loops have left for theirs.
     """
 
     account: str
@@ -61,22 +68,17 @@ class Headroom(msgspec.Struct, frozen=True, gc=False):
     held: Amounts
     elapsed_ns: int = 0
     final_reserve_percent: int = 0
-    leaves_last_call: bool = False
+    last_call: Amounts = ZERO
+    others_last_calls: Amounts = ZERO
 
-    def final_reserve(self, ask: Ask | None = None) -> Amounts:
-        """Return what is kept back, rounded down; of no call none is kept.
-
-        Args:
-            ask: The call that is to leave room for another.
-        """
-        percent, last = self.final_reserve_percent, ZERO
-        if self.leaves_last_call and ask is not None and ask.last_output:
-            last = ask.amounts(ask.last_output)
-        if not percent:
-            return last
-        tokens, cost_nanousd = self.limits.tokens or 0, self.limits.cost_nanousd or 0
-        kept = Amounts(tokens * percent // 100, cost_nanousd * percent // 100)
-        return Amounts(*map(max, numbers_of(kept), numbers_of(last)))
+    def final_reserve(self) -> Amounts:
+        """Return what is kept back, rounded down."""
+        percent, kept = self.final_reserve_percent, self.last_call
+        if percent:
+            tokens, cost_nanousd = self.limits.tokens or 0, self.limits.cost_nanousd or 0
+            part = Amounts(tokens * percent // 100, cost_nanousd * percent // 100)
+            kept = Amounts(*map(max, numbers_of(part), numbers_of(kept)))
+        return kept if self.others_last_calls is ZERO else kept + self.others_last_calls
 
 
 class Grant(msgspec.Struct, frozen=True, gc=False):
@@ -105,7 +107,7 @@ def decide(headrooms: Iterable[Headroom], ask: Ask) -> Grant | Refusal:
         if dimension is not None:
             cap, floor = allowed, min(ask.output_min, ask.output_cap)
             if cap < floor:
-                tightest = _shortfall(scope, dimension, ask, ask.amounts(floor))
+                tightest = _shortfall(scope, dimension, ask.amounts(floor))
         if (until_ns := scope.limits.elapsed_ns) is not None:
             left_ns = until_ns - scope.elapsed_ns
             time_left_ns = left_ns if time_left_ns is None else min(time_left_ns, left_ns)
@@ -182,7 +184,7 @@ def _longest_output(scope: Headroom, ask: Ask, cap: int) -> tuple[int, Dimension
     of every call: 0.5 µs instead of 1.2.
     """
     limits, spent, held = scope.limits, scope.spent, scope.held
-    reserve = scope.final_reserve(ask) if scope.final_reserve_percent or ask.last_output else ZERO
+    reserve = scope.final_reserve()
     tightest: Dimension | None = None
     if limits.tokens is not None:
         left = limits.tokens - reserve.tokens - spent.tokens - held.tokens - ask.input_tokens
@@ -204,7 +206,7 @@ def _longest_output(scope: Headroom, ask: Ask, cap: int) -> tuple[int, Dimension
     return cap, tightest
 
 
-def _shortfall(scope: Headroom, dimension: Dimension, ask: Ask, needed: Amounts) -> Refusal:
+def _shortfall(scope: Headroom, dimension: Dimension, needed: Amounts) -> Refusal:
     limit = limit_of(scope.limits, dimension)
     return Refusal(
         account=scope.account,
@@ -213,5 +215,6 @@ def _shortfall(scope: Headroom, dimension: Dimension, ask: Ask, needed: Amounts)
         spent=amount_of(scope.spent, scope.elapsed_ns, dimension),
         held=amount_of(scope.held, 0, dimension),
         needed=amount_of(needed, 1, dimension),
-        final_reserve=amount_of(scope.final_reserve(ask), 0, dimension),
+        final_reserve=amount_of(scope.final_reserve(), 0, dimension),
+        reserved_by_others=amount_of(scope.others_last_calls, 0, dimension),
     )

@@ -127,6 +127,7 @@ class Refusal(msgspec.Struct, frozen=True):
         action: What it means on its scope: ``park``, ``refuse``, or what the organism does anywhere else.
         threshold: The per cent of its limit that a person must let go on, or where it ends if before 100.
         revision: Of which revision of the limit.
+        reserved_by_others: Of the final reserve what other loops of tools have left for their last calls.
     """
 
     account: str
@@ -142,6 +143,7 @@ class Refusal(msgspec.Struct, frozen=True):
     action: Literal["", "park", "refuse"] = ""
     threshold: int = 0
     revision: int = 0
+    reserved_by_others: int = 0
 
     @property
     def available(self) -> int:
@@ -157,7 +159,8 @@ class Refusal(msgspec.Struct, frozen=True):
             return format_amount(self.dimension, amount)
 
         part = f", which is {self.threshold} % of its limit" if self.threshold else ""
-        reserved = f", reserved for a final call {text(self.final_reserve)}" if self.final_reserve else ""
+        calls = "final calls" if self.reserved_by_others else "a final call"
+        reserved = f", reserved for {calls} {text(self.final_reserve)}" if self.final_reserve else ""
         return (
             f"{self.account} has {text(self.available)} left of {text(self.limit)}{part} "
             f"(spent {text(self.spent)}, held {text(self.held)}{reserved}); the call needs {text(self.needed)}"

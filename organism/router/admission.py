@@ -7,7 +7,7 @@ import math
 
 from msgspec.structs import replace
 
-from organism.amounts import CALL_NANOUSD_MAX, NS_PER_S, format_usd
+from organism.amounts import CALL_NANOUSD_MAX, NS_PER_S, ZERO, format_usd
 from organism.budget.holds import GrantedHold, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
@@ -26,7 +26,7 @@ from organism.errors import (
 from organism.ledger.entries import CallRecord
 from organism.llm.requests import CompletionRequest
 from organism.router.attempt import Attempt
-from organism.router.call import LastWord, RouterSettings
+from organism.router.call import LastWord, RouterSettings, loop_of
 from organism.router.call_events import CallEvents
 from organism.router.call_state import CallState
 from organism.router.limits.limiter import Permit
@@ -188,21 +188,33 @@ class Admission:
         """
         if refusal.needed <= refusal.limit - refusal.spent - refusal.final_reserve:
             return prepared, refusal
-
-        def fits(request: CompletionRequest) -> bool:
-            trial = self._prepare(state, prepared.route, request)
-            useful = replace(trial.ask, output_min=_useful_output(trial.ask))
-            return self._reservations.would_fit(trial.spender, useful)
-
         self._answers.warn(refusal, prepared.spender, prepared.ask, prepared.record)
-        last = self._prepare(state, prepared.route, last_word(fits))
-        answer = await self._registry.reserve(last.spender, last.ask, last.record, state.deadline_s)
+        last, answer = await self._try_last_word(state, last_word, prepared)
         if isinstance(answer, Refusal) and answer.account != refusal.account:
             # The thread's own limit is near its end, too, and what it keeps opens with its own final warning.
             self._answers.warn(answer, last.spender, last.ask, last.record)
-            last = self._prepare(state, prepared.route, last_word(fits))
-            answer = await self._registry.reserve(last.spender, last.ask, last.record, state.deadline_s)
+            last, answer = await self._try_last_word(state, last_word, prepared)
+        if isinstance(answer, Refusal) and self._registry.accounts.last_calls.of(loop_of(state.call)) != ZERO:
+            # Others, who leave it nothing, have taken what it had left for itself: it takes what there is.
+            last, answer = await self._try_last_word(state, last_word, prepared, beside_others=False)
         return (prepared, refusal) if isinstance(answer, Refusal) else (last, answer)
+
+    async def _try_last_word(
+        self, state: CallState, last_word: LastWord, prepared: PreparedCall, *, beside_others: bool = True
+    ) -> tuple[PreparedCall, GrantedHold | Refusal | None]:
+        """Hold the longest last call that fits, beside what other loops have left for theirs or not."""
+
+        def prepare(request: CompletionRequest) -> PreparedCall:
+            trial = self._prepare(state, prepared.route, request)
+            return trial if beside_others else replace(trial, ask=replace(trial.ask, loop=None))
+
+        def fits(request: CompletionRequest) -> bool:
+            trial = prepare(request)
+            useful = replace(trial.ask, output_min=_useful_output(trial.ask))
+            return self._reservations.would_fit(trial.spender, useful)
+
+        last = prepare(last_word(fits))
+        return last, await self._registry.reserve(last.spender, last.ask, last.record, state.deadline_s)
 
     def _granted(self, state: CallState, prepared: PreparedCall, answer: GrantedHold | Refusal | None) -> GrantedHold:
         """Return what the budget has granted, and tell of what it would have refused.
@@ -244,6 +256,7 @@ class Admission:
             input_rate=held.dearest_input() if held is not None else 0,
             output_rate=held.dearest_output() if held is not None else 0,
             request_cost=held.request if held is not None else 0,
+            loop=loop_of(state.call) if state.call.last_word is not None else None,
         )
         if state.call.last_word is not None and last is None:
             useful = _useful_output(ask)

@@ -6,6 +6,7 @@ from typing import Literal, Required, TypedDict, Unpack
 import msgspec
 
 from organism.budget.holds import Spender
+from organism.budget.policy import Loop
 from organism.errors import ConfigError
 from organism.llm.provider import Request
 from organism.llm.requests import DEFAULT_OUTPUT_TOKENS, ChatMessage, CompletionRequest
@@ -80,6 +81,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     raises: bool = False
     digest: str = ""
     last_word: "LastWord | None" = None
+
+
+def loop_of(call: Call) -> Loop:
+    """Return which loop of tools a call belongs to, if it does to one."""
+    return call.spender.thread_id, call.spender.agent, call.message_id
 
 
 class CallOptions(TypedDict, total=False):

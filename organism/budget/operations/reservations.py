@@ -10,12 +10,12 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-from organism.amounts import NS_PER_S, Amounts
+from organism.amounts import NS_PER_S, ZERO, Amounts
 from organism.budget.account_book import AccountBook
 from organism.budget.engine import BudgetEngine
 from organism.budget.holds import GrantedHold, Spender
 from organism.budget.operations.budget_operation import BudgetOperation
-from organism.budget.policy import Ask
+from organism.budget.policy import Ask, Loop
 from organism.budget.reserve_queue import ReserveQueue, Waiter
 from organism.clock import Clock
 from organism.errors import Refusal, UnknownAccountError
@@ -152,6 +152,11 @@ class Reservations(BudgetOperation):
         self._queue.serve(*hold.accounts)
         return hold.accounts
 
+    def end_loop(self, loop: Loop) -> None:
+        """Let others have what a loop of tools has left for its last call: it is over, or its last call is made."""
+        if accounts := self._book.last_calls.drop(loop):
+            self._queue.serve(*accounts)
+
     def forget(self, hold_id: str) -> None:
         """Forget a call that leaves, or whose hold is given back."""
         self._calls.pop(hold_id, None)
@@ -193,14 +198,14 @@ class Reservations(BudgetOperation):
         """Whether room that is held on an account comes back by itself.
 
         Every call ends, and gives back what it has not used. So does a child whose limit is carved out, unless it is
-        stuck itself.
+        stuck itself. What a loop of tools has left for its last call comes back when it is over.
 
         Args:
             account: Whose room.
             is_stuck: Whether a thread waits for an order.
         """
         carved = {budget.carve: thread_id for thread_id, budget in self._book.threads.items() if budget.carve}
-        return any(
+        return self._book.last_calls.on(account) != ZERO or any(
             hold.hold_id not in carved or not is_stuck(carved[hold.hold_id])
             for hold in self._ledger.open_holds
             if account in hold.accounts

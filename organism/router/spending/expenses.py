@@ -1,8 +1,9 @@
 """The door for money that is spent beside model calls: held, let out, settled and told as a call of a model is."""
 
 import msgspec
+from msgspec.structs import replace
 
-from organism.amounts import Amounts, TokenUsage
+from organism.amounts import ZERO, Amounts, TokenUsage
 from organism.budget.holds import GrantedHold, Settlement
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
@@ -75,6 +76,9 @@ class Expenses:
         """
         record = payer.record(expense, self._ids.next("cost"))
         ask: Ask = expense.ask
+        loop = (payer.spender.thread_id, payer.spender.agent, payer.message_id)
+        if self._registry.accounts.last_calls.of(loop) != ZERO:  # what its last call needs no tool takes
+            ask = replace(ask, loop=loop)
         self._answers.warn_before(payer.spender, ask, record)
         registry = self._registry
         answer = await registry.reservations.take(payer.spender, ask, record, wait_s=registry.wait_s)

@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import pytest
+from msgspec.structs import replace
 
-from organism import BudgetPlan, Limits, Organism, Text, agent, llm_agent
+from organism import BudgetExhaustedError, BudgetPlan, Limits, Organism, Text, agent, llm_agent
 from organism.agents.context import Context
 from organism.agents.llm_agent import LLMSettings
+from organism.agents.tools.function_tool import tool
 from organism.amounts import TokenUsage
 from organism.budget.scopes import LabelLimits, Per, PoolLimits, ScopedLimits
 from organism.llm.requests import CompletionRequest, ToolCall, ToolResult
@@ -197,3 +200,88 @@ def test_agent_without_tools_uses_the_whole_day() -> None:
             return day.spent.tokens
 
     assert run(main) > 1_000 - 130  # which is what a call takes
+
+
+def crowd(tokens: int, loops: int, **options: Any) -> tuple[list[bool], int]:
+    """Have many threads read at once under one limit per day; return who has an answer, and what is left of the day."""
+
+    @tool(name="read")
+    async def read_slowly(page: int) -> str:
+        """Read a page of a long book."""
+        await anyio.sleep(0.7)
+        return read(page)
+
+    def slowly(request: CompletionRequest) -> ScriptedAnswer:
+        return replace(pages(request), latency_s=0.5)
+
+    async def main() -> tuple[list[bool], int]:
+        settings = LLMSettings(tool_rounds=40, max_output_tokens=400)
+        reader = llm_agent("reader", tools=[read_slowly], settings=settings)
+        organism = Organism(
+            [reader],
+            models={"main": "openai/gpt-4o"},
+            providers={"openai": ScriptedProvider(slowly, name="openai")},
+            limits=windowed("day")(Limits(tokens=tokens)),
+            clock=VirtualClock(),
+            **options,
+        )
+        async with organism:
+            threads = [await organism.open_thread("read the book") for _ in range(loops)]
+            answered: list[bool] = []
+            for thread in threads:
+                try:
+                    result = await organism.wait(thread)
+                    answered.append([type(each) for each in result.outputs] == [Text])
+                except BudgetExhaustedError:
+                    answered.append(False)
+            await anyio.sleep(60)
+            (day,) = [state for state in organism.budgets.states() if state.account.startswith("organism@")]
+        return answered, tokens - day.spent.tokens
+
+    return run(main)
+
+
+@pytest.mark.parametrize("loops", [2, 5, 12])
+@pytest.mark.parametrize("tokens", [15_000, 40_000])
+def test_loops_side_by_side_leave_each_other_their_last_words(tokens: int, loops: int) -> None:
+    """What one has left for its last call no other takes, between its rounds neither."""
+    answered, left = crowd(tokens, loops)
+
+    assert all(answered)
+    assert left >= 0
+
+
+def test_who_comes_late_has_what_the_others_leave() -> None:
+    """A loop that finds all that is left kept for others waits until they end, and goes on by itself with the rest."""
+    answered, left = crowd(6_000, 40)
+
+    assert answered.count(True) >= 33
+    assert 0 <= left < 300  # a first call and its note take more
+
+
+def test_paid_tools_leave_the_last_word() -> None:
+    """Their prices are held on the same limits: none takes what the last call of its loop needs."""
+
+    def landed_with(dollars: float) -> bool:
+        @tool(name="read", price="0.01")
+        def priced(page: int) -> str:
+            """Read a page of a long book."""
+            return read(page)
+
+        async def main() -> bool:
+            reader = llm_agent("reader", tools=[priced], settings=LLMSettings(tool_rounds=40, max_output_tokens=400))
+            organism = Organism(
+                [reader],
+                models={"main": "openai/gpt-4o"},
+                providers={"openai": ScriptedProvider(pages, name="openai")},
+                limits=windowed("day")(Limits(usd=str(dollars))),
+                clock=VirtualClock(),
+                on_exhausted="fail",
+            )
+            async with organism:
+                result = await organism.run("read the book")
+            return [type(each) for each in result.outputs] == [Text]
+
+        return run(main)
+
+    assert [mils for mils in range(150, 500, 7) if not landed_with(mils / 10_000)] == []

@@ -45,7 +45,7 @@ class BudgetEngine:
         self.mode: Mode = mode
         self.freezes = Freezes()
         self._book = book
-        self._warnings = book.warnings
+        self._warnings, self._last_calls = book.warnings, book.last_calls
         self._actions = ThresholdActions(book.actions_of, book.elapsed_ns, ledger, clock.now_ns)
         self._ledger = ledger
         self._clock = clock
@@ -68,7 +68,7 @@ class BudgetEngine:
         if self._book.has_actions and (due := self._actions.approval_due(enforced)) is not None:
             return due
         shared = self._book.shared
-        if shared is not None and (short := shared.short(ask, enforced, self._book.last_calls.behind(ask))) is not None:
+        if shared is not None and (short := shared.short(ask, enforced, self._last_calls.behind(ask))) is not None:
             return short
         verdict, final_reserve_of = self._decide(spender, ask, enforced) if enforced else (everything(ask), "")
         if isinstance(verdict, Refusal):
@@ -82,7 +82,7 @@ class BudgetEngine:
             call = replace(call, output_cap=verdict.output_cap, final_reserve_of=final_reserve_of)
         # On the accounts that only watch, too: their numbers must be right when a limit of theirs comes into force.
         self._ledger.reserve(hold_id, accounts, verdict.amounts, self._clock.now_ns(), call)
-        self._book.last_calls.admitted(ask, enforced)
+        self._last_calls.admitted(ask, enforced)
         return GrantedHold(
             hold_id=hold_id,
             accounts=accounts,

@@ -61,7 +61,7 @@ class Admission:
         settings: RouterSettings,
     ) -> None:
         self._registry = registry
-        self._reservations = registry.reservations
+        self._reservations, self._last_calls = registry.reservations, registry.accounts.last_calls
         self._stops = registry.stops
         self._limiters = limiters
         self._prices = prices
@@ -194,7 +194,7 @@ class Admission:
             # The thread's own limit is near its end, too, and what it keeps opens with its own final warning.
             self._answers.warn(answer, last.spender, last.ask, last.record)
             last, answer = await self._try_last_word(state, last_word, prepared)
-        if isinstance(answer, Refusal) and self._registry.accounts.last_calls.of(loop_of(state.call)) != ZERO:
+        if isinstance(answer, Refusal) and self._last_calls.of(loop_of(state.call)) != ZERO:
             # Others, who leave it nothing, have taken what it had left for itself: it takes what there is.
             last, answer = await self._try_last_word(state, last_word, prepared, beside_others=False)
         return (prepared, refusal) if isinstance(answer, Refusal) else (last, answer)

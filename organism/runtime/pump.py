@@ -110,6 +110,7 @@ class Pump:
             router=self.router,
             memo=self.router.memo,
             registry=self.registry,
+            reservations=self.registry.reservations,
             delivery=self.delivery,
             children=children,
             warnings=self.warnings,

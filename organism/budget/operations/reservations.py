@@ -64,6 +64,7 @@ class Reservations(BudgetOperation):
     ) -> None:
         super().__init__(engine, book, queue, ledger, clock)
         self._calls: dict[str, _Reservation] = {}
+        self._last_calls = book.last_calls
         self._minute = -1
         self._periods: tuple[str, ...] = ()
 
@@ -154,7 +155,7 @@ class Reservations(BudgetOperation):
 
     def end_loop(self, loop: Loop) -> None:
         """Let others have what a loop of tools has left for its last call: it is over, or its last call is made."""
-        if accounts := self._book.last_calls.drop(loop):
+        if accounts := self._last_calls.drop(loop):
             self._queue.serve(*accounts)
 
     def forget(self, hold_id: str) -> None:
@@ -205,7 +206,7 @@ class Reservations(BudgetOperation):
             is_stuck: Whether a thread waits for an order.
         """
         carved = {budget.carve: thread_id for thread_id, budget in self._book.threads.items() if budget.carve}
-        return self._book.last_calls.on(account) != ZERO or any(
+        return self._last_calls.on(account) != ZERO or any(
             hold.hold_id not in carved or not is_stuck(carved[hold.hold_id])
             for hold in self._ledger.open_holds
             if account in hold.accounts

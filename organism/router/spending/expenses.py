@@ -55,7 +55,7 @@ class Expenses:
         clock: Clock,
         ids: IdSource,
     ) -> None:
-        self._registry = registry
+        self._registry, self._last_calls = registry, registry.accounts.last_calls
         self._answers = BudgetAnswers(registry, call_events)
         self._call_events = call_events
         self._journal = journal
@@ -77,7 +77,7 @@ class Expenses:
         record = payer.record(expense, self._ids.next("cost"))
         ask: Ask = expense.ask
         loop = (payer.spender.thread_id, payer.spender.agent, payer.message_id)
-        if self._registry.accounts.last_calls.of(loop) != ZERO:  # what its last call needs no tool takes
+        if self._last_calls.of(loop) != ZERO:  # what its last call needs no tool takes
             ask = replace(ask, loop=loop)
         self._answers.warn_before(payer.spender, ask, record)
         registry = self._registry

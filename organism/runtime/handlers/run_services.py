@@ -7,6 +7,7 @@ import msgspec
 
 from organism.agents.agent import Agent, Output, is_async
 from organism.agents.context import Context
+from organism.budget.operations.reservations import Reservations
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.clock import Clock
 from organism.errors import ConfigError
@@ -35,6 +36,7 @@ class RunServices(msgspec.Struct, frozen=True, kw_only=True):
         router: Makes model calls.
         memo: The answers of messages that are not done, which are paid.
         registry: The budgets.
+        reservations: What is held for calls, and left for last ones.
         delivery: Sends questions.
         children: Opens child threads.
         warnings: Know what agents have not heard of their budgets.
@@ -51,6 +53,7 @@ class RunServices(msgspec.Struct, frozen=True, kw_only=True):
     router: LLMRouter
     memo: Memo
     registry: ThreadBudgetRegistry
+    reservations: Reservations
     delivery: Delivery
     children: Children
     warnings: BudgetWarnings

@@ -34,7 +34,7 @@ class ParkedMessages:
     ) -> None:
         self._threads = threads
         self._registry = registry
-        self._accounts = registry.accounts
+        self._accounts, self._last_calls = registry.accounts, registry.accounts.last_calls
         self._reservations, self._stops = registry.reservations, registry.stops
         self._state_writer = state_writer
         self._start_lane = start_lane
@@ -137,7 +137,7 @@ class ParkedMessages:
             return True  # it is found out anew what limits the call
         held, others = amount_of(state.held, 0, unit), 0
         if waits.reserved_by_others:
-            others = amount_of(self._accounts.last_calls.on(waits.account), 0, unit)
+            others = amount_of(self._last_calls.on(waits.account), 0, unit)
         if not held and not others:
             return True  # nobody has anything to give back any more, so it is found out anew what is missing
         place = (waits.account, unit)

@@ -23,6 +23,8 @@ from typing import Any
 import httpx2
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+expect.set_options(timeout=30_000)
+
 CHROMIUM = "/usr/bin/chromium"
 LONG_MS = 50
 """A task that takes longer is one that a person may feel, as browsers have it."""

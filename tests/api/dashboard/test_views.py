@@ -39,6 +39,24 @@ def test_money_is_written_as_commands_write_it(page: Page) -> None:
     assert about[5] == "$1,234.57"
 
 
+def test_what_is_typed_stays_while_the_list_is_looked_for(page: Page) -> None:
+    """A search that begins when the typing pauses takes nothing back of what is typed after it began."""
+    go(page, "threads?search=tenant")
+    field = page.get_by_label("Search threads")
+    expect(field).to_have_value("tenant")
+    page.evaluate("""() => {
+      const field = document.querySelector("#search");
+      const type = (text) => { field.value = text; field.dispatchEvent(new InputEvent("input", { bubbles: true })); };
+      type("");
+      const more = () => type(`${field.value}h`);
+      addEventListener("hashchange", () => { type("t"); setTimeout(more, 150); }, { once: true });
+    }""")
+    expect(page).to_have_url(re.compile("search=th$"))
+    expect(field).to_have_value("th")
+    page.evaluate("location.hash = '#/threads?search=elsewhere'")
+    expect(field).to_have_value("elsewhere")
+
+
 def test_views_have_addresses_that_survive_the_token_and_a_reload(daemon: Daemon, browser: Browser) -> None:
     """A link to a view leads there once the token is given; a session is in the tab's storage only if asked for."""
     page = browser.new_page()

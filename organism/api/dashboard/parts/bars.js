@@ -18,7 +18,7 @@ export function Bar({ line, name = "", label = "", marks = MARKS }) {
   const words = share(line.dimension, line.spent, line.limit);
   const spoken = `${name || line.dimension}: ${words}${line.held ? `, ${amount(line.dimension, line.held)} held` : ""}`;
   return html`
-    <div class="bar">
+    <div class=${label ? "bar named" : "bar"}>
       ${label && html`<span class="bar-name">${label}</span>`}
       <svg viewBox="0 0 100 8" preserveAspectRatio="none" role="img" aria-label=${spoken}>
         <rect class="track" width="100" height="8" />

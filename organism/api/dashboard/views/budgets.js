@@ -73,7 +73,7 @@ function Row({ budget, lines, status }) {
         ${budget.passed > 0 && html`<div class="soft small">a person has let it pass ${budget.passed} %${budget.resets_ns && !passed ? " until it begins anew" : ""}</div>`}
         ${budget.granted.map((grant) => html`<${Grant} key=${grant.until_ns} grant=${grant} />`)}
         ${budget.warning && html`<div class="soft small">${warned(budget.warning)}</div>`}</td>
-      <td class="do">${!passed && html`<span class="row">${lines.length > 0 && html`<${Do} about=${budget.account} onClick=${() => raise(budget.account)}>raise 25 %<//>`}
+      <td class="do budget-orders">${!passed && html`<span class="row">${lines.length > 0 && html`<${Do} about=${budget.account} onClick=${() => raise(budget.account)}>raise 25 %<//>`}
         <${Do} about=${`of ${budget.account}`} onClick=${() => setLimits(budget)}>set limits<//></span>`}</td>
     </tr>`;
 }

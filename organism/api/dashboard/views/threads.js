@@ -61,12 +61,19 @@ function Filters({ chosen, change }) {
 function Search({ value, onSearch }) {
   const [text, setText] = useState(value);
   const timer = useRef(0);
-  useEffect(() => setText(value), [value]);
+  const sought = useRef(value);
+  useEffect(() => { // an address that somebody went to; one that this field has made is behind what was typed since
+    if (value !== sought.current) setText(value);
+    sought.current = value;
+  }, [value]);
   const typed = (event) => {
     const wanted = event.target.value;
     setText(wanted);
     clearTimeout(timer.current);
-    timer.current = setTimeout(() => onSearch(wanted.trim()), 250);
+    timer.current = setTimeout(() => {
+      sought.current = wanted.trim();
+      onSearch(sought.current);
+    }, 250);
   };
   return html`<input id="search" type="search" aria-label="Search threads" placeholder="Search ids, labels, agents   /" value=${text} onInput=${typed} />`;
 }
@@ -74,7 +81,7 @@ function Search({ value, onSearch }) {
 const List = ({ threads, asked, chosen, change }) => html`
   <div class="scroll"><table class="stacked threads">
     <thead><tr><th scope="col">thread</th><th scope="col">state</th><th scope="col">agent</th><th scope="col">nearest limit</th>
-      <${Sorted} name="spent" chosen=${chosen} change=${change} className="number">cost<//><th scope="col" class="number">tokens</th>
+      <${Sorted} name="spent" chosen=${chosen} change=${change} className="number">cost<//><th scope="col" class="number less">tokens</th>
       <${Sorted} name="opened" chosen=${chosen} change=${change} className="number">age<//><${Sorted} name="activity" chosen=${chosen} change=${change} className="number">quiet for<//><th scope="col"><span class="unseen">orders</span></th></tr></thead>
     <tbody>${threads.map((thread) => html`<${Row} key=${thread.thread_id} thread=${thread} asked=${asked} change=${change} />`)}</tbody>
   </table></div>`;
@@ -101,7 +108,7 @@ function Row({ thread, asked, change }) {
       <td data-name="agent">${at.join(", ") || html`<span class="soft">–</span>`}</td>
       <td data-name="nearest limit">${nearest ? html`<${Bar} line=${nearest} />` : html`<span class="soft">no limit</span>`}</td>
       <td data-name="cost" class="number">${usd(thread.budget.spent.cost_nanousd, thread.budget.unpriced_calls)}</td>
-      <td data-name="tokens" class="number">${short(thread.budget.spent.tokens)}</td>
+      <td data-name="tokens" class="number less">${short(thread.budget.spent.tokens)}</td>
       <td data-name="age" class="number"><${Ago} ns=${thread.opened_ns} /></td>
       <td data-name="quiet for" class="number"><${Ago} ns=${thread.active_ns} /></td>
       <td class="do"><${ThreadOrders} thread=${thread} /></td>

@@ -1,5 +1,6 @@
 """The process of ``organism daemon``: signals, logs, and an end in good order."""
 
+import gc
 import resource
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -71,6 +72,7 @@ async def _run(daemon: Daemon) -> None:
         organism = daemon.organism
         # Before it is ready: a program that reads so may send a signal at once, which would end the process as it is.
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+            gc.freeze()  # modules, routes and what was read back stay as they are: no collection need look through them
             log.info("ready", url=daemon.url, state=str(daemon.state), agents=len(organism.agents))
             await _until_stopped(daemon, log, signals)
     log.info("stopped", **_totals(organism))

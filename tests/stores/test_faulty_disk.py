@@ -7,6 +7,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from organism import Context, Limits, Organism, Text, agent
 from organism.journal import Drop, JournalBrokenError, JournalError, JournalFullError
@@ -238,6 +239,25 @@ def test_closing_on_a_full_disk_ends(tmp_path: Path) -> None:
         run(main)
         disk.heal()
     assert check(tmp_path / "j.db", [], []) == 1
+
+
+def test_full_disk_is_told_once_and_not_with_every_try(tmp_path: Path) -> None:
+    """Each time that it fills there is one line in the log: ten tries more fill neither a screen nor another disk."""
+    with FaultyDisk("telling") as disk, capture_logs() as logs:
+
+        async def main() -> None:
+            async with SqliteJournal(tmp_path / "j.db", vfs="telling") as journal:
+                for number in (1, 2):
+                    disk.fill(0)
+                    journal.append(event(number))
+                    for _ in range(10):
+                        with pytest.raises(JournalFullError, match="full"):
+                            await journal.commit()
+                    disk.heal()
+                    await journal.commit()
+
+        run(main)
+    assert [log["event"] for log in logs if log["event"] == "commit_failed"] == ["commit_failed"] * 2
 
 
 def test_forgetting_that_fails_stops_nobody(tmp_path: Path) -> None:

@@ -35,7 +35,8 @@ COUNTS = {
 
 BY_BYTES = Calibration().guess("p/unmeasured", [AGENT * COPIES]).tokens
 DUTCH = "De vloed komt op en neemt mee wat er die ochtend op het strand is blijven liggen, en niemand kijkt er van op. "
-UNSPACED = "const to=(the,of)=>{return[the.and,of.a].join(to)};"
+JOINED = "the qxv_vbz_zkw_wpj_jfg_gdh_hsc_ctr_rmq "
+MARKED = " the - of - - tide -"
 
 
 def test_first_hold_is_close_to_what_each_measured_tokenizer_counts() -> None:
@@ -55,13 +56,14 @@ def test_models_whose_tokenizer_nobody_has_measured_are_held_by_their_bytes(fami
     "text",
     [
         DUTCH * 120,
-        UNSPACED * 400,
+        JOINED * 400,
+        MARKED * 1_200,
         (AGENT + DUTCH * 12) * 8,
         "the tide of a " + '{"a": 1, "b": [2, 3], "c": null}, ' * 900,
         "été où à " + AGENT * 8 + "à la mer où l'été naît " * 40,
         "Read the file of a user and go to it. " * 30,
     ],
-    ids=["Dutch", "no spaces", "half Dutch", "data", "accents", "short"],
+    ids=["Dutch", "few spaces", "marks", "half Dutch", "data", "accents", "short"],
 )
 def test_other_text_is_held_by_its_bytes(text: str) -> None:
     """What takes more tokens for each piece than English and code do is not held at what these take."""

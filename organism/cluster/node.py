@@ -13,7 +13,6 @@ import structlog
 from organism.agents.tool_server_tasks import ToolServers
 from organism.app import Organism
 from organism.budget.calibration import Calibration
-from organism.clock import SystemClock
 from organism.cluster.balance import LeaseStep, next_step
 from organism.cluster.escrow import Escrow, check_shareable
 from organism.cluster.lease_times import LeaseTimes, PartitionElsewhereError
@@ -214,7 +213,7 @@ class ClusterNode:
         )
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._leave)
-            await self._threads.run(table.register, self._url, version(), SystemClock().now_ns())
+            await self._threads.run(table.register, self._url, version(), self._components.clock.now_ns())
             self.counts.renewed_s = loop_time()
             await stack.enter_async_context(self._tool_servers)
             self._tasks = await stack.enter_async_context(anyio.create_task_group())

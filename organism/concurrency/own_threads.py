@@ -22,17 +22,20 @@ class OwnThreads:
 
     Args:
         most: How many at once.
+
+    Attributes:
+        most: The same.
     """
 
     def __init__(self, most: int = 1) -> None:
-        self._most = most
+        self.most = most
         self._limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, anyio.CapacityLimiter] = WeakKeyDictionary()
 
     async def run(self, function: Callable[..., T], *args: object) -> T:
         """Call a function on a thread, in turn, and return what it returns; it is waited for even when cancelled."""
         loop = asyncio.get_running_loop()
         if (limiter := self._limiters.get(loop)) is None:
-            limiter = self._limiters[loop] = anyio.CapacityLimiter(self._most)
+            limiter = self._limiters[loop] = anyio.CapacityLimiter(self.most)
         _BUSY[loop] = _BUSY.get(loop, 0) + 1
         try:
             return await anyio.to_thread.run_sync(function, *args, limiter=limiter)

@@ -1,6 +1,7 @@
 """What must hold after every record: a second set of books beside the ledger, and the events beside both."""
 
 from collections import Counter
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any
 
@@ -8,7 +9,7 @@ import msgspec
 
 from organism.app import Organism
 from organism.budget.guards.actions import Actions
-from organism.journal import Keep, Then
+from organism.journal import Keep, Stored, Then
 from organism.ledger.entries import Entry, Overran, Released, decode_entry
 from organism.stores.batch import to_json
 from organism.stores.memory import MemoryJournal
@@ -18,7 +19,7 @@ from organism.testing.crashing_journal import CrashingJournal
 from organism.testing.simulate.guard_checks import GuardChecks
 from organism.testing.simulate.subject import Subject
 from organism.threads.records import ThreadRecord
-from organism.usage.events import Event, ThreadClosed, ThresholdCrossed, UsageEvent
+from organism.usage.events import AnyEvent, Event, ThreadClosed, ThresholdCrossed, UsageEvent
 
 
 class CheckedJournal(CrashingJournal):
@@ -33,6 +34,29 @@ class CheckedJournal(CrashingJournal):
 
     def __init__(self, kept: MemoryJournal, subject: Subject, trace: "Trace", **more: Any) -> None:
         super().__init__(kept, **more)
+        self.checks = RecordChecks(subject, trace)
+        self.checks.take_up(kept.load(), kept.events())
+
+    def append(self, record: msgspec.Struct, then: Then | None = None) -> None:
+        """Check a record, and take it."""
+        if not self.crashed:
+            self.checks.check(record)
+        super().append(record, then)
+
+
+class RecordChecks:
+    """Checks the records of one organism, beginning with what earlier processes have left of it.
+
+    Args:
+        subject: Told what is wrong, and what was seen.
+        trace: Grows by every record.
+
+    Attributes:
+        books: The second set of books.
+        guards: The checks of the guards beside limits.
+    """
+
+    def __init__(self, subject: Subject, trace: "Trace") -> None:
         self._subject = subject
         self._trace = trace
         self._organism: Organism | None = None
@@ -41,31 +65,25 @@ class CheckedJournal(CrashingJournal):
         self._closed: Counter[str] = Counter()
         self.books = Books(subject.wrong)
         self.guards = GuardChecks(self.books, subject.wrong, subject.saw)
-        self._enter_kept()
 
     def watch(self, organism: Organism) -> None:
         """Compare with this organism from here on."""
         self._organism = organism
 
-    def append(self, record: msgspec.Struct, then: Then | None = None) -> None:
-        """Check a record, and take it."""
-        if not self.crashed:
-            self._trace.add(to_json(record))
-            self._check(record)
-        super().append(record, then)
-
-    def _enter_kept(self) -> None:
+    def take_up(self, stored: Stored, events: Iterable[AnyEvent]) -> None:
+        """Fold in what is there already, once and before anything else."""
         self.books.enforced = False  # what was admitted under another mode has been checked when it was
-        stored = self.kept.load()
         for body in stored.entries:
             entry = decode_entry(body)
             self.books.enter(entry)
             self.guards.enter(entry, None)
         self.guards.take_up(stored.pieces)
-        for event in self.kept.events():
+        for event in events:
             self._note(event)
 
-    def _check(self, record: msgspec.Struct) -> None:
+    def check(self, record: msgspec.Struct) -> None:
+        """Check one more record."""
+        self._trace.add(to_json(record))
         self.guards.note(record)
         if isinstance(record, Entry):
             self._subject.saw(f"entry {type(record).__name__}")

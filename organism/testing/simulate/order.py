@@ -24,7 +24,7 @@ class SendingOrder:
         if not message.ordered or envelope.id in self._seen:
             return
         self._seen.add(envelope.id)
-        number = int(envelope.id.rpartition("_")[2])
+        number = int(envelope.id.rpartition("_")[2], 16)  # those of clusters are; decimal ones keep their order so
         line = (envelope.thread_id, envelope.sender, recipient)
         if number < self._last.get(line, 0):
             self._wrong(f"message {envelope.id} of {envelope.sender} to {recipient} was overtaken by a later one")

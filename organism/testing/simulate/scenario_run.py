@@ -91,7 +91,7 @@ class _Run:
     async def _life(self, journal: CheckedJournal) -> bool:
         """Live until the next stop; return whether all has come to its end."""
         organism, clock = self.subject.organism(), self.world.clock
-        journal.watch(organism)
+        journal.checks.watch(organism)
         async with organism:
             operator = Operator(self.subject, organism)
             async with anyio.create_task_group() as orders:
@@ -116,7 +116,7 @@ class _Run:
                 await anyio.sleep(_PATIENCE_S)
                 if not organism.threads():
                     await organism.journal.commit()
-                    journal.guards.check_end()
+                    journal.checks.guards.check_end()
                     check_end(self._kept, self.subject, organism)
                     return True
             self.subject.failures += [

@@ -36,10 +36,10 @@ class IdSource(Protocol):
         ...
 
 
-_DIGITS = 20
+ID_DIGITS = 20
 """Hexadecimal digits of a random id: 80 bits."""
 
-_ids_in = re.compile(".{%d}" % _DIGITS).findall  # noqa: UP031 - braces of its own
+_ids_in = re.compile(".{%d}" % ID_DIGITS).findall  # noqa: UP031 - braces of its own
 
 _stock: list[str] = []
 """Random digits in advance: asking the system each time costs half a microsecond, handing them out a tenth of that."""
@@ -56,7 +56,7 @@ class RandomIds:
         try:
             return f"{prefix}_{_stock.pop()}"
         except IndexError:
-            digits = secrets.token_hex(256 * _DIGITS // 2)
+            digits = secrets.token_hex(256 * ID_DIGITS // 2)
             _stock.extend(_ids_in(digits))
             return f"{prefix}_{_stock.pop()}"
 
@@ -72,7 +72,7 @@ class SequentialIds:
         return f"{prefix}_{next(self._counter)}"
 
 
-_PARTITIONED_ID = re.compile(r"[a-z]+_([0-9a-f]{2})[0-9a-f]{%d}" % _DIGITS)  # noqa: UP031 - braces of its own
+_PARTITIONED_ID = re.compile(r"[a-z]+_([0-9a-f]{2})[0-9a-f]{%d}" % ID_DIGITS)  # noqa: UP031 - braces of its own
 """An id that says where it is: two digits more than one of a single machine."""
 
 

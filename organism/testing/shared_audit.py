@@ -53,12 +53,12 @@ def audit_shared(partitions: Mapping[int, GroupStorage]) -> SharedAudit:
         book.enter(entry)
         match entry:
             case LimitSliced(account=account):
-                largest[account] = _larger(largest.get(account, ZERO), entry.agreed)
+                largest[account] = larger(largest.get(account, ZERO), entry.agreed)
                 slices = sum((each.accounts[account].slice or ZERO for each in _having(books, account)), ZERO)
                 audit.slices[account] = slices
                 _check(audit, account, "all slices", slices, largest[account] + beyond[account])
             case LimitsSet(account=account) if account in largest:
-                largest[account] = _larger(largest[account], entry.limits)
+                largest[account] = larger(largest[account], entry.limits)
             case Reserved():
                 for account in set(entry.accounts) & largest.keys():
                     audit.reserved[account] += 1
@@ -90,12 +90,17 @@ def _having(books: Mapping[int, Books], account: str) -> list[Books]:
     return [each for each in books.values() if account in each.accounts]
 
 
-def _larger(most: Amounts, limits: Limits) -> Amounts:
+def larger(most: Amounts, limits: Limits) -> Amounts:
     """Return the larger of two limits, unit by unit; what is not limited is as large as anything."""
     pairs = zip(numbers_of(most), ceilings_of(limits), strict=True)
     return Amounts(*(max(number, 2**62 if ceiling is None else ceiling) for number, ceiling in pairs))
 
 
+def beyond_limit(account: str, what: str, amounts: Amounts, limit: Amounts) -> str | None:
+    """Say that amounts are above a limit, if they are."""
+    return None if amounts.within(limit) == amounts else f"{what} of {account} make {amounts}, above {limit}"
+
+
 def _check(audit: SharedAudit, account: str, what: str, amounts: Amounts, limit: Amounts) -> None:
-    if amounts.within(limit) != amounts:
-        audit.findings.append(f"{what} of {account} make {amounts}, above {limit}")
+    if (said := beyond_limit(account, what, amounts, limit)) is not None:
+        audit.findings.append(said)

@@ -242,13 +242,19 @@ class Cell:
                 assert sent.status_code == 404, sent.text
                 break
         if self.chance.random() < 0.2:
-            promise.ended = True
-            while await self.request("DELETE", f"/v1/threads/{thread_id}") is None:
-                pass
+            await self._end(thread_id, promise)
         await self._see_to_its_end(thread_id, promise)
+
+    async def _end(self, thread_id: str, promise: Promise) -> None:
+        promise.ended = True
+        while await self.request("DELETE", f"/v1/threads/{thread_id}") is None:
+            pass
 
     async def _see_to_its_end(self, thread_id: str, promise: Promise) -> None:
         while True:
+            # A life that is to end at an end is given one: by chance alone some have none within their time.
+            if self._plan.point.startswith("terminate.") and not promise.ended:
+                await self._end(thread_id, promise)
             seen = await self.request("GET", f"/v1/threads/{thread_id}")
             if seen is not None and (seen.status_code == 404 or seen.json()["thread"]["closed_ns"]):
                 return

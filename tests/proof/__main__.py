@@ -1,6 +1,6 @@
 """Shows again what is promised, and writes it down: ``python -m tests.proof``, or ``poe proof``.
 
-Runs the simulator, the fault campaign, the mutation check and its score, the fuzzing, the audit of dependencies, the
+Runs the simulators, the fault campaign, the mutation check and its score, the fuzzing, the audit of dependencies, the
 comparison with the peers and the soak, each in its time, and renders ``docs/RELIABILITY.md`` from what they found. A
 full one takes three hours, ``--short`` half of one; ``--quick`` takes some minutes and shows that everything runs. Each
 part leaves its file in ``build/proof``: a run that was stopped goes on where it was, and runs only what is missing, did

@@ -73,6 +73,14 @@ PARTS = (
         ("--seeds", "100", "--processes", _cores()),
     ),
     Part(
+        "clusters",
+        "organism.testing.simulate",
+        "Clusters whose nodes come, go, stall and crash, in virtual time on a real database",
+        ("--cluster", "--minutes", "10", "--operations", "20", "--processes", _cores()),
+        ("--cluster", "--minutes", "2", "--operations", "20", "--processes", _cores()),
+        ("--cluster", "--seeds", "20", "--operations", "20", "--processes", _cores()),
+    ),
+    Part(
         "faults",
         "tests.faults",
         "What the world may do: kills, power cuts, full disks, providers that lie, floods",

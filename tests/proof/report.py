@@ -92,6 +92,21 @@ def _simulator(found: Mapping[str, Any], _page: Page) -> Iterator[str]:
     yield from _table(("what happened", "how often"), ((name, f"{times:,}") for name, times in found["seen"].items()))
 
 
+def _clusters(found: Mapping[str, Any], _page: Page) -> Iterator[str]:
+    possible, never = found["possible"], found["never"]
+    yield (
+        f"{found['runs']:,} clusters (seeds from {found['first_seed']}), {found['lives']:,} takings of a partition "
+        f"by a node, {found['records']:,} records checked, each group against who may write it: "
+        f"{'no failure' if not found['failure'] else 'FAILED'}.\n"
+    )
+    said = f"; never: {', '.join(never)}" if never else ""
+    yield f"Of {possible} things that befall a cluster, {possible - len(never)} happened{said}.\n"
+    if found["failure"]:
+        yield f"```text\n{found['failure']}\n```\n"
+    seen = ((name, f"{times:,}") for name, times in found["seen"].items() if name.startswith(("node ", "a ")))
+    yield from _table(("what happened", "how often"), seen)
+
+
 def _faults(found: Sequence[Mapping[str, Any]], _page: Page) -> Iterator[str]:
     named = {fault.name: fault for fault in FAULTS}
     yield f"{len(found)} faults: {_counted(each['verdict'] for each in found)}.\n"
@@ -188,6 +203,7 @@ def _soak(found: Mapping[str, Any], page: Page) -> Iterator[str]:
 
 _SECTIONS: Mapping[str, Callable[[Any, Page], Iterable[str]]] = {
     "simulator": _simulator,
+    "clusters": _clusters,
     "faults": _faults,
     "mutation": _mutation,
     "score": _score,

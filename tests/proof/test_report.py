@@ -32,6 +32,16 @@ FOUND: dict[str, Any] = {
         "never": ["move open freeze"],
         "failure": None,
     },
+    "clusters": {
+        "first_seed": 0,
+        "runs": 44,
+        "lives": 170,
+        "records": 9000,
+        "seen": {"a stale owner refused": 3, "node kill": 2, "entry Reserved": 5},
+        "possible": 14,
+        "never": ["node undrain"],
+        "failure": None,
+    },
     "faults": [
         {"fault": "F8", "verdict": "passed", "cases": 3, "figures": {"attempts": 3.0}, "why": ""},
         {"fault": "F9", "verdict": "not run", "cases": 0, "figures": {}, "why": "the time was up"},
@@ -85,6 +95,9 @@ def test_report_says_what_every_part_found() -> None:
     for said in (
         "1,000 organisms (seeds from 0)",
         "never: move open freeze",
+        "44 clusters (seeds from 0)",
+        "never: node undrain",
+        "| a stale owner refused | 3 |",
         "2 faults: 1 passed, 1 not run",
         "attempts 3 (<= 3)",
         "not run: the time was up",
@@ -110,7 +123,7 @@ def test_report_says_what_did_not_hold_and_what_was_not_run() -> None:
 
     assert "**did not hold**" in text
     assert "It has written no figures" in text
-    assert "Not run this time: faults, mutation, score, dependencies, trust, soak." in text
+    assert "Not run this time: clusters, faults, mutation, score, dependencies, trust, soak." in text
 
 
 @pytest.mark.parametrize("code", [130, -15])
@@ -126,16 +139,17 @@ def test_a_part_that_was_stopped_shows_what_it_had(code: int) -> None:
 def test_a_stopped_proof_keeps_what_it_has_and_begins_no_further_part(tmp_path: Path) -> None:
     """Ctrl-C ends the whole run, not one part of it; the next run begins with the part that was stopped."""
     codes = {"simulator": 0, "faults": 130}
+    parts = [part for part in PARTS if part.name != "clusters"]
     done: list[str] = []
 
     def carry_out(part: Part, _folder: Path, form: str) -> Ran:
         done.append(part.name)
         return Ran(part.name, "now", part.command(form), 1.0, codes.get(part.name, 0), "d")
 
-    run(PARTS, tmp_path, "short", lambda _said: None, carry_out=carry_out, commit=lambda: "now")
+    run(parts, tmp_path, "short", lambda _said: None, carry_out=carry_out, commit=lambda: "now")
     assert done == ["simulator", "faults"]
     codes["faults"] = 0
-    run(PARTS, tmp_path, "short", lambda _said: None, carry_out=carry_out, commit=lambda: "now")
+    run(parts, tmp_path, "short", lambda _said: None, carry_out=carry_out, commit=lambda: "now")
     assert done[2:4] == ["faults", "mutation"]
 
 
@@ -188,10 +202,10 @@ def test_a_proof_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     said: list[str] = []
     run(PARTS, tmp_path, "short", said.append, keep=("soak",), carry_out=carry_out, commit=lambda: "now")
 
-    assert done == ["faults", "mutation", "score", "fuzzing", "dependencies", "trust"]
-    assert "[1/8] simulator: there already, of now, full" in said
-    assert "[8/8] soak: there already, of before, full" in said
-    assert [each.form for each in read(tmp_path)][1:4] == ["short"] * 3
+    assert done == ["clusters", "faults", "mutation", "score", "fuzzing", "dependencies", "trust"]
+    assert "[1/9] simulator: there already, of now, full" in said
+    assert "[9/9] soak: there already, of before, full" in said
+    assert [each.form for each in read(tmp_path)][2:5] == ["short"] * 3
     done.clear()
     run(PARTS, tmp_path, "short", said.append, carry_out=carry_out, commit=lambda: "now")
     assert done == ["soak"]
@@ -199,10 +213,10 @@ def test_a_proof_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
 
 def test_what_was_run_of_changed_files_is_run_again() -> None:
     """A commit with files that differ from it says nothing of the files as they are now."""
-    whole = Ran("fuzzing", "abc+", PARTS[4].command("full"), 1.0, 0, "d")
+    whole = Ran("fuzzing", "abc+", PARTS[5].command("full"), 1.0, 0, "d")
 
     assert not whole.stands("abc+", "quick")
-    assert [Ran("fuzzing", "abc", PARTS[4].command("short"), 1.0, 0, "d").stands("abc", form) for form in FORMS] == [
+    assert [Ran("fuzzing", "abc", PARTS[5].command("short"), 1.0, 0, "d").stands("abc", form) for form in FORMS] == [
         True,
         True,
         False,

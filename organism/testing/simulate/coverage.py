@@ -46,11 +46,11 @@ def counting_moves(seen: Counter[str]) -> Iterator[None]:
         yield
 
 
-def coverage_lines(seen: Counter[str]) -> list[str]:
-    """Return what happened how often, then what of :data:`POSSIBLE` did not."""
+def coverage_lines(seen: Counter[str], possible: tuple[str, ...] = POSSIBLE) -> list[str]:
+    """Return what happened how often, then what of the possible did not."""
     lines = [f"  {what:<40} {times:>9,}" for what, times in sorted(seen.items())]
-    missing = [what for what in POSSIBLE if not seen[what]]
+    missing = [what for what in possible if not seen[what]]
     return [
         *lines,
-        f"  {len(POSSIBLE) - len(missing)} of {len(POSSIBLE)} moves and outcomes; never: {missing or 'none'}",
+        f"  {len(possible) - len(missing)} of {len(possible)} moves and outcomes; never: {missing or 'none'}",
     ]

@@ -140,11 +140,11 @@ def play(story: Scenario, make: MakeSubject) -> ScenarioResult:
         make: Makes what it is about.
     """
     it = _Run(story, make)
-    with _quiet(), counting_moves(it.subject.seen):
+    with quiet(), counting_moves(it.subject.seen):
         try:
             run(it.all_lives, seed=story.seed, turns=_TURNS)
         except Exception as error:  # noqa: BLE001 - whatever comes out of a run is what it was made to find
-            it.subject.failures += [f"it ended with {line}" for line in _described(error)]
+            it.subject.failures += [f"it ended with {line}" for line in described(error)]
     return ScenarioResult(
         story=story,
         failures=tuple(dict.fromkeys(it.subject.failures)),
@@ -155,21 +155,25 @@ def play(story: Scenario, make: MakeSubject) -> ScenarioResult:
     )
 
 
+Play = Callable[[Scenario, MakeSubject], ScenarioResult]
+"""Runs a story; :func:`play`, or that of a cluster."""
+
+
 def _drop(_logger: object, _method: str, _line: object) -> NoReturn:
     raise structlog.DropEvent
 
 
-def _described(error: BaseException) -> list[str]:
+def described(error: BaseException) -> list[str]:
     """Return what failed and where, for each error of a group."""
     if isinstance(error, BaseExceptionGroup):
-        return [line for each in error.exceptions for line in _described(each)]
+        return [line for each in error.exceptions for line in described(each)]
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return [f"{type(error).__name__}: {error}{place}"]
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Log nothing: there is a line for every mistake that is made on purpose."""
     before = structlog.get_config()
     structlog.configure(processors=[_drop])
@@ -179,20 +183,21 @@ def _quiet() -> Iterator[None]:
         structlog.configure(**before)
 
 
-def shorten(story: Scenario, make: MakeSubject, *, runs: int = 200) -> ScenarioResult:
+def shorten(story: Scenario, make: MakeSubject, *, runs: int = 200, play: Play = play) -> ScenarioResult:
     """Drop operations from a story whose run fails, as long as it still fails.
 
     Args:
         story: The story.
         make: Makes what it is about.
         runs: How many runs that may take.
+        play: Runs a story.
 
     Returns:
         The run of the shortest story that was found.
     """
     best, size = play(story, make), max(1, len(story.operations) // 2)
     while runs and best.failures:
-        shorter = _first_failing(best.story, make, size, runs)
+        shorter = _first_failing(best.story, lambda shorter: play(shorter, make), size, runs)
         runs -= max(1, len(best.story.operations) // size)
         if shorter is not None:
             best = shorter
@@ -204,10 +209,12 @@ def shorten(story: Scenario, make: MakeSubject, *, runs: int = 200) -> ScenarioR
     return best
 
 
-def _first_failing(story: Scenario, make: MakeSubject, size: int, runs: int) -> ScenarioResult | None:
+def _first_failing(
+    story: Scenario, play: Callable[[Scenario], ScenarioResult], size: int, runs: int
+) -> ScenarioResult | None:
     for first in range(0, len(story.operations), size)[:runs]:
         kept: tuple[ScenarioStep, ...] = story.operations[:first] + story.operations[first + size :]
-        result = play(Scenario(story.seed, kept), make)
+        result = play(Scenario(story.seed, kept))
         if result.failures:
             return result
     return None

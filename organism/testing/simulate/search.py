@@ -9,15 +9,33 @@ from multiprocessing import get_context
 
 import msgspec
 
-from organism.testing.simulate.coverage import coverage_lines
-from organism.testing.simulate.scenario import draw_scenario
-from organism.testing.simulate.scenario_run import MakeSubject, ScenarioResult, play, shorten
+from organism.testing.simulate.coverage import POSSIBLE, coverage_lines
+from organism.testing.simulate.scenario import Scenario, draw_scenario
+from organism.testing.simulate.scenario_run import MakeSubject, Play, ScenarioResult, play, shorten
 
 OPERATIONS = 12
 """Operations of a story at most, unless given."""
 
 _SEEDS_AT_ONCE = 10
 """Seeds that a process is given at a time: half a second of work."""
+
+
+class Way(msgspec.Struct, frozen=True):
+    """How stories are drawn and run.
+
+    Attributes:
+        draw: Draws the story of a seed, of so many operations at most.
+        play: Runs a story.
+        possible: What can happen, beside what only happens.
+    """
+
+    draw: Callable[[int, int], Scenario] = draw_scenario
+    play: Play = play
+    possible: tuple[str, ...] = POSSIBLE
+
+
+ALONE = Way()
+"""One process after the other, on one journal."""
 
 
 class Found(msgspec.Struct, kw_only=True):
@@ -29,6 +47,7 @@ class Found(msgspec.Struct, kw_only=True):
         records: Records that were written and checked.
         seen: What happened how often.
         failure: The shortest story of the first seed that failed; ``None`` when none did.
+        possible: What could have happened.
     """
 
     runs: int = 0
@@ -36,6 +55,7 @@ class Found(msgspec.Struct, kw_only=True):
     records: int = 0
     seen: Counter[str] = msgspec.field(default_factory=Counter)
     failure: ScenarioResult | None = None
+    possible: tuple[str, ...] = POSSIBLE
 
     def add(self, other: "Found") -> None:
         """Take in what was found with the seeds that follow."""
@@ -48,7 +68,7 @@ class Found(msgspec.Struct, kw_only=True):
     def __str__(self) -> str:
         """Show what happened, and the failure if there is one."""
         counted = f"{self.runs:,} runs, {self.lives:,} processes, {self.records:,} records checked"
-        lines = [counted, *coverage_lines(self.seen)]
+        lines = [counted, *coverage_lines(self.seen, self.possible)]
         return "\n".join([*lines, "no failure" if self.failure is None else f"FAILED:\n{self.failure}"])
 
 
@@ -59,6 +79,8 @@ def search(
     operations: int = OPERATIONS,
     go_on: Callable[[], bool] = lambda: True,
     processes: int = 1,
+    way: Way = ALONE,
+    keep: Callable[[Found], object] = lambda _found: None,
 ) -> Found:
     """Run the story of each seed until one fails; that one is shortened.
 
@@ -68,22 +90,25 @@ def search(
         operations: Operations of a story, at most.
         go_on: Asked before each run whether there is still time; with several processes before every few runs.
         processes: How many processes share the seeds.
+        way: How stories are drawn and run.
+        keep: Called with what was found so far, again and again.
     """
-    found, left, size = Found(), iter(seeds), 1 if processes == 1 else _SEEDS_AT_ONCE
+    found, left, size = Found(possible=way.possible), iter(seeds), 1 if processes == 1 else _SEEDS_AT_ONCE
     pieces = iter(lambda: tuple(islice(left, size)) if go_on() else (), ())
-    alone = (_run_seeds(make, piece, operations=operations) for piece in pieces)
-    for part in alone if processes == 1 else _shared(make, pieces, operations, processes):
+    run = partial(_run_seeds, make, operations=operations, way=way)
+    for part in map(run, pieces) if processes == 1 else _shared(run, pieces, processes):
         found.add(part)
+        keep(found)
         if found.failure is not None:
-            found.failure = shorten(found.failure.story, make)
+            found.failure = shorten(found.failure.story, make, play=way.play)
             break
     return found
 
 
-def _run_seeds(make: MakeSubject, seeds: Iterable[int], *, operations: int) -> Found:
+def _run_seeds(make: MakeSubject, seeds: Iterable[int], *, operations: int, way: Way) -> Found:
     found = Found()
     for seed in seeds:
-        result = play(draw_scenario(seed, operations), make)
+        result = way.play(way.draw(seed, operations), make)
         failure = result if result.failures else None
         found.add(Found(runs=1, lives=result.lives, records=result.records, seen=result.seen, failure=failure))
         if failure is not None:
@@ -91,10 +116,11 @@ def _run_seeds(make: MakeSubject, seeds: Iterable[int], *, operations: int) -> F
     return found
 
 
-def _shared(make: MakeSubject, pieces: Iterator[tuple[int, ...]], operations: int, processes: int) -> Iterator[Found]:
+def _shared(
+    run: Callable[[Iterable[int]], Found], pieces: Iterator[tuple[int, ...]], processes: int
+) -> Iterator[Found]:
     """Yield what is found with each piece of the seeds, in their order, as one process alone would."""
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        run = partial(_run_seeds, make, operations=operations)
         under_way = deque(pool.submit(run, piece) for piece in islice(pieces, 2 * processes))
         try:
             while under_way:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from organism.amounts import TokenUsage
 from organism.errors import RejectedError, UncertainError
-from organism.ids import SequentialIds
+from organism.ids import IdSource, SequentialIds
 from organism.llm.requests import CompletionRequest, ToolCall, ToolResult
 from organism.providers.scripted import BilledCall, ScriptedAnswer, ScriptedProvider, input_words
 from organism.testing.crashing_journal import CrashingJournal
@@ -54,7 +54,7 @@ class World:
     def __init__(self, seed: int) -> None:
         self.journal = CrashingJournal()
         self.clock = MachineClock()
-        self.ids = SequentialIds()
+        self.ids: IdSource = SequentialIds()
         self.draw = random.Random(f"world {seed}")  # noqa: S311 - repeatable, not secret
         self._lines: list[tuple[str, TokenUsage, list[BilledCall], int]] = []
         self.owner: Callable[[CompletionRequest], str] = _first_thread

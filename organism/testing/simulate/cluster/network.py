@@ -85,9 +85,9 @@ class Network:
             with anyio.CancelScope(shield=True):
                 await anyio.sleep(self._world.draw.choice(_TRAVEL_S))
                 link = LINK.get()
-                while link is not None and anyio.current_time() < link.stalled_until_s:
-                    await anyio.sleep(link.stalled_until_s - anyio.current_time())
-                return function(*args)
+                if link is not None and (late_s := link.stalled_until_s - anyio.current_time()) > 0:
+                    await anyio.sleep(late_s)
+            return function(*args)
 
 
 class _Connection(psycopg.Connection[tuple[Any, ...]]):

@@ -33,7 +33,7 @@ from organism.testing.virtual_time import run
 
 _PATIENCE_S = 60.0
 
-_ROUNDS = 40
+_ROUNDS = 20
 
 _TURNS = 200_000
 """Turns of the event loop at one instant; what blocks takes none."""
@@ -59,6 +59,10 @@ class _ClusterRun:
         found = self._observer.execute("SELECT epoch, batch FROM organism.journals WHERE p = %s", (partition,))
         ((epoch, batch),) = found.fetchall()
         return int(epoch), int(batch)
+
+    def _stopped(self) -> list[str]:
+        found = self._observer.execute("SELECT p, stopped FROM organism.leases WHERE stopped <> '' ORDER BY p")
+        return [f"partition {partition} is kept from every node: {why}" for partition, why in found.fetchall()]
 
     def journal(self, url: str, name: str, retention: Retention | None, lease: Lease) -> CheckedPartition:
         """Make the journal of a partition for a node."""
@@ -125,6 +129,9 @@ class _ClusterRun:
         for _ in range(_ROUNDS):
             nodes.heal()
             await anyio.sleep(_PATIENCE_S)
+            if stopped := self._stopped():
+                self.subject.failures += stopped
+                return
             organisms = nodes.organisms()
             open_ones = [view.thread_id for each in organisms for view in each.threads()]
             if len(organisms) == PARTITIONS and not open_ones:

@@ -74,7 +74,7 @@ class ClusterNode:
     ) -> None:
         check_postgres()
         self._components = components = template.control.components
-        self._spec = components.spec
+        self._spec, self._clock = components.spec, components.clock
         check_node(node, partitions)
         check_shareable(self._spec.limits)
         self.name, self._partitions, self._url = node, partitions, url
@@ -213,7 +213,7 @@ class ClusterNode:
         )
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._leave)
-            await self._threads.run(table.register, self._url, version(), self._components.clock.now_ns())
+            await self._threads.run(table.register, self._url, version(), self._clock.now_ns())
             self.counts.renewed_s = loop_time()
             await stack.enter_async_context(self._tool_servers)
             self._tasks = await stack.enter_async_context(anyio.create_task_group())

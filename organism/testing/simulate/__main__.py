@@ -10,7 +10,7 @@ import time
 from itertools import count
 from pathlib import Path
 
-from organism.testing.simulate.cluster.shape import ClusterShape
+from organism.testing.simulate.cluster.cluster_shape import ClusterShape
 from organism.testing.simulate.search import ALONE, OPERATIONS, Found, Way, search
 from organism.testing.simulate.shape import RandomShape
 

@@ -34,7 +34,8 @@ class CheckedJournal(CrashingJournal):
 
     def __init__(self, kept: MemoryJournal, subject: Subject, trace: "Trace", **more: Any) -> None:
         super().__init__(kept, **more)
-        self.checks = RecordChecks(subject, trace)
+        self.checks = checks = RecordChecks(subject, trace)
+        self.check_guards_at_end = checks.guards.check_end
         self.checks.take_up(kept.load(), kept.events())
 
     def append(self, record: msgspec.Struct, then: Then | None = None) -> None:

@@ -116,7 +116,7 @@ class _Run:
                 await anyio.sleep(_PATIENCE_S)
                 if not organism.threads():
                     await organism.journal.commit()
-                    journal.checks.guards.check_end()
+                    journal.check_guards_at_end()
                     check_end(self._kept, self.subject, organism)
                     return True
             self.subject.failures += [

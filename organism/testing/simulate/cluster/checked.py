@@ -1,4 +1,4 @@
-"""Journals of partitions that are checked record by record, and group by group against whoever may write them."""
+"""Journals of partitions that are checked record by record, and group by group against the owner who may write them."""
 
 from collections.abc import Callable
 
@@ -129,13 +129,13 @@ class CheckedPartition(PostgresJournal):
 class _CheckedDatabase(PostgresDatabase):
     def __init__(self, url: str, name: str, lease: Lease, model: ClusterModel) -> None:
         super().__init__(url, name=name, lease=lease)
-        self._right, self._model = lease, model
+        self._right, self._model, self._saw = lease, model, model.subject.saw
 
     def write(self, batch: Batch, number: int) -> None:
         try:
             super().write(batch, number)
         except FencedError:
-            self._model.subject.saw("a stale owner refused")
+            self._saw("a stale owner refused")
             raise
         self._model.wrote(self._right, number)
 
@@ -143,9 +143,9 @@ class _CheckedDatabase(PostgresDatabase):
         try:
             written = super().reopen(number)
         except FencedError:
-            self._model.subject.saw("a stale owner refused")
+            self._saw("a stale owner refused")
             raise
         if written:
-            self._model.subject.saw("a group whose answer was lost")
+            self._saw("a group whose answer was lost")
             self._model.wrote(self._right, number)
         return written

@@ -116,7 +116,7 @@ class _Connection(psycopg.Connection[tuple[Any, ...]]):
 
 
 def fresh_database(server: PostgresServer) -> str:
-    """Return the URL of an empty database whose clock is told what time it is."""
+    """Return the URL of an empty database whose clock is virtual."""
     url = server.database()
     server.execute(_CLOCK, url)
     return url

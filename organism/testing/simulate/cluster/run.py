@@ -21,7 +21,7 @@ from organism.testing.postgres_server import PostgresServer
 from organism.testing.shared_audit import audit_shared
 from organism.testing.simulate.cluster.checked import CheckedPartition, ClusterModel
 from organism.testing.simulate.cluster.network import Network, fresh_database
-from organism.testing.simulate.cluster.nodes import PARTITIONS, Nodes
+from organism.testing.simulate.cluster.processes import PARTITIONS, Nodes
 from organism.testing.simulate.cluster.story import FATES
 from organism.testing.simulate.coverage import counting_moves
 from organism.testing.simulate.operations import Operator

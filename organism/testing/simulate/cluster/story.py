@@ -25,7 +25,7 @@ WEIGHTS = {
 """How often each is drawn; those of users are as in :mod:`organism.testing.simulate.operations`."""
 
 FATES = ("join", "leave", "kill", "drain", "undrain", "cut", "stall", "lose")
-"""What befalls nodes. What each does is in :mod:`organism.testing.simulate.cluster.nodes`."""
+"""What befalls nodes. What each does is in :mod:`organism.testing.simulate.cluster.processes`."""
 
 _PAUSES_S = (0.0, 0.0, 0.3, 2.0, 4.0, 15.0)
 

@@ -9,8 +9,8 @@ from organism.stores.postgres.slice_table import SliceTable
 from organism.stores.slice_rows import SliceRow
 from organism.testing.simulate import Scenario, ScenarioStep, search, shorten
 from organism.testing.simulate.__main__ import in_clusters
+from organism.testing.simulate.cluster.cluster_shape import ClusterShape
 from organism.testing.simulate.cluster.run import play_cluster
-from organism.testing.simulate.cluster.shape import ClusterShape
 from organism.testing.simulate.cluster.story import draw_cluster_story
 
 pytestmark = pytest.mark.debian

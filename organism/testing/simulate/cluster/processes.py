@@ -135,7 +135,7 @@ class Nodes:
 
     async def _drained(self, process: Process, *, draining: bool) -> None:
         try:
-            process.running.table.drain(process.name, draining=draining)
+            _drain(process.running, draining=draining)
         except JournalError:
             self._subject.saw("an order that the network has lost")
 
@@ -156,7 +156,7 @@ class Nodes:
         """Let everything through again, and let no node be drained."""
         for process in self._running():
             process.link.cut, process.link.loses, process.link.stalled_until_s = False, 0, 0.0
-            process.running.table.drain(process.name, draining=False)
+            _drain(process.running, draining=False)
         if not self._running():
             self.join(_NAMES[0])
 
@@ -164,3 +164,7 @@ class Nodes:
         """Let every node leave in good order."""
         for process in self._running():
             process.leaving.set()
+
+
+def _drain(node: ClusterNode, *, draining: bool) -> None:
+    node.table.drain(node.name, draining=draining)

@@ -6,6 +6,7 @@ there, 130 interrupted. The module of a command is imported when the command is 
 command lines only for what is more than the overview, so ``organism --help`` answers at once.
 """
 
+import errno
 import os
 import sys
 from difflib import get_close_matches
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from cyclopts import App, CycloptsError
 
 _OVERVIEW: tuple[list[str], ...] = ([], ["--help"], ["-h"], ["help"])
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Errors of a disk that is full."""
 
 _READ_INPUT = ("run", "ask", "send")
 """Commands that read their task from standard input where none is given, or a -."""
@@ -77,6 +81,10 @@ def call(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.OK
     except Exception as error:  # noqa: BLE001 - what is no error of organism's own is raised again
+        if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the rest of the output fails likewise
+            complain(f"what is printed cannot be written: {error.strerror}")
+            return exit_codes.FAILED
         from organism.cli.options import pasteable, place_of
 
         return exit_codes.explain(error, lambda sentence: pasteable(sentence, place_of(arguments)))

@@ -2,12 +2,14 @@
 
 import io
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from organism.cli import exit_codes
 from organism.cli.app import call
+from tests.cli.commands import start
 
 YAML = """\
 name: echo
@@ -56,3 +58,13 @@ def test_what_is_no_task_is_refused(
     assert call([command, "-", "--file", str(file)]) == exit_codes.USAGE
     error = capsys.readouterr().err
     assert (error.count("\n"), f"standard input {said}" in error) == (1, True), error
+
+
+@pytest.mark.parametrize("words", [("--help",), ("prices", "gpt-5-mini"), ("init", "--help")])
+def test_full_disk_behind_standard_output_is_said_in_a_line(words: tuple[str, ...], tmp_path: Path) -> None:
+    """What cannot be printed is the machine's trouble, and no traceback of ours."""
+    with Path("/dev/full").open("w") as full, closing(start(tmp_path, *words, stdout=full)) as running:
+        code = running.wait()
+        assert running.stderr is not None
+        said = running.stderr.read()
+    assert (code, said) == (exit_codes.FAILED, "organism: what is printed cannot be written: No space left on device\n")

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from organism.amounts import CALL_NANOUSD_MAX, COUNTED_TOKENS_MAX, TokenUsage
+from organism.errors import RejectedError
 from organism.llm.answers import Completion
 from organism.llm.requests import ChatMessage, CompletionRequest
-from organism.router.answers.answer_checks import checked_answer
+from organism.router.answers.answer_checks import checked_answer, checked_failure
 
 REQUEST = CompletionRequest(model="m", messages=(ChatMessage("user", "x"),), max_output_tokens=9)
 
@@ -51,3 +52,16 @@ def test_a_cost_that_is_none_is_named_and_not_used(cost: Any, good: bool) -> Non
     else:
         assert (found.cost_nanousd, found.usage) == (None, None)
         assert "cost_nanousd is " in str(found.usage_error)
+
+
+class HomeMadeError(RejectedError):
+    """An adapter's own."""
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_what_an_adapter_s_own_refusal_says_of_another_try_counts(again: bool) -> None:
+    """A call that may be tried again is, and one that never will be taken is not paid for with a wait."""
+    told = checked_failure(HomeMadeError("p", "not now", again=again), "p")
+
+    assert isinstance(told, RejectedError)
+    assert told.again is again

@@ -75,3 +75,14 @@ def test_an_answer_without_a_price_is_charged_in_tokens() -> None:
     made = charge(TokenUsage(input=10, output=2), rates=None)
 
     assert (made.outcome, made.amounts.tokens, made.cost_nanousd, made.cost.priced) == ("settled", 12, None, False)
+
+
+def test_a_price_without_a_count_is_charged_where_it_is_more_than_what_is_estimated() -> None:
+    """What a provider says that it took is no less: of an answer without a count the larger figure is charged."""
+    estimated = charge(None).cost_nanousd
+    assert estimated is not None
+
+    assert charge(None, cost_nanousd=1).cost_nanousd == estimated
+    assert charge(None, cost_nanousd=estimated + 1).cost_nanousd == estimated + 1
+    assert charge(None, rates=None, cost_nanousd=1).cost_nanousd == 1
+    assert charge(TokenUsage(input=5, output=1), cost_nanousd=1).cost_nanousd == 1

@@ -55,12 +55,12 @@ def _safe(value: object) -> object:
 
 
 class Table(_RichTable):
-    """A table without lines.
+    """A table without lines. Where its words and numbers do not fit side by side, each row is a list of its own.
 
     Args:
         headings: Names of the columns.
         left: Which of them hold words; the others hold numbers, but for the first.
-        fold: Break cells rather than hide anything.
+        fold: Break cells rather than hide anything; the rows stay side by side.
         title_column: Never break the first column.
     """
 
@@ -68,6 +68,7 @@ class Table(_RichTable):
         self, *headings: str, left: Container[str] = (), fold: bool = False, title_column: bool = False
     ) -> None:
         super().__init__(box=None, pad_edge=False, header_style="bold")
+        self._is_folded = fold
         for place, heading in enumerate(headings):
             self.add_column(
                 _text(heading),
@@ -81,6 +82,23 @@ class Table(_RichTable):
         super().add_row(
             *(_text(cell) if isinstance(cell, str) else cell for cell in cells), style=style, end_section=end_section
         )
+
+    def fitting(self, console: Console) -> _RichTable:
+        """Return this table, or its rows one below the other where a cell would be cut: half a sum is a wrong one."""
+        if (
+            self._is_folded
+            or self.__rich_measure__(console, console.options.update(width=_PIPE_WIDTH)).minimum <= console.width
+        ):
+            return self
+        rows = _RichTable.grid("", "", padding=(0, 2, 0, 0))
+        rows.columns[1].overflow = "fold"
+        for place, cells in enumerate(zip(*(column.cells for column in self.columns), strict=True)):
+            if place:
+                rows.add_row()
+            for column, cell in zip(self.columns, cells, strict=True):
+                if not isinstance(cell, Text) or cell.plain:
+                    rows.add_row(column.header, cell)
+        return rows
 
 
 _COMMAND = re.compile(r"(?:: |['`])\S*organism [a-z]")
@@ -124,7 +142,10 @@ class Terminal(Console):
     def show(self, *parts: Drawn) -> None:
         """Print tables, and lines that are made already."""
         for part in parts:
-            self.print(_text(part) if isinstance(part, str) else part)
+            if isinstance(part, str):
+                self.print(_text(part))
+            else:
+                self.print(part.fitting(self) if isinstance(part, Table) and not self.soft_wrap else part)
 
     def say_as_it_is(self, text: str) -> None:
         """Print text of several lines that is meant for people, such as an answer."""

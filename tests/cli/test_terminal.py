@@ -28,6 +28,7 @@ from organism.cli.client import Client
 from organism.cli.commands.remote.budget import print_trace
 from organism.cli.commands.remote.top import Screen
 from organism.cli.run_view import LiveView, print_report
+from organism.cli.tables import thread_table
 from organism.cli.terminal import Terminal, markup
 from organism.daemon.state_folder import write_address
 from organism.errors import ConfigError, Refusal
@@ -272,3 +273,23 @@ def test_value_in_a_template_is_text(value: str, capsys: pytest.CaptureFixture[s
     Terminal().say("[bold]{}[/] and [red]{name}[/]", value, name=value)
     assert capsys.readouterr().out == f"{value} and {value}\n"
     assert str(markup("{}", markup("[bold]{}[/]", 1))) == "[bold]1[/]"
+
+
+@pytest.mark.parametrize("width", [30, 46, 60, 80, 120])
+def test_no_width_cuts_a_sum_or_an_id(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever reads a list on a narrow terminal reads each sum and each id whole, and no line is longer than it."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    console = Terminal()
+    console._force_terminal, console.soft_wrap, console._width = True, False, width
+    table = thread_table("thread", "labels")
+    cells = ("ask-7f3a2b9c", "blocked", "12,345", "$0.012345", "1,234", "ask-7f3a2b9c.2", "tenant=acme")
+    table.add_row(*cells)
+    table.add_row("research", "open", "12", "~$12,345.10", "7", "", "")
+    console.show(table)
+    lines = capsys.readouterr().out.splitlines()
+    words = " ".join(lines).split()
+    assert set(cells) | {"~$12,345.10"} <= set(words)
+    assert max(map(len, lines)) <= width
+    assert (len(lines) == 3) == (width >= 80)

@@ -45,6 +45,11 @@ _WRITTEN: tuple[Path, ...] = (
     ("input_tokens_details", "cache_write_tokens"),
     ("cache_creation_input_tokens",),  # Anthropic
 )
+_WRITTEN_BY_AGE: tuple[Path, ...] = (
+    ("cache_creation", "ephemeral_5m_input_tokens"),
+    ("cache_creation", "ephemeral_1h_input_tokens"),
+)
+"""The parts of Anthropic's count of what was written, for servers that leave the sum of them out."""
 _REASONING: tuple[Path, ...] = (
     ("completion_tokens_details", "reasoning_tokens"),  # OpenAI's chat completions
     ("output_tokens_details", "reasoning_tokens"),  # OpenAI's responses
@@ -90,7 +95,7 @@ class _Counts(msgspec.Struct, frozen=True):
 
     prompt: int | None
     completion: int | None
-    total: int | None
+    total: int
     cached: int
     written: int
     reasoning: int
@@ -128,8 +133,11 @@ def counted(usage: JsonObject, counting: Counting) -> Counted | None:
     seen = _Counts(
         _largest(usage, _PROMPT),
         _largest(usage, _COMPLETION),
-        _largest(usage, _TOTAL),
-        *(_detail(usage, paths) for paths in (_CACHED, _WRITTEN, _REASONING, _FEES)),
+        _detail(usage, _TOTAL),
+        _detail(usage, _CACHED),
+        _written(usage),
+        _detail(usage, _REASONING),
+        _detail(usage, _FEES),
     )
     counts, notes = _completed(seen)
     if not any((counts.prompt, counts.completion, counts.cached, counts.written, counts.reasoning)):
@@ -139,6 +147,9 @@ def counted(usage: JsonObject, counting: Counting) -> Counted | None:
     if counts.extra:
         read += TokenUsage(input=counts.extra)
         notes.append(f"{counts.extra} tokens of citations counted as input")
+    if rounds := _rounds_beside(usage):
+        read += rounds
+        notes.append(f"{rounds.total} tokens of rounds beside the answer's own")
     # A part that is counted alone, what was cached or reasoned, says nothing of its whole; nobody counts a prompt as
     # nothing but where what was cached stands beside it, and then says so: a field left out is unknown there too.
     beside = counting.cached_inside is False and seen.prompt is not None
@@ -147,6 +158,31 @@ def counted(usage: JsonObject, counting: Counting) -> Counted | None:
     missing = tuple(side for side, is_counted in sides if not is_counted)
     notes += [f"no count of the {side}" for side in missing]
     return Counted(usage=read, missing=missing, note="; ".join(notes))
+
+
+def _rounds_beside(usage: JsonObject) -> TokenUsage:
+    """Return what was spent in rounds that the counts of the answer leave out: compaction, advice of another model.
+
+    Source: ``usage.iterations`` of Anthropic's messages; the counts beside it are those of the rounds of the message.
+
+    Raises:
+        UsageError: If a count is insane.
+    """
+    rounds = usage.get("iterations")
+    spent = TokenUsage()
+    for each in rounds if isinstance(rounds, list) else ():
+        if isinstance(each, dict) and each.get("type") not in {None, "message"}:
+            spent += TokenUsage(
+                input=_largest(each, _PROMPT) or 0,
+                cached_input=_detail(each, _CACHED),
+                cache_write=_written(each),
+                output=_largest(each, _COMPLETION) or 0,
+            )
+    return spent
+
+
+def _written(usage: JsonObject) -> int:
+    return max(_detail(usage, _WRITTEN), sum(_detail(usage, (path,)) for path in _WRITTEN_BY_AGE))
 
 
 def input_counted(usage: JsonObject) -> TokenUsage | None:
@@ -177,7 +213,7 @@ def said_input_tokens(body: bytes) -> int | None:
 def _completed(seen: _Counts) -> tuple[_Counts, list[str]]:
     """Work out a side that is left out from the total, where there is one."""
     notes: list[str] = []
-    prompt, completion, total = seen.prompt or None, seen.completion or None, seen.total or 0
+    prompt, completion, total = seen.prompt or None, seen.completion or None, seen.total
     if prompt is None and not seen.cached + seen.written and completion is not None:
         # A prompt of nothing cannot be. Reasoning that stands beside the completion is in the total as well.
         rest = total - completion
@@ -197,7 +233,7 @@ def _completed(seen: _Counts) -> tuple[_Counts, list[str]]:
 def _chosen(counts: _Counts, counting: Counting, notes: list[str]) -> _Reading:
     """Choose between the ways to read the numbers, and note why if it was not plain."""
     readings = list(_readings(counts))
-    total = counts.total or 0
+    total = counts.total
     documented = [reading for reading in readings if _is_documented(reading, counts, counting)] or readings
     exact = [reading for reading in readings if reading.usage.total == total]
     if exact:

@@ -91,6 +91,11 @@ class AnswerCollector:
         return self.is_ended or self.is_counted_out or bool(self._words)
 
     @property
+    def is_concluded(self) -> bool:
+        """Whether it has said itself that it has ended, or why, and that it did not break."""
+        return self.is_ended or (bool(self._words) and all(reason_of(word) != "error" for word in self._words))
+
+    @property
     def text(self) -> str:
         """The visible text so far."""
         return "".join(self._text)

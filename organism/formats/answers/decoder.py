@@ -7,7 +7,7 @@ it begins, not by what was asked: JSON begins with a bracket, which no line of a
 from collections.abc import Iterator
 from typing import Protocol
 
-from organism.errors import RejectedError, UncertainError
+from organism.errors import ProviderError, RejectedError, UncertainError
 from organism.formats.answers.collector import BROKE_OFF
 from organism.formats.answers.event_stream import EventStreamParser, ServerSentEvent
 from organism.formats.errors.refusals import error_in, refused_in, refused_text
@@ -58,6 +58,11 @@ class AnswerReader(Protocol):
     @property
     def is_complete(self) -> bool:
         """Whether it has ended in order, even if some of its end is missing."""
+        ...
+
+    @property
+    def is_concluded(self) -> bool:
+        """Whether it has said itself that it has ended, or why, and that it did not break."""
         ...
 
     @property
@@ -158,7 +163,12 @@ class AnswerDecoder:
             raise UncertainError(self._provider, f"an answer of more than {EVENTS_MAX:,} events")
         for event in found:
             self._has_events = True
-            self._take(event)
+            try:
+                self._take(event)
+            except ProviderError:
+                # An error, or a broken event, behind the end and the count of an answer takes nothing of it back.
+                if not (self._reader.is_concluded and self._reader.is_counted):
+                    raise
         if self._events.comments > comments:
             self._ping()
 
@@ -180,7 +190,7 @@ class AnswerDecoder:
         elif (last := self._events.end()) is not None:
             try:
                 self._take(last)
-            except UncertainError:
+            except ProviderError:
                 # Cut in the middle of an event that needs not be there: the answer stands.
                 if not self.is_complete:
                     raise
@@ -199,7 +209,7 @@ class AnswerDecoder:
         data = event.data.strip()
         if not data:
             return
-        if data == _DONE:
+        if data.upper() == _DONE:
             self._reader.end()
             return
         values = values_in(data)

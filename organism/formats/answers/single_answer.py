@@ -31,6 +31,11 @@ class OneAnswerReader:
         return self._answer.is_complete
 
     @property
+    def is_concluded(self) -> bool:
+        """Whether it has said itself that it has ended, or why."""
+        return self._answer.is_concluded
+
+    @property
     def is_counted(self) -> bool:
         """Whether usage has come."""
         return bool(self._usage)

@@ -65,6 +65,11 @@ class ChatReader:
         return self.is_ended or self._answer.is_counted_out or awaited.is_complete
 
     @property
+    def is_concluded(self) -> bool:
+        """Whether it has said itself that it has ended, or why."""
+        return self._chosen().is_concluded
+
+    @property
     def is_void(self) -> bool:
         """Whether it says of itself that nobody has served it, as relays do with null choices and no count."""
         counts, _ = self._usage.merged()

@@ -40,9 +40,13 @@ class LoadedConfig(msgspec.Struct, frozen=True):
     places: dict[Path_, TextPlace]
     dotenv: DotEnv = DotEnv()
 
+    def at(self, reason: str, *path: str | int) -> ConfigError:
+        """Return a :class:`ConfigError` about the value at a path."""
+        return self.source.error(reason, nearest(path, self.places), path)
+
     def fail(self, reason: str, *path: str | int) -> NoReturn:
         """Raise a :class:`ConfigError` about the value at a path."""
-        self.source.fail(reason, nearest(path, self.places), path)
+        raise self.at(reason, *path)
 
 
 def load_config(path: Path, environment: Mapping[str, str]) -> LoadedConfig:

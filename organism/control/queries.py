@@ -125,6 +125,7 @@ class Queries:
             output_min=settings.output_min,
             wait_s=budgets.wait_s,
             parks=self._active.on_exhausted == "park",
+            refuse_unpriced=settings.refuse_unpriced,
         )
         async with self._one_replay:
             entries = [entry async for entry in stored_entries(self._journal)]

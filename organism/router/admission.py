@@ -31,7 +31,7 @@ from organism.router.call_events import CallEvents
 from organism.router.call_state import CallState
 from organism.router.limits.limiter import Permit
 from organism.router.limits.patience import Patience
-from organism.router.planning.call_rates import RateSource, held_rates, rates_for
+from organism.router.planning.call_rates import RateSource, held_rates, needs_price, rates_for
 from organism.router.planning.estimator import InputEstimator
 from organism.router.planning.plan import Route
 from organism.router.planning.provider_limiters import ProviderLimiters, ReplacedError
@@ -304,10 +304,7 @@ class Admission:
         )
 
     def _refuse_unpriced(self, spender: Spender, route: Route) -> None:
-        if self._settings.refuse_unpriced and any(
-            state.limits.cost_nanousd is not None and self._registry.mode_of(state.account) == "enforce"
-            for state in self._registry.scopes_of(spender)
-        ):
+        if self._settings.refuse_unpriced and needs_price(self._registry, spender):
             raise UnpricedError(route.model, route.provider)
 
 

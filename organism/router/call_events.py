@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import msgspec
+import structlog
 
 from organism.amounts import ZERO, BudgetState
 from organism.budget.holds import Settlement, Spender
@@ -25,6 +26,8 @@ from organism.usage.events import (
 )
 from organism.usage.outbox import Outbox
 
+_log = structlog.get_logger("organism.router")
+
 CallSink = Callable[[Call], None]
 """Is handed each call that is about to be held; must not block."""
 
@@ -39,6 +42,7 @@ class CallEvents:
         self._outbox = outbox
         self._warning_sinks: tuple[WarningSink, ...] = ()
         self._call_sinks: tuple[CallSink, ...] = ()
+        self._told_unpriced: set[str] = set()  # models to degrade to: names of the configuration, so few
 
     def subscribe_calls(self, count: CallSink) -> None:
         """Have a function called with each call before anything is held for it, but not with what is paid already."""
@@ -167,4 +171,19 @@ class CallEvents:
                 dimension=step.dimension,
                 threshold=step.threshold,
             )
+        )
+
+    def tell_stayed(self, step: Degraded) -> None:
+        """A call stays with its model, since the cheaper one has no price: said once of each such model."""
+        if step.to_model in self._told_unpriced:
+            return
+        self._told_unpriced.add(step.to_model)
+        _log.warning(
+            "not_degraded",
+            model=step.model,
+            to_model=step.to_model,
+            account=step.account,
+            threshold=step.threshold,
+            reason=f"no price is known for {step.to_model!r}, and a limit in USD is in force: calls stay with "
+            f"{step.model!r}; add what {step.to_model!r} is served by under 'prices:'",
         )

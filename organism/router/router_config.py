@@ -82,7 +82,14 @@ class RouterConfig:
         self.gate = services.gate
         self.estimator = InputEstimator(settings.estimate, self.providers, services.calibration)
         self._output_calibration = OutputCalibration(services.calibration)
-        self.planner = Planner(self.models, prices, services.registry, self.limiters, self.estimator)
+        self.planner = Planner(
+            self.models,
+            prices,
+            services.registry,
+            self.limiters,
+            self.estimator,
+            refuse_unpriced=settings.refuse_unpriced,
+        )
         self.admission = Admission(
             services.registry, self.limiters, prices, self.estimator, services.call_events, settings
         )

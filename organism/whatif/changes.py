@@ -87,6 +87,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
         output_min: The shortest answer worth a call, in tokens.
         wait_s: Seconds a call waits for its siblings' holds.
         parks: Whether a refused message waits for a higher limit; else its handler gets the error.
+        refuse_unpriced: Whether a limit in USD that is enforced refuses models without a price.
     """
 
     prices: ProviderPrices
@@ -96,3 +97,4 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     output_min: int = 16
     wait_s: float = 30.0
     parks: bool = True
+    refuse_unpriced: bool = True

@@ -81,6 +81,14 @@ class Repricing:
             )
         return ReplayTarget(used, provider, served)
 
+    def served(self, model: str) -> tuple[ReplayTarget, ...]:
+        """Return where a model of the configuration is served, most wanted first."""
+        return tuple(ReplayTarget(model, route.provider, route.model) for route in self._baseline.models[model].routes)
+
+    def is_priced(self, recorded: RecordedCall, target: ReplayTarget) -> bool:
+        """Whether it is known what a call would cost somewhere."""
+        return self._prices.rates(target.provider, target.request_model, self._priced_at(recorded)) is not None
+
     def rates(self, recorded: RecordedCall, target: ReplayTarget) -> Rates | None:
         """Return the prices that a call is to have instead of the recorded ones; ``None`` if it keeps those.
 
@@ -91,12 +99,9 @@ class Repricing:
             return None
         moved = target != target_of(recorded)
         named = any(name in self._changes.prices for name in names_of(target.provider, target.request_model))
-        day = self._changes.day
-        if not moved and not named and day is None and (recorded.priced or not self._counts_money):
+        if not moved and not named and self._changes.day is None and (recorded.priced or not self._counts_money):
             return None
-        at = datetime.fromtimestamp(recorded.time_ns // NS_PER_S, UTC)
-        if day is not None:
-            at = datetime.combine(day, time(12), UTC)
+        at = self._priced_at(recorded)
         found = self._prices.rates(target.provider, target.request_model, at)
         if found is None and (moved or recorded.priced or self._counts_money):
             raise ConfigError(
@@ -105,6 +110,13 @@ class Repricing:
                 path="prices",
             )
         return found
+
+    def _priced_at(self, recorded: RecordedCall) -> datetime:
+        """Return the instant whose prices hold for a call."""
+        day = self._changes.day
+        if day is not None:
+            return datetime.combine(day, time(12), UTC)
+        return datetime.fromtimestamp(recorded.time_ns // NS_PER_S, UTC)
 
     def ask(self, recorded: RecordedCall, rates: Rates | None) -> Ask:
         """Return the worst case of a call: at other prices, or as it was recorded.

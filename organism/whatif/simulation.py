@@ -101,9 +101,10 @@ class Simulation:
         accounts = self._accounts(recorded, target)
         steps: list[Degraded] = []
         while (step := self._degraded(target, accounts)) is not None:
+            if (cheaper := self._cheaper(recorded, step)) is None:
+                break
             steps.append(step)
-            target = self._repricing.model(step.to_model, target.model)
-            accounts = self._accounts(recorded, target)
+            target, accounts = cheaper, self._accounts(recorded, cheaper)
         rates = self._repricing.rates(recorded, target)
         return Placed(
             spender=Spender(call.thread_id, call.agent, target.model, target.provider),
@@ -118,6 +119,19 @@ class Simulation:
         """Return what takes a model's place; by limits in mode ``enforce`` only, as for calls that are made."""
         plan = self._baseline.models.get(target.model)
         return degraded(plan, self._states(accounts), self.book.actions_of) if plan else None
+
+    def _cheaper(self, recorded: RecordedCall, step: Degraded) -> ReplayTarget | None:
+        """Return where a call goes that steps down; ``None`` where it stays, since no route there has a price."""
+        for target in self._repricing.served(step.to_model):
+            if self._repricing.is_priced(recorded, target) or not self._needs_price(self._accounts(recorded, target)):
+                return target
+        return None
+
+    def _needs_price(self, accounts: tuple[str, ...]) -> bool:
+        """Whether a limit in USD would refuse a call without a price."""
+        return self._baseline.refuse_unpriced and any(
+            state.limits.cost_nanousd is not None for state in self._states(accounts)
+        )
 
     def _states(self, accounts: tuple[str, ...]) -> Iterator[BudgetState]:
         return (self.book.state(account) for account in accounts if self.engine.mode_of(account) == "enforce")

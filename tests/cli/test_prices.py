@@ -105,3 +105,20 @@ def test_check_names_models_without_a_price(tmp_path: Path, unpriced: str, code:
     assert "no price is known for mine/strange" in result.stdout
     assert phrase in result.stdout
     assert phrase in prices(tmp_path, "check").stdout
+
+
+def test_check_says_where_a_model_degrades_to_one_without_a_price(tmp_path: Path) -> None:
+    """The step that a limit in USD would never let a call take is named with its line, before anything runs."""
+    path, small = tmp_path / "organism.yaml", "    small: fake/any"
+    path.write_text(PRICED)
+    assert json.loads(prices(tmp_path, "check", "--json").stdout)["degrades_unpriced"] == {}
+
+    path.write_text(PRICED.replace(small, "    small: mine/nobody-knows-it"))
+    said = " ".join(prices(tmp_path, "check").stdout.split())
+
+    assert "organism.yaml:8:65: llm.models.main.degrade.to: no price is known for 'small'" in said
+    assert "calls stay with 'main'" in said
+    assert json.loads(prices(tmp_path, "check", "--json").stdout)["degrades_unpriced"] == {"main": "small"}
+
+    path.write_text(path.read_text().replace("llm:\n", "llm:\n  unpriced: record\n"))
+    assert "calls stay with" not in prices(tmp_path, "check").stdout

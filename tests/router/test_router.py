@@ -6,6 +6,7 @@ from typing import Any
 import anyio
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from organism.amounts import Limits
 from organism.budget.holds import Spender
@@ -239,6 +240,47 @@ async def test_nothing_degrades_where_nothing_is_enforced(make_router: MakeRoute
             await it.ask()
 
     assert len(dear.requests) == 5
+
+
+@in_virtual_time
+async def test_nothing_degrades_to_a_model_that_a_usd_limit_refuses(make_router: MakeRouter) -> None:
+    """Without a price every call there would be refused: calls stay where they are, and one notice says what to do."""
+    dear, cheap = provider("dear", "one two"), provider("cheap")
+    prices = {"dear": rate(10), "cheap": None}
+    limits = Limits(cost_nanousd=1_000)
+    with capture_logs() as logs:
+        async with make_router(dear, cheap, models=degrading(5), limits=limits, prices=prices) as it:
+            for _ in range(3):
+                await it.ask()
+
+            assert it.registry.state("thread:t").spent.cost_nanousd > 50
+            assert it.of(ModelDegraded) == []
+    assert (len(dear.requests), len(cheap.requests)) == (3, 0)
+    (notice,) = (each for each in logs if each["event"] == "not_degraded")
+    assert (notice["model"], notice["to_model"]) == ("main", "small")
+    assert "under 'prices:'" in notice["reason"]
+
+
+@in_virtual_time
+async def test_a_model_without_a_price_takes_over_where_calls_are_made_there(
+    make_router: MakeRouter,
+) -> None:
+    """One route with a price is enough; without a limit in USD, or where they are recorded, calls need none."""
+    main, small = degrading(10)
+    models = (main, replace(small, routes=(Route("cheap", "s"), Route("other", "s"))))
+    in_usd, recorded = Limits(calls=9, cost_nanousd=1_000_000), RouterSettings(refuse_unpriced=False)
+    for limits, other_price, how in (
+        (in_usd, rate(1), RouterSettings()),
+        (Limits(calls=9), None, RouterSettings()),
+        (in_usd, None, recorded),
+    ):
+        dear, cheap, other = provider("dear"), provider("cheap"), provider("other")
+        prices = {"cheap": None, "other": other_price}
+        async with make_router(dear, cheap, other, models=models, limits=limits, prices=prices, settings=how) as it:
+            for _ in range(3):
+                await it.ask()
+
+            assert len(it.of(ModelDegraded)) == len(cheap.requests) + len(other.requests) == 2
 
 
 # -- what each provider takes -----------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from organism.ledger.entries import AccountClosed, AnyEntry, Overran, Reserved, 
 from organism.ledger.ledger import Ledger
 from organism.pricing.book import DatedRates
 from organism.pricing.rates import cost_nanousd, flat_rates
-from organism.router.planning.plan import Degrade
+from organism.router.planning.plan import Degrade, ModelPlan, Route
 from organism.usage.events import BudgetExceeded, ThresholdCrossed
 from organism.whatif.changes import Changes
 from organism.whatif.outcome import Replay
@@ -385,3 +385,22 @@ def test_thresholds_that_others_have_crossed_are_not_this_thread_s() -> None:
     again = replayed(life)
 
     assert [(crossing.call, crossing.warning.threshold) for crossing in again.crossings] == [(1, 90), (1, 95), (1, 100)]
+
+
+def test_a_replay_steps_down_to_no_model_that_a_usd_limit_would_refuse() -> None:
+    """Calls stay with their model where the cheaper one has no price, as calls that are made do."""
+    life = lived([Ask(answer=20)] * 3, AMPLE, degrade=Degrade(1, "small"), mode="audit")
+    unpriced = {
+        **life.baseline.models,
+        "small": ModelPlan(name="small", routes=(Route("scripted", "nobody-knows-it"),)),
+    }
+    unknown = replace(life.baseline, models=unpriced)
+    changes = Changes(mode="enforce", limits={"usd": 10_000_000_000, "tokens": 1_000})
+
+    stayed = replay(life.entries, life.thread_id, changes, unknown)
+
+    assert [call.fate for call in stayed.calls] == ["made"] * 3
+    assert [call.degraded for call in stayed.calls] == [()] * 3
+    assert any(call.degraded for call in replay(life.entries, life.thread_id, changes, life.baseline).calls)
+    with pytest.raises(ConfigError, match="no price is known"):
+        replay(life.entries, life.thread_id, changes, replace(unknown, refuse_unpriced=False))

@@ -1,6 +1,7 @@
 """``organism check``: what a configuration describes."""
 
 import os
+from collections.abc import Iterator
 
 from organism.agents.llm_agent import tool_prices
 from organism.amounts import Limits
@@ -8,7 +9,7 @@ from organism.amounts.units import DIMENSIONS, format_amount, limit_of
 from organism.app import Organism
 from organism.budget.scopes import BudgetPlan, ScopedLimits, ScopeRule, limits_over_time
 from organism.cli import exit_codes
-from organism.cli.commands.prices import unpriced_in_words, unpriced_routes
+from organism.cli.commands.prices import unpriced_in_words, unpriced_routes, unpriced_step_in_words, unpriced_steps
 from organism.cli.options import DEFAULT_FILE, File, Json
 from organism.cli.output import print_json
 from organism.cli.tables import word_table
@@ -23,6 +24,7 @@ from organism.config.describe import (
     describe_tool_servers,
     describe_tools,
 )
+from organism.config.load import LoadedConfig
 from organism.config.presets import gateway_in_force
 from organism.config.schema.limits import Thresholds
 from organism.config.schema.root import ClusterSection, Config
@@ -81,12 +83,20 @@ def check(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
     )
     console.say("plain functions run on at most {}", counted(config.bounds.worker_threads, "worker thread"))
     console.say_as_it_is(describe_graph(config))
-    if missing := unpriced_routes(config):
-        console.say("[yellow]![/] {}", unpriced_in_words(config, missing))
+    for notice in _unpriced(loaded):
+        console.say("[yellow]![/] {}", notice)
     if loaded.dotenv.exposed:
         console.say("[yellow]everybody on this machine can read {}[/]; run: chmod 600 on it", loaded.folder / ".env")
     console.say("[green]{} is right[/]", file)
     return exit_codes.OK
+
+
+def _unpriced(loaded: LoadedConfig) -> Iterator[str]:
+    """Say which models have no price, and where calls are to step down to one of them."""
+    if missing := unpriced_routes(loaded.config):
+        yield unpriced_in_words(loaded.config, missing)
+    for name, to in unpriced_steps(loaded.config):
+        yield unpriced_step_in_words(loaded, name, to)
 
 
 def _cluster_database(section: ClusterSection, name: str) -> tuple[int | None, str]:
@@ -127,6 +137,7 @@ def _as_json(config: Config, plan: BudgetPlan) -> dict[str, object]:
         "models": routes,
         "providers": [row[0] for row in describe_providers(config)],
         "unpriced": unpriced_routes(config),
+        "degrades_unpriced": dict(unpriced_steps(config)),
         "handlers": {"all": config.bounds.handlers}
         | {name: agent.handlers for name, agent in config.agents.items() if agent.handlers is not None},
         "worker_threads": config.bounds.worker_threads,

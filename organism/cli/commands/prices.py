@@ -14,7 +14,7 @@ from organism.cli.terminal import Table, Terminal, markup
 from organism.clock import SystemClock, utc
 from organism.config.build.providers import provider_kinds
 from organism.config.build.router import model_plans, otherwise, overrides
-from organism.config.load import load_config
+from organism.config.load import LoadedConfig, load_config
 from organism.config.schema.root import Config
 from organism.config.yaml.scalars import AnyEnvironment
 from organism.pricing.book import PriceBook, ProviderPrices
@@ -108,6 +108,27 @@ def unpriced_routes(config: Config) -> tuple[str, ...]:
     return tuple(
         sorted(f"{route.provider}/{route.model}" for route, rates in unknown if rates is None or rates.assumed)
     )
+
+
+def unpriced_steps(config: Config) -> tuple[tuple[str, str], ...]:
+    """Return the models that degrade to one of whose routes none has a price: a limit in USD never lets calls there."""
+    plans, unpriced = model_plans(config), set(unpriced_routes(config))
+    steps = ((plan.name, plan.degrade.to) for plan in plans.values() if plan.degrade is not None)
+    return tuple(
+        (name, to)
+        for name, to in steps
+        if config.llm.unpriced == "refuse"
+        and all(f"{route.provider}/{route.model}" in unpriced for route in plans[to].routes)
+    )
+
+
+def unpriced_step_in_words(loaded: LoadedConfig, name: str, to: str) -> str:
+    """Say where a model is written to degrade to one without a price, and what that comes to."""
+    reason = (
+        f"no price is known for {to!r}, so where a limit in USD is enforced calls stay with {name!r}; "
+        f"give what {to!r} is served by a price under 'prices:'"
+    )
+    return loaded.at(reason, "llm", "models", name, "degrade", "to").sentence
 
 
 def unpriced_in_words(config: Config, routes: tuple[str, ...]) -> str:

@@ -169,6 +169,7 @@ def _baseline(file: Path) -> Baseline:
         output_min=config.llm.min_output_tokens,
         wait_s=float(config.llm.wait_seconds),
         parks=config.on_exhausted == "park",
+        refuse_unpriced=config.llm.unpriced == "refuse",
     )
 
 

@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+from organism.budget.holds import Spender
+from organism.budget.registry import ThreadBudgetRegistry
 from organism.llm.answers import Completion
 from organism.llm.provider import Answer, Request
 from organism.llm.requests import CompletionRequest
@@ -28,6 +30,14 @@ def rates_for(prices: RateSource, provider: str, model: str, request: Request) -
     if rates is not None and isinstance(request, CompletionRequest) and request.keeps_for_an_hour:
         rates = kept_for_an_hour(rates)
     return None if rates is not None and rates.input_only and request.max_output_tokens else rates
+
+
+def needs_price(registry: ThreadBudgetRegistry, spender: Spender) -> bool:
+    """Whether a limit in USD is enforced on what a call spends from, so that its price must be known."""
+    return any(
+        state.limits.cost_nanousd is not None and registry.mode_of(state.account) == "enforce"
+        for state in registry.scopes_of(spender)
+    )
 
 
 def held_rates(rates: Rates, request: Request) -> Rates:

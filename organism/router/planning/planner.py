@@ -13,7 +13,7 @@ from organism.errors import ConfigError, UnboundedError, UnsupportedError
 from organism.llm.provider import Request
 from organism.pricing.rates import Rates, cost_nanousd
 from organism.router.call import Call
-from organism.router.planning.call_rates import RateSource, rates_for
+from organism.router.planning.call_rates import RateSource, needs_price, rates_for
 from organism.router.planning.estimator import InputEstimator
 from organism.router.planning.plan import Degraded, ModelPlan, Route, degraded
 from organism.router.planning.provider_limiters import ProviderLimiters
@@ -27,11 +27,13 @@ class Planned(msgspec.Struct, frozen=True):
         plan: The model it is made with.
         queue: Where its attempts go.
         degraded: How the model asked for became this one.
+        stayed: The step down that is due and not taken, since a limit in USD would refuse every call there.
     """
 
     plan: ModelPlan
     queue: RouteQueue
     degraded: tuple[Degraded, ...]
+    stayed: Degraded | None = None
 
 
 class Planner:
@@ -41,6 +43,7 @@ class Planner:
         models: The models agents may name.
         limiters: How busy providers are.
         estimator: How large they are.
+        refuse_unpriced: Whether a limit in USD refuses models without a price.
     """
 
     def __init__(
@@ -50,12 +53,15 @@ class Planner:
         registry: ThreadBudgetRegistry,
         limiters: ProviderLimiters,
         estimator: InputEstimator,
+        *,
+        refuse_unpriced: bool,
     ) -> None:
         self._models = models
         self._prices = prices
         self._registry = registry
         self._limiters = limiters
         self._estimator = estimator
+        self._refuse_unpriced = refuse_unpriced
         self._calls_made: dict[str, int] = {}
 
     def plan(self, call: Call) -> Planned:
@@ -68,14 +74,17 @@ class Planner:
         plan = self._model(call.spender.model)
         steps: list[Degraded] = []
         while (step := self._degraded(call, plan)) is not None:
+            cheaper = self._model(step.to_model)
+            if self._is_refused(call, cheaper):
+                break
             steps.append(step)
-            plan = self._model(step.to_model)
+            plan = cheaper
         number = self._turn_of(plan)
         candidates = [
             Candidate(route, self._limiters[route.provider].load, self._cost_there(call, plan, route))
             for route in plan.routes
         ]
-        return Planned(plan, RouteQueue(preferred(plan.strategy, candidates, number)), tuple(steps))
+        return Planned(plan, RouteQueue(preferred(plan.strategy, candidates, number)), tuple(steps), stayed=step)
 
     def likely_input(self, model: str, request: Request) -> dict[Route, int]:
         """Return about how many tokens of input a request has, on each route of a model that serves it.
@@ -121,6 +130,14 @@ class Planner:
         states = self._registry.scopes_of(replace(call.spender, model=plan.name))
         enforced = (state for state in states if self._registry.mode_of(state.account) == "enforce")
         return degraded(plan, enforced, partial(actions_of, self._registry.plan))
+
+    def _is_refused(self, call: Call, plan: ModelPlan) -> bool:
+        """Whether no route of a model has a price where a limit in USD needs one: no call would be admitted there."""
+        return self._refuse_unpriced and all(
+            self._rates(call, route) is None
+            and needs_price(self._registry, replace(call.spender, model=plan.name, provider=route.provider))
+            for route in plan.routes
+        )
 
     def _rates(self, call: Call, route: Route) -> Rates | None:
         return rates_for(self._prices, route.provider, route.model, call.request)

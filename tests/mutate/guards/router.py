@@ -140,6 +140,14 @@ GUARDS = (
         "router/test_router.py::test_route_without_a_price_is_passed_over",
     ),
     guard(
+        "degrades-to-what-has-a-price",
+        "Calls never step down to a model that a limit in USD would refuse for want of a price.",
+        "router/planning/planner.py::Planner.plan",
+        "if self._is_refused(call, cheaper):",
+        "if False:",
+        "router/test_router.py::test_nothing_degrades_to_a_model_that_a_usd_limit_refuses",
+    ),
+    guard(
         "paid-answer-is-remembered",
         "A second run of a handler is not charged again for what it has paid.",
         "router/router.py::LLMRouter._resolve",

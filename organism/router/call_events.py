@@ -157,24 +157,33 @@ class CallEvents:
             )
         )
 
-    def emit_degraded(self, call: Call, call_id: str, step: Degraded) -> None:
-        """A call is made with another model than was asked for, because of what has been spent."""
-        self._outbox.emit(
-            ModelDegraded(
-                thread_id=call.spender.thread_id,
-                root_thread_id=call.root_thread_id,
-                agent=call.spender.agent,
-                call_id=call_id,
-                model=step.model,
-                to_model=step.to_model,
-                account=step.account,
-                dimension=step.dimension,
-                threshold=step.threshold,
-            )
-        )
+    def emit_degraded(
+        self, call: Call, call_id: str, steps: tuple[Degraded, ...], stayed: Degraded | None = None
+    ) -> None:
+        """A call is made with another model than was asked for, because of what has been spent.
 
-    def tell_stayed(self, step: Degraded) -> None:
-        """A call stays with its model, since the cheaper one has no price: said once of each such model."""
+        Args:
+            stayed: The step that it does not take, as the cheaper model has no price.
+        """
+        for step in steps:
+            self._outbox.emit(
+                ModelDegraded(
+                    thread_id=call.spender.thread_id,
+                    root_thread_id=call.root_thread_id,
+                    agent=call.spender.agent,
+                    call_id=call_id,
+                    model=step.model,
+                    to_model=step.to_model,
+                    account=step.account,
+                    dimension=step.dimension,
+                    threshold=step.threshold,
+                )
+            )
+        if stayed is not None:
+            self._tell_stayed(stayed)
+
+    def _tell_stayed(self, step: Degraded) -> None:
+        """Say once of each cheaper model without a price that calls stay with the one they have."""
         if step.to_model in self._told_unpriced:
             return
         self._told_unpriced.add(step.to_model)

@@ -241,10 +241,7 @@ class LLMRouter:
     def _plan(self, call: Call, call_id: str) -> Planned:
         config = self._config
         planned = config.planner.plan(call)
-        for step in planned.degraded:
-            self._call_events.emit_degraded(call, call_id, step)
-        if planned.stayed is not None:
-            self._call_events.tell_stayed(planned.stayed)
+        self._call_events.emit_degraded(call, call_id, planned.degraded, planned.stayed)
         return planned
 
     async def _attempts(self, state: CallState, observed: ObservedCall, on_text: DeltaSink | None) -> Answer:

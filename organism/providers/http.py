@@ -43,7 +43,11 @@ _OK = range(200, 300)
 
 
 class AnswerTooLargeError(ValueError):
-    """An answer is larger than any answer of a model, or compressed in a way that cannot be read here."""
+    """An answer is larger than any answer of a model."""
+
+
+class CompressedAnswerError(ValueError):
+    """An answer is compressed in a way that cannot be read here."""
 
 
 class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,11 +116,10 @@ class Received:
         """Yield the body as it comes.
 
         Raises:
-            OversizeError: If there is more of it than of any answer.
+            AnswerTooLargeError: If there is more of it than of any answer.
+            CompressedAnswerError: If it cannot be decompressed here.
         """
         encodings = _encodings(self.headers)
-        if unreadable := [each for each in encodings if not _readable(each)]:
-            raise AnswerTooLargeError(f"an answer compressed with {unreadable[0][:20]!r}, which was not asked for")
         received = 0
         pieces = self._response.pieces()
         async with aclosing(_decompressed(pieces, encodings) if encodings else pieces) as chunks:
@@ -301,17 +304,48 @@ def _encodings(headers: Mapping[str, str]) -> list[str]:
 
 
 async def _decompressed(pieces: AsyncGenerator[bytes, None], encodings: list[str]) -> AsyncGenerator[bytes, None]:
-    """Yield a body as it was before it was compressed; nobody asked for it to be, so it is rare."""
+    """Yield a body as it was before it was compressed; nobody asked for it to be, so it is rare.
+
+    One that is said to be and is not is yielded as it is: some relays decompress what they pass on, and leave the
+    header that says how it was compressed.
+    """
     import httpx2
 
-    class _Stream(httpx2.AsyncByteStream):
-        def __aiter__(self) -> AsyncIterator[bytes]:
-            return pieces
-
     async with aclosing(pieces):
+        head = b""
+        async for piece in pieces:
+            head += piece
+            if len(head.lstrip()) >= _TELLING or len(head) >= _BLANKS_MAX:
+                break
+
+        async def whole() -> AsyncGenerator[bytes, None]:
+            yield head
+            async for piece in pieces:
+                yield piece
+
+        if head.lstrip().startswith(_PLAIN):
+            async for piece in whole():
+                yield piece
+            return
+        if unreadable := [each for each in encodings if not _readable(each)]:
+            raise CompressedAnswerError(f"an answer compressed with {unreadable[0][:20]!r}, which was not asked for")
+
+        class _Stream(httpx2.AsyncByteStream):
+            def __aiter__(self) -> AsyncIterator[bytes]:
+                return whole()
+
         response = httpx2.Response(200, headers={"content-encoding": ", ".join(encodings)}, stream=_Stream())
         async for chunk in response.aiter_bytes():
             yield chunk
+
+
+_TELLING = 8
+"""So many bytes of a body tell how it is compressed."""
+
+_BLANKS_MAX = 4096
+
+_PLAIN = (b'{"', b"{\n", b"{\r", b"{ ", b"[{", b"data:", b"event:", b"id:", b": ")
+"""How JSON and streams of events begin, and nothing that is compressed."""
 
 
 def _readable(encoding: str) -> bool:

@@ -70,6 +70,31 @@ async def test_encodings_are_known_by_all_their_names(connect: Connect, name: st
     assert "temperature is out of range" in str(error)
 
 
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("name", ["gzip", "deflate", "br", "zstd", "x-unheard-of"])
+async def test_answer_is_read_although_it_is_not_compressed(connect: Connect, name: str, streamed: bool) -> None:
+    """A relay that decompresses what it passes on, and leaves the header, loses nobody an answer that is paid for."""
+    async with ScriptedHTTPProvider([HTTPStep(text="one two", headers={"content-encoding": name})]) as server:
+        adapter = connect(server.url)
+        answer = await ask(adapter, streamed=streamed)
+        await adapter.aclose()
+
+    assert isinstance(answer, Completion), answer
+    assert answer.text == "one two"
+
+
+async def test_answer_in_an_unknown_compression_says_so(connect: Connect) -> None:
+    """What cannot be read may have been billed; why it cannot stands in the error."""
+    step = HTTPStep(body=b"\x07\x93unreadable", headers={"content-encoding": "x-unheard-of"})
+    async with ScriptedHTTPProvider([step]) as server:
+        adapter = connect(server.url)
+        error = await ask(adapter)
+        await adapter.aclose()
+
+    assert isinstance(error, UncertainError)
+    assert "compressed with 'x-unheard-of'" in str(error)
+
+
 @pytest.mark.parametrize("way", ["gzip", "deflate"])
 async def test_refusal_is_read_although_it_is_compressed(connect: Connect, way: str) -> None:
     """The provider's words reach the operator out of a compressed error too."""

@@ -10,6 +10,7 @@ from typing import Protocol
 from organism.errors import ProviderError, RejectedError, UncertainError
 from organism.formats.answers.collector import BROKE_OFF
 from organism.formats.answers.event_stream import EventStreamParser, ServerSentEvent
+from organism.formats.errors.error_words import words_of
 from organism.formats.errors.refusals import error_in, refused_in, refused_text
 from organism.formats.json_reading import JsonObject, loads, text_of, values_in
 from organism.llm.answers import Completion
@@ -201,9 +202,16 @@ class AnswerDecoder:
                 refused = refused_text(bytes(self._head), self._provider)
                 if refused is not None:
                     raise refused
-            said = BROKE_OFF if self._reader.is_begun or self._reader.is_started else "an answer without content"
-            raise UncertainError(self._provider, said)
+            raise UncertainError(self._provider, self._what_is_missing())
         return self._reader.completion()
+
+    def _what_is_missing(self) -> str:
+        """Say why what has come is no answer."""
+        if self._reader.is_begun or self._reader.is_started:
+            return BROKE_OFF
+        if self._body is None and not self._has_events and (words := words_of(bytes(self._head)).text):
+            return f"an answer that is neither JSON nor a stream of events: {words}"
+        return "an answer without content"
 
     def _take(self, event: ServerSentEvent) -> None:
         data = event.data.strip()

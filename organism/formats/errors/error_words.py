@@ -3,7 +3,7 @@
 Sources: the error objects in the references of OpenAI (``error.message/type/code``), Anthropic (``type: error``),
 Google (an array, ``error.status``, ``error.details[].reason``), Mistral and FastAPI (``detail``), vLLM
 (``object: error``), Cloudflare (``errors``), Azure (``error.innererror``), AWS (``__type``, ``Message``), OpenRouter
-(``error.metadata.raw``), Ollama (``error`` as text) and Apigee (``fault.faultstring``).
+(``error.metadata.raw``), Ollama (``error`` as text), Apigee (``fault.faultstring``) and Baidu (``error_msg``).
 """
 
 import html
@@ -24,8 +24,8 @@ _NODES_MAX = 200
 _BODY_MAX = 64 * 1024
 _CODES = frozenset({"type", "code", "status", "reason", "__type", "error_type", "error_code", "finish_reason"})
 _WORDS = frozenset(
-    {"message", "msg", "detail", "error", "error_message", "errormessage", "error_description", "title", "description",
-     "faultstring", "raw", "reason", "status_msg"}
+    {"message", "msg", "detail", "error", "error_message", "errormessage", "error_msg", "errmsg",
+     "error_description", "title", "description", "faultstring", "raw", "reason", "status_msg"}
 )  # fmt: skip
 _STATUS = range(400, 600)
 _ELEMENT = re.compile(r"/?[a-z][a-z0-9]*", re.IGNORECASE)

@@ -217,6 +217,7 @@ RULES: tuple[RefusalRule, ...] = (
             r"quota",
             r"try again (?:in|after) \d",
             r"concurren\w+ limit",
+            r"(?:request|qps) limit reached",
         ),
     ),
 )

@@ -116,7 +116,7 @@ def error_in(value: object) -> object:
     return value if said else None
 
 
-_SAYINGS = ("detail", "message", "msg", "Message")
+_SAYINGS = ("detail", "message", "msg", "Message", "error_msg", "error_message", "errmsg")
 _ANSWERS = frozenset({"choices", "content", "output", "data", "type", "candidates", "usage", "delta", "response"})
 """What answers, and their events, have at least one of."""
 

@@ -83,3 +83,12 @@ def test_an_error_in_the_middle_of_an_answer_is_an_error(before: bytes) -> None:
     reading.feed(before)
     with pytest.raises(UncertainError, match="the connection to the model was lost"):
         reading.feed(LATE["an error"])
+
+
+@pytest.mark.parametrize("page", [b"<html><title>Sign in</title></html>", b"Sign in"])
+def test_what_came_in_place_of_an_answer_is_told(page: bytes) -> None:
+    """A page of what stands before the server, with a status of success, is shown to whoever looks for the fault."""
+    reading = AnswerDecoder("p", ChatReader(REQUEST, VENDORS["openai"], None))
+    reading.feed(page)
+    with pytest.raises(UncertainError, match="neither JSON nor a stream of events: Sign in"):
+        reading.finish()

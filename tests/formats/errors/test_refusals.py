@@ -250,6 +250,8 @@ IN_200 = [
     ({"error": "model is overloaded"}, "overloaded"),
     ({"errors": ["Capacity temporarily exceeded"]}, "overloaded"),
     ({"detail": "Insufficient balance"}, "credit"),
+    ({"error_code": 18, "error_msg": "Open api qps request limit reached"}, "rate"),
+    ({"error_code": 336100, "error_msg": "try again"}, "failed"),
     ({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, "overloaded"),
     ({"object": "error", "message": "This model's maximum context length is 9 tokens", "code": 400}, "context"),
     ({"type": "error", "code": "rate_limit_exceeded", "message": "slow down", "param": None}, "rate"),

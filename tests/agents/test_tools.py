@@ -14,7 +14,9 @@ from organism.agents.llm_agent import LLMAgent, LLMSettings
 from organism.agents.tools.function_tool import function_tool
 from organism.agents.tools.peer_tool import ask_tool, message_for, send_tool
 from organism.agents.tools.tool import ToolRules, cut
-from organism.errors import ConfigError
+from organism.errors import ConfigError, UnboundedError
+from organism.llm.embeddings import EmbeddingRequest
+from organism.llm.provider import Request
 from organism.llm.requests import CompletionRequest, ImagePart, TextPart, ToolCall, ToolResult
 from organism.messages import Gathered, ThreadResult
 from organism.testing import ScriptedAnswer, ScriptedProvider, run
@@ -191,6 +193,41 @@ def test_image_reaches_the_model_as_one() -> None:
         return image
 
     assert told("look", "{}", look).content == (image,)
+
+
+class ReadsNoImages(ScriptedProvider):
+    """A server of which nobody knows what an image costs there."""
+
+    def extra_tokens(self, request: Request) -> int:
+        """Bound nothing but text."""
+        if not isinstance(request, EmbeddingRequest) and any(True for _ in request.attachments()):
+            raise UnboundedError("p", "an image", "set 'image_tokens' of the provider")
+        return 0
+
+
+def test_agent_goes_on_without_an_image_that_no_route_can_hold() -> None:
+    """A tool that shows a picture unasked does not end the work that is done by then; the model is told."""
+
+    def look() -> tuple[TextPart, ImagePart]:
+        """Look."""
+        return TextPart("a cat"), ImagePart("image/png", b"\x89PNG")
+
+    provider = ReadsNoImages([calls(("look", "{}")), calls(("look", "{}")), "a cat"], repeat=False)
+
+    async def main() -> ThreadResult:
+        agents = [llm_agent("a", tools=[look])]
+        async with Organism(agents, models={"m": "p/m"}, providers={"p": provider}) as organism:
+            return await organism.run("what is there?")
+
+    result = run(main)
+
+    assert (result.outcome, result.outputs) == ("completed", (Text("a cat"),))
+    assert len(provider.requests) == 3
+    for request in provider.requests[1:]:
+        (told,) = results(request)
+        assert told.content[0] == TextPart("a cat")
+        assert isinstance(told.content[1], TextPart)
+        assert "an image left out" in told.content[1].text
 
 
 def test_function_may_use_the_context() -> None:

@@ -13,9 +13,9 @@ from organism.agents.context import Context
 from organism.agents.tools.last_word import last_word
 from organism.agents.tools.paid_run import ToolRefusedError, refused_run, run_tool
 from organism.agents.tools.tool import AgentTool, ToolRun, refused
-from organism.errors import AnswerError, BudgetExhaustedError, DeliveryError
+from organism.errors import AnswerError, BudgetExhaustedError, DeliveryError, UnboundedError
 from organism.llm.answers import Completion
-from organism.llm.requests import ChatMessage, CompletionRequest, Part, TextPart, ToolCall, ToolResult
+from organism.llm.requests import ChatMessage, CompletionRequest, ImagePart, Part, TextPart, ToolCall, ToolResult
 from organism.messages import BudgetWarning
 from organism.router.call import LastWord
 
@@ -71,7 +71,7 @@ class ToolLoop:
         for number in range(1, self._rounds + 1):
             choice = request.tool_choice if number < self._rounds else "none"
             asked = replace(request, messages=self.messages, tools=specs, tool_choice=choice)
-            answer = await self._send(asked, partial(last_word, asked))
+            answer = await self._ask(asked)
             if not answer.tool_calls:
                 return answer
             # A model may ask for tools although it must not. What it has said beside them is its answer: to run them
@@ -85,6 +85,20 @@ class ToolLoop:
             told: tuple[Part, ...] = (*results, *await self._warning(number), *loop, *await self._left(number))
             self.messages = (*self.messages, answer.turn, ChatMessage("user", told))
         raise AnswerError(f"the model asked for tools in {self._rounds} calls and gave no answer")
+
+    async def _ask(self, asked: CompletionRequest) -> Completion:
+        """Ask the model; where no route can hold the images that tools have brought, without them.
+
+        What the agent has done and paid for by then is not lost for a picture that one of its tools has sent unasked.
+        """
+        try:
+            return await self._send(asked, partial(last_word, asked))
+        except UnboundedError as error:
+            self.messages = tuple(_without_images(message, error.provider) for message in asked.messages)
+            if self.messages == asked.messages:
+                raise
+        plain = replace(asked, messages=self.messages)
+        return await self._send(plain, partial(last_word, plain))
 
     async def _warning(self, number: int) -> tuple[TextPart, ...]:
         """Say what the budget has come to since the agent has last heard; kept, so a second run says just the same."""
@@ -176,6 +190,20 @@ class ToolLoop:
             refuse = partial(refused_run, calls[place], shortage, self._ctx)
             results[place] = await self._ctx.once(_key(run_before + place, calls[place]), refuse, ToolResult)
         return tuple(results[place] for place in range(len(calls)))
+
+
+def _without_images(message: ChatMessage, provider: str) -> ChatMessage:
+    """Return a turn with words in place of the images in results of tools; what users show stays."""
+    note = TextPart(
+        f"[an image left out: nothing bounds its tokens; the operator can set 'image_tokens' of {provider!r}]"
+    )
+    parts = tuple(
+        replace(part, content=tuple(note if isinstance(each, ImagePart) else each for each in part.content))
+        if isinstance(part, ToolResult) and not isinstance(part.content, str)
+        else part
+        for part in message.parts
+    )
+    return message if parts == message.parts else replace(message, content=parts)
 
 
 def _key(number: int, call: ToolCall) -> str:

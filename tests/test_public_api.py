@@ -22,8 +22,8 @@ PUBLIC = {
         "AgentSaid AgentStopped AnyEvent ApprovalDecided ApprovalRequested BreakerTripped BudgetAdjusted "
         "BudgetExceeded "
         "DeadLetterEvent Event EventLoopBlocked LLMFailover LLMRetry LimitChanged ModelDegraded OperatorAction "
-        "Reported SlowConsumerError SpendingFrozen SpendingUnfrozen Subscription ThreadBlocked ThreadClosed "
-        "ThreadOpened ThreadResumed ThresholdCrossed UsageEvent"
+        "PartitionMoved Reported SlowConsumerError SpendingFrozen SpendingUnfrozen Subscription ThreadBlocked "
+        "ThreadClosed ThreadOpened ThreadResumed ThresholdCrossed UsageEvent"
     ),
     "organism.providers": ("AnthropicProvider LocalProvider OpenAIProvider ScriptedProvider"),
     "organism.testing": (

@@ -362,7 +362,7 @@ class ClusterNode:
             shared=shared,
         )
         parts = wire(self._spec, environment)
-        core = self._cores[lease.partition] = PartitionCore(lease, parts, journal, self._times.drain_s)
+        core = self._cores[lease.partition] = PartitionCore(lease, parts, journal, self._times.drain_s, self.name)
         self.escrow.join(lease, parts, lambda: core.running)
         core.attach(self._beside(lease.partition, core.organism), self._news.notify)
         return core

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import anyio
 import structlog
@@ -11,6 +11,7 @@ from organism.app import Organism
 from organism.control.components import Components
 from organism.journal import JournalBrokenError
 from organism.stores.leases import Lease
+from organism.usage.events import PartitionMoved
 
 if TYPE_CHECKING:
     from organism.stores.postgres.postgres_journal import PostgresJournal
@@ -41,6 +42,7 @@ class PartitionCore:
         components: The parts of its organism.
         journal: Its journal.
         drain_s: Seconds that calls under way get when it is handed over.
+        node: What its node is called.
 
     Attributes:
         lease: The right to write to its journal.
@@ -48,7 +50,9 @@ class PartitionCore:
         components: Its parts.
     """
 
-    def __init__(self, lease: Lease, components: Components, journal: "PostgresJournal", drain_s: float) -> None:
+    def __init__(
+        self, lease: Lease, components: Components, journal: "PostgresJournal", drain_s: float, node: str
+    ) -> None:
         self.lease = lease
         self.components = components
         self.organism = Organism.of_components(components, None, None)
@@ -56,7 +60,7 @@ class PartitionCore:
         self._intake = components.pump.intake
         self._running = False
         self._journal = journal
-        self._drain_s = drain_s
+        self._drain_s, self._node = drain_s, node
         self._leaving = anyio.Event()
         self._held = False
         self._beside: AbstractAsyncContextManager[None] = _nothing()
@@ -91,6 +95,7 @@ class PartitionCore:
         """
         async with self.organism, self._beside:
             self._running = True
+            self._tell_taken()
             self._apply()
             self._changed()
             _log.info("partition_taken", partition=self.lease.partition, owners=self.lease.epoch)
@@ -102,7 +107,19 @@ class PartitionCore:
             with anyio.move_on_after(self._drain_s):
                 while self._router.open_attempts:  # noqa: ASYNC110 - calls of any thread; they take seconds
                     await anyio.sleep(_LOOK_S)
+            self._tell("handed_over", self._node, self.lease.epoch)
         _log.info("partition_handed_over", partition=self.lease.partition, owners=self.lease.epoch)
+
+    def _tell_taken(self) -> None:
+        """Tell who has it now, and before that who has lost it, since that node can write nothing here any more."""
+        before, epoch = self.lease.lost_by, self.lease.epoch
+        if before is not None:
+            self._tell("lost", before, epoch - 1)
+        self._tell("taken", self._node, epoch)
+
+    def _tell(self, change: Literal["taken", "handed_over", "lost"], node: str, owners: int) -> None:
+        event = PartitionMoved(partition=self.lease.partition, change=change, node=node, owners=owners)
+        self.organism.outbox.emit(event)
 
     def leave(self) -> None:
         """Hand the partition over: begin nothing more, let calls end, write, close."""

@@ -33,11 +33,13 @@ class Lease(msgspec.Struct, frozen=True):
         partition: Which journal.
         epoch: The number of this owner.
         partitions: How many journals the database holds.
+        lost_by: The node that had it before, where that one has not given it back.
     """
 
     partition: int
     epoch: int
     partitions: int
+    lost_by: str | None = None
 
 
 class NodeRow(msgspec.Struct, frozen=True, kw_only=True):

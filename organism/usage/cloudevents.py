@@ -20,6 +20,7 @@ from organism.usage.events import (
     LimitChanged,
     LLMRetry,
     OperatorAction,
+    PartitionMoved,
     SpendingFrozen,
     SpendingUnfrozen,
     ThreadBlocked,
@@ -53,6 +54,7 @@ _TYPES: dict[type, str] = {
     DeadLetterEvent: "message.dead",
     EventLoopBlocked: "loop.blocked",
     OperatorAction: "operator.action",
+    PartitionMoved: "partition.moved",
 }
 
 

@@ -8,8 +8,10 @@ from organism import ConfigError, Context, Limits, Organism, Text, agent
 from organism.budget.scopes import BudgetPlan
 from organism.cluster.lease_times import LeaseTimes, PartitionElsewhereError
 from organism.cluster.node import ClusterNode
+from organism.events import PartitionMoved
 from organism.journal import FencedError, JournalError
 from organism.stores.leases import NodeReplacedError
+from organism.stores.postgres.cluster_events import ClusterEvents
 from organism.testing import ScriptedProvider
 from organism.testing.postgres_server import PostgresServer
 from organism.testing.store_contract import keep
@@ -189,6 +191,33 @@ async def test_a_lost_lease_ends_the_organism_and_not_the_process(postgres: Post
         assert (await a.wait(await a.open_thread("write"))).outcome == "completed"
         postgres.execute("UPDATE organism.leases SET owner = NULL WHERE p = 0", url)
         await until(lambda: 0 in a.organisms)
+
+
+async def test_a_partition_tells_of_each_of_its_owners(postgres: PostgresServer, url: str) -> None:
+    """Its journal holds who took it, who handed it over and who lost it, each once and in order, over all nodes."""
+    async with node(url, "a", 2) as a:
+        await until(lambda: len(a.organisms) == 2)
+        async with node(url, "b", 2) as b:
+            await until(lambda: len(a.organisms) == len(b.organisms) == 1)
+            (moved,) = b.organisms
+        await until(lambda: len(a.organisms) == 2)
+        before = a.organisms[moved]
+        died = "UPDATE organism.leases SET owner = 'z', epoch = epoch + 1, expires = '-infinity' WHERE p = "
+        postgres.execute(died + str(moved), url)
+        await until(lambda: a.organisms.get(moved, before) is not before)
+        await a.organisms[moved].journal.commit()
+    reader = ClusterEvents(url)
+    try:
+        told = reader.after({0: 0, 1: 0}, 100)
+    finally:
+        reader.close()
+    moves = {at: [event for event in events if isinstance(event, PartitionMoved)] for at, events in told.items()}
+    assert [(each.change, each.node, each.owners) for each in moves[moved]] == [
+        ("taken", "a", 1), ("handed_over", "a", 1), ("taken", "b", 2), ("handed_over", "b", 2), ("taken", "a", 3),
+        ("lost", "z", 4), ("taken", "a", 5), ("handed_over", "a", 5),
+    ]  # fmt: skip
+    assert [(each.change, each.node) for each in moves[1 - moved]] == [("taken", "a"), ("handed_over", "a")]
+    assert {each.partition for each in moves[moved]} == {moved}
 
 
 async def test_a_restored_older_copy_stops_its_partition(postgres: PostgresServer, url: str) -> None:

@@ -189,6 +189,8 @@ async def test_whole_is_seen_and_steered_from_any_node(cluster: Cluster) -> None
             sample.labels["node"]: sample.value for sample in samples if sample.name == "organism_cluster_partitions"
         }
         assert of_nodes == {"a": 2, "b": 2}
+        moves = [sample.labels for sample in samples if sample.name == "organism_cluster_partition_moves_total"]
+        assert sorted(each["partition"] for each in moves if each["change"] == "taken") == [*"0123"]
         passed_on = [sample.value for sample in samples if sample.labels.get("result") == "answered"]
         assert sum(passed_on) == 1 + "ab".index("a" if api is a else "b")
     frozen = await a.post("/v1/freeze", json={"reason": "stop"})

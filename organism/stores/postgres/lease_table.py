@@ -127,7 +127,7 @@ class LeaseTable:
             but: Partitions that are not taken.
         """
         taken = self._execute(_ACQUIRE, most=most, but=but)
-        return [Lease(partition, epoch, self._partitions) for partition, epoch in sorted(taken)]
+        return [Lease(partition, epoch, self._partitions, before) for partition, epoch, before in sorted(taken)]
 
     def ask(self, partitions: list[int]) -> None:
         """Ask the owners of these for them, and of no others any more."""
@@ -184,7 +184,7 @@ _LEASES = """
 # somebody who lives has asked for is free for nobody else.
 _ACQUIRE = f"""
     WITH free AS (
-        SELECT p FROM organism.leases
+        SELECT p, owner FROM organism.leases
         WHERE stopped = '' AND p <> ALL(%(but)s::smallint[])
             AND (owner IS NULL OR expires < clock_timestamp()
                 OR owner = %(node)s AND incarnation < %(incarnation)s)
@@ -196,10 +196,10 @@ _ACQUIRE = f"""
     taken AS (
         UPDATE organism.leases SET owner = %(node)s, incarnation = %(incarnation)s, epoch = epoch + 1,
             expires = clock_timestamp() + make_interval(secs => %(ttl)s), wanted_by = NULL
-        FROM free WHERE leases.p = free.p RETURNING leases.p, leases.epoch),
+        FROM free WHERE leases.p = free.p RETURNING leases.p, leases.epoch, free.owner AS before),
     fenced AS (
         UPDATE organism.journals SET epoch = taken.epoch FROM taken WHERE journals.p = taken.p RETURNING journals.p)
-    SELECT taken.p, taken.epoch FROM taken JOIN fenced USING (p)"""  # noqa: S608
+    SELECT taken.p, taken.epoch, taken.before FROM taken JOIN fenced USING (p)"""  # noqa: S608
 
 _ASK = f"""
     UPDATE organism.leases SET wanted_by = CASE WHEN p = ANY(%(partitions)s::smallint[]) THEN %(node)s END

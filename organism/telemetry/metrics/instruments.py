@@ -227,6 +227,9 @@ DECISIONS = _counter("decisions", "{decision}", "Results that agents reported.",
 LOOP_BLOCKED = _counter(
     "event_loop.blocked", "s", "Seconds for which code that did not await held up the process.", "agent"
 )
+PARTITION_MOVES = _counter(
+    "cluster.partition_moves", "{move}", "What has become of a partition: taken, handed over or lost.", "change"
+)
 THREADS = _counter("threads", "{thread}", "What has become of threads.", "outcome")
 THREAD_DURATION = _histogram(
     "organism.thread.duration", "s", "From a thread's first message to its end.", THREAD_SECONDS, "outcome"

@@ -25,6 +25,7 @@ from organism.usage.events import (
     LLMRetry,
     ModelDegraded,
     OperatorAction,
+    PartitionMoved,
     Reported,
     ThreadBlocked,
     ThreadClosed,
@@ -73,6 +74,8 @@ def measure_event(event: AnyEvent, conventions: Conventions) -> Iterator[Measure
             yield from _handled(event)
         case LimitChanged() | BudgetAdjusted():
             yield from _operated(event)
+        case PartitionMoved(change=change):
+            yield Measurement(i.PARTITION_MOVES, 1, (change,))
         case _:
             pass
 

@@ -26,6 +26,7 @@ from organism.usage.events.orders import (
     SpendingFrozen,
     SpendingUnfrozen,
 )
+from organism.usage.events.partitions import PartitionMoved
 from organism.usage.events.threads import (
     AgentSaid,
     AgentStopped,
@@ -58,6 +59,7 @@ __all__ = [
     "LimitChanged",
     "ModelDegraded",
     "OperatorAction",
+    "PartitionMoved",
     "Reported",
     "SpendingFrozen",
     "SpendingUnfrozen",
@@ -93,6 +95,7 @@ AnyEvent = (
     | SpendingUnfrozen
     | Reported
     | OperatorAction
+    | PartitionMoved
     | AgentSaid
 )
 """Every kind of event: what a consumer matches on."""

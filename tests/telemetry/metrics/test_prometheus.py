@@ -19,7 +19,7 @@ from organism.telemetry.metrics.instruments import catalogue
 from organism.telemetry.metrics.metric_mapping import measure_event
 from organism.telemetry.metrics.prometheus import PrometheusExporter
 from organism.testing import ScriptedAnswer, ScriptedProvider, VirtualClock, run
-from organism.usage.events import AnyEvent, ApprovalDecided, ApprovalRequested, OperatorAction
+from organism.usage.events import AnyEvent, ApprovalDecided, ApprovalRequested, OperatorAction, PartitionMoved
 
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 
@@ -306,10 +306,14 @@ def test_providers_have_the_names_the_conventions_give_them() -> None:
             (instruments.APPROVALS, ("a", "denied")),
         ),
         (OperatorAction(by="ops", action="budget.limits"), (instruments.OPERATOR_ACTIONS, ("budget.limits",))),
+        (
+            PartitionMoved(partition=3, change="lost", node="a", owners=7),
+            (instruments.PARTITION_MOVES, ("lost",)),
+        ),
     ],
 )
-def test_what_people_do_is_counted(event: AnyEvent, expected: tuple[object, tuple[str, ...]]) -> None:
-    """Approvals by their outcome and orders by their kind, without saying who or what about."""
+def test_what_people_and_nodes_do_is_counted(event: AnyEvent, expected: tuple[object, tuple[str, ...]]) -> None:
+    """Approvals by their outcome, orders and moves of partitions by their kind, without saying who or what about."""
     (measured,) = measure_event(event, Conventions())
 
     assert (measured.instrument, measured.labels) == expected

@@ -39,6 +39,7 @@ const WORDS = {
   LLMFailover: (event) => `${event.model} goes from ${event.from_provider} to ${event.to_provider}`,
   ModelDegraded: (event) => `${event.agent} gets ${event.to_model} for ${event.model}: ${event.threshold} % of ${scope(event.account)}`,
   OperatorAction: (event) => `${event.by} ${ordered(event.action)}${event.target && event.target !== event.thread_id ? `: ${event.target}` : ""}`,
+  PartitionMoved: (event) => `node ${event.node} has ${event.change.replace("_", " ")} partition ${event.partition}`,
   AgentStopped: (event) => `${event.agent} stopped: ${event.reason}`,
   EventLoopBlocked: (event) => `${event.agent || "code"} held up everything for ${(event.blocked_ns / 1e9).toFixed(1)} s at ${event.where}`,
   DeadLetter: (event) => `message to ${event.recipient} given up on: ${event.reason}`,

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from msgspec.structs import replace
 
 from organism.amounts import Amounts, BudgetState, Limits
+from organism.amounts.units import ADDITIVE, UNITS, amount_of, limit_of, numbers_of, whole
 from organism.budget.account_book import AccountBook
 from organism.budget.accounts.account_warnings import Unheard
 from organism.budget.guards.actions import ThresholdActions
@@ -18,8 +19,8 @@ from organism.budget.plans.budget_plan import check_mode
 from organism.budget.policy import Ask, Grant, carve, check_correction, decide, everything, room
 from organism.budget.scopes import thread_of
 from organism.clock import Clock
-from organism.errors import LedgerStateError, Refusal
-from organism.ledger.entries import CARVED, CallRecord
+from organism.errors import ConfigError, LedgerStateError, Refusal
+from organism.ledger.entries import CARVED, CallRecord, Hold
 from organism.ledger.ledger import Cost, Ledger
 from organism.messages import BudgetWarning
 
@@ -232,9 +233,64 @@ class BudgetEngine:
 
         Raises:
             UnknownAccountError: If the account is not open.
+            ConfigError: If they were carved out of others, which have no room for them.
         """
+        self._carve_anew(account, limits)
         self._book.set_limits(account, limits, configured=configured)
         return self.fire_reached(account)
+
+    def moved_with(self, account: str) -> tuple[str, ...]:
+        """Return whose room other limits of an account change: its own, and of those that it is carved out of."""
+        hold = self._carved_from(account)
+        return (account, *hold.accounts) if hold is not None else (account,)
+
+    def needed_above(self, account: str, limits: Limits) -> dict[str, Limits]:
+        """Return who must have which higher limits before a carved child may have these; nobody where there is room.
+
+        Raises:
+            ConfigError: If one of them limits what these do not, or would need more than 64 bits hold.
+        """
+        hold, needed = self._carved_from(account), {}
+        if hold is None:
+            return {}
+        more = self._whole(account, limits) - hold.amounts
+        for name in self._by_mode(hold.accounts)[0]:
+            balance = self._ledger.balance(name)
+            check_correction(name, balance.spent + balance.held, more)
+            raised = {}
+            for unit in ADDITIVE:
+                limit, least = limit_of(balance.limits, unit), amount_of(balance.spent + balance.held + more, 0, unit)
+                if limit is not None and limit_of(limits, unit) is None:
+                    raise ConfigError(f"{account} is carved out of {name}, which has a limit of {unit}", path=unit)
+                raised[UNITS[unit].limit] = limit if limit is None else max(limit, least)
+            if (higher := replace(balance.limits, **raised)) != balance.limits:
+                needed[name] = higher
+        return needed
+
+    def _carve_anew(self, account: str, limits: Limits) -> None:
+        """Hold a carved child's new limits on its ancestors in place of those before.
+
+        Else a raise would be room that they do not have, and they would pass their own limits when the child ends.
+        """
+        hold, budget = self._carved_from(account), self._book.threads.get(thread_of(account) or "")
+        if hold is None or budget is None or (amounts := self._whole(account, limits)) == hold.amounts:
+            return
+        if needed := self.needed_above(account, limits):
+            raise ConfigError(
+                f"{account} is carved out of others that have no room for its limits: {', '.join(needed)}"
+            )
+        self._ledger.release(hold.hold_id, self._clock.now_ns())
+        budget.carve = self._ledger.new_id("carve")
+        self._ledger.reserve(budget.carve, hold.accounts, amounts, self._clock.now_ns())
+
+    def _carved_from(self, account: str) -> Hold | None:
+        budget = self._book.threads.get(thread_of(account) or "")
+        return self._ledger.hold(budget.carve) if budget is not None and budget.carve is not None else None
+
+    def _whole(self, account: str, limits: Limits) -> Amounts:
+        """Return all that a carved child may cost under new limits: at least what it has spent and holds."""
+        state = self._book.state(account)
+        return Amounts(*map(max, numbers_of(whole(limits)), numbers_of(state.spent + state.held)))
 
     def carve(self, accounts: tuple[str, ...], limits: Limits) -> str | Refusal:
         """Hold a child's whole limits on its ancestors' accounts, and return the hold, or who cannot give them.

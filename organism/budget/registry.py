@@ -213,8 +213,12 @@ class ThreadBudgetRegistry:
         Thresholds reached under the new limits are carried over in silence if they were reported before, else reported.
         """
         warnings = self._engine.set_limits(account, limits, configured=configured)
-        self._queue.serve(account)
+        self._queue.serve(*self._engine.moved_with(account))
         return warnings
+
+    def needed_above(self, account: str, limits: Limits) -> dict[str, Limits]:
+        """Return who must have which limits before an account may have these; see :class:`BudgetEngine`."""
+        return self._engine.needed_above(account, limits)
 
     def adjust(self, account: str, amounts: Amounts, reason: str) -> tuple[tuple[str, ...], tuple[BudgetWarning, ...]]:
         """Correct what an account has spent; calls in line are looked at again at once.

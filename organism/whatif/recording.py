@@ -141,6 +141,9 @@ class _Reading:
                     self.carves[before.hold_id] = Carve(before.accounts, account, limits)
                     self._members.add(account)
             case Reserved(hold_id=hold_id, accounts=accounts, amounts=amounts, call=call):
+                if isinstance(before, Released) and (carve := self.carves.get(before.hold_id)) is not None:
+                    # The child has other limits: they are held in the step that gives those before back.
+                    self.carves[hold_id] = Carve(accounts, carve.child, Limits(**msgspec.structs.asdict(amounts)))
                 self._begin(entry, Hold(hold_id, accounts, amounts, call=call))
             case Checkpoint(holds=holds) if before is None:
                 self.known = any(balance.account == self.account for balance in entry.balances)

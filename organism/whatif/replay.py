@@ -181,8 +181,12 @@ class _Walk:
             if isinstance(entry, Settled | Released):
                 self._calls.end(call)
         elif carve is not None:
-            if isinstance(entry, Settled) and self._ledger.hold(entry.hold_id) is not None:
+            if self._ledger.hold(entry.hold_id) is None:
+                return  # the child was not made here
+            if isinstance(entry, Settled):
                 self._return_carve(entry.hold_id, carve)
+            elif isinstance(entry, Released):
+                self._ledger.restore((entry,))
         else:
             hold = self._ledger.hold(entry.hold_id)
             self._ledger.restore((entry,))

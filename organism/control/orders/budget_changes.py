@@ -20,10 +20,14 @@ class BudgetChanges:
         self._threads = pump.open_threads
         self._parked = pump.parked
         self._warnings = pump.warnings
+        self._writer = pump.state_writer
         self._outbox = outbox
 
     def set_limits(self, account: str, limits: Limits, *, configured: bool = False) -> BudgetState:
         """Give an account new limits and let go on what waited for it.
+
+        Those that a child's limits are carved out of are raised by what they lack for it, each with its own event: what
+        is promised below is never more than what is promised above.
 
         Args:
             limits: All of its limits from now on.
@@ -31,10 +35,17 @@ class BudgetChanges:
 
         Raises:
             UnknownAccountError: If the account is not open.
+            ConfigError: If it is a carved child's, and lacks a limit that those have which it is carved out of.
         """
+        for above, higher in self._registry.needed_above(account, limits).items():
+            self.set_limits(above, higher)
         before = self._registry.state(account)
         warnings = self._registry.set_limits(account, limits, configured=configured)
         after = self._registry.state(account)
+        thread = self._threads.find(thread_of(account) or "")
+        if thread is not None and self._registry.carve_of(thread.id) is not None:
+            # A carved child's limits are held anew: without its record a start would find a hold of nobody.
+            self._writer.save_thread(thread)
         thread_id, root = self._owners(account)
         self._outbox.emit(
             LimitChanged(

@@ -12,7 +12,6 @@ import msgspec
 from msgspec.structs import replace
 
 from organism.amounts import AMOUNT_MAX, NS_PER_S, BudgetState, Limits, format_usd
-from organism.budget.scopes import thread_of
 from organism.clock import Clock
 from organism.control.orders.budget_changes import BudgetChanges
 from organism.control.views import TimedGrant
@@ -103,10 +102,9 @@ class BudgetGrants:
             self._wait_for_end(record)
 
     def grant(self, approval: Approval, grant: BudgetGrant, by: str) -> None:
-        """Raise the limits of a thread, and of those above whose budget it shares, in one step."""
-        states = self._registry.budgets(approval.thread_id)
-        own = tuple(state for state in states if thread_of(state.account) is not None)
-        for state in own:
+        """Raise the limits of a thread and of all above it, in one step."""
+        accounts = tuple(self._lineage(approval.thread_id))  # a parent first: a carved child takes of it
+        for state in map(self._registry.state, reversed(accounts)):
             self._changes.set_limits(state.account, _moved(state.limits, grant.tokens, grant.cost_nanousd))
         said = f"{by} has granted {approval.agent} {BudgetRequest.of(grant)}, asked for {approval.detail}"
         self._notes.remark(approval.thread_id, said)
@@ -114,13 +112,20 @@ class BudgetGrants:
             record = GrantRecord(
                 approval_id=approval.id,
                 thread_id=approval.thread_id,
-                accounts=tuple(state.account for state in own),
+                accounts=accounts,
                 tokens=grant.tokens,
                 cost_nanousd=grant.cost_nanousd,
                 until_ns=self._clock.now_ns() + grant.seconds * NS_PER_S,
             )
             self._writer.journal.append(Keep(_key(record), record.thread_id, record))
             self._wait_for_end(record)
+
+    def _lineage(self, thread_id: str | None) -> Iterator[str]:
+        """Yield the accounts of a thread and of all above it, whose budget it shares or is carved out of."""
+        while thread_id is not None:
+            budget = self._registry.accounts.thread(thread_id)
+            yield budget.accounts[0]
+            thread_id = budget.parent
 
     def _wait_for_end(self, record: GrantRecord) -> None:
         self._waiting.add(record)
@@ -138,15 +143,14 @@ class BudgetGrants:
         if not self._registry.has_budget(record.thread_id):
             return
         self._writer.journal.append(Drop(_key(record), record.thread_id))
-        back = [
-            (state, _unspent(state, record))
-            for state in self._registry.budgets(record.thread_id)
-            if state.account in record.accounts
-        ]
-        for state, (tokens, cost_nanousd) in back:
-            self._changes.set_limits(state.account, _moved(state.limits, -tokens, -cost_nanousd))
+        back = []
+        # From below: what is not carved out for a child any more is there to be taken from those above.
+        for account in filter(record.accounts.__contains__, self._lineage(record.thread_id)):
+            state = self._registry.state(account)
+            back.append(_unspent(state, record))
+            self._changes.set_limits(account, _moved(state.limits, *(-amount for amount in back[-1])))
         if back:
-            tokens, cost_nanousd = back[0][1]
+            tokens, cost_nanousd = back[0]
             text = (
                 f"a granted budget has ended: {format_usd(cost_nanousd)} and {counted(tokens, 'token')} were not spent"
             )

@@ -13,6 +13,7 @@ import msgspec
 from organism.amounts import NS_PER_S, Limits
 from organism.amounts.units import AMOUNT_FIELDS
 from organism.budget.guards.actions import Actions
+from organism.budget.scopes import thread_account
 from organism.control.orders.budget_grants import GrantRecord
 from organism.errors import Refusal
 from organism.journal import Drop, Keep, Piece
@@ -65,6 +66,7 @@ class GuardChecks:
                 self._end_grant(self._grants.pop(key))
             case Keep(body=ThreadRecord() as thread):
                 self._note_pause(thread)
+                self._check_carve(thread)
             case ThreadClosed(thread_id=thread_id):
                 self._grants = {k: each for k, each in self._grants.items() if each.thread_id != thread_id}
             case _:
@@ -134,6 +136,15 @@ class GuardChecks:
         else:
             self._tripped.discard(thread.thread_id)
 
+    def _check_carve(self, thread: ThreadRecord) -> None:
+        """What is held for a carved child is all that it may spend: else those above it would pass their limits."""
+        if thread.carve is None or (line := self._books.lines.get(thread.carve)) is None:
+            return
+        limits = self._limits.get(thread_account(thread.thread_id), Limits())
+        for unit in AMOUNT_FIELDS:
+            if (limit := getattr(limits, unit)) is not None and getattr(line.amounts, unit) < limit:
+                self._wrong(f"{thread.carve} holds less for {thread.thread_id} than its limit of {limit} {unit}")
+
     def _check_windows(self, accounts: tuple[str, ...], now_ns: int) -> None:
         now = datetime.fromtimestamp(now_ns // NS_PER_S, UTC)
         for account in accounts:
@@ -149,8 +160,11 @@ class GuardChecks:
         if limits.tokens is None or before.tokens is None:
             return
         self._raised_by[account] = limits.tokens - before.tokens
-        if (expected := self._to_set.pop(account, None)) is not None and limits.tokens != expected:
-            self._wrong(f"a grant of {account} has ended: its limit became {limits.tokens}, not {expected} tokens")
+        if (granted := self._to_set.pop(account, None)) is not None:
+            sums = self._books.accounts[account]  # as it is now: what was carved out for a child below is less already
+            expected = before.tokens - min(granted, max(0, before.tokens - (sums.spent + sums.held).tokens))
+            if limits.tokens != expected:
+                self._wrong(f"a grant of {account} has ended: its limit became {limits.tokens}, not {expected} tokens")
 
     def _note_grant(self, key: str, grant: GrantRecord) -> None:
         self._saw("a grant for a while")
@@ -164,9 +178,8 @@ class GuardChecks:
         self._saw("the end of a grant")
         for account in grant.accounts:
             sums = self._books.accounts.get(account)
-            if sums is not None and (limit := sums.limits.tokens) is not None:
-                used = (sums.spent + sums.held).tokens
-                self._to_set[account] = limit - min(grant.tokens, max(0, limit - used))
+            if sums is not None and sums.limits.tokens is not None:
+                self._to_set[account] = grant.tokens
 
     def _check_grants(self, now_ns: int) -> None:
         self._began_ns = self._began_ns or now_ns

@@ -60,6 +60,14 @@ GUARDS = (
         "budget/test_engine.py::test_a_carve_is_returned_once",
     ),
     guard(
+        "carve-follows-limits",
+        "What is held above for a carved child is what its limits are now.",
+        "budget/engine.py::BudgetEngine.set_limits",
+        "self._carve_anew(account, limits)",
+        "pass",
+        "control/orders/test_carved_limits.py::test_what_a_parent_holds_is_what_its_child_may_spend",
+    ),
+    guard(
         "final-reserve-is-kept",
         "A thread's last call keeps its room: other calls and its children's cannot take it.",
         "budget/account_book.py::AccountBook.headrooms",

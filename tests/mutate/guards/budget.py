@@ -218,7 +218,7 @@ GUARDS = (
         "raise-serves-the-line",
         "What waits in line is tried at once when a limit is raised.",
         "budget/registry.py::ThreadBudgetRegistry.set_limits",
-        "self._queue.serve(account)",
+        "self._queue.serve(*self._engine.moved_with(account))",
         "pass",
         "budget/test_registry.py::test_raised_limit_serves_the_line_at_once",
     ),

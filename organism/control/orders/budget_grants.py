@@ -86,6 +86,7 @@ class BudgetGrants:
     def __init__(self, pump: Pump, changes: BudgetChanges, clock: Clock) -> None:
         self._clock = clock
         self._registry = pump.registry
+        self._accounts = pump.registry.accounts
         self._notes = pump.registry.notes
         self._writer = pump.state_writer
         self._scheduler = pump.scheduler
@@ -123,7 +124,7 @@ class BudgetGrants:
     def _lineage(self, thread_id: str | None) -> Iterator[str]:
         """Yield the accounts of a thread and of all above it, whose budget it shares or is carved out of."""
         while thread_id is not None:
-            budget = self._registry.accounts.thread(thread_id)
+            budget = self._accounts.thread(thread_id)
             yield budget.accounts[0]
             thread_id = budget.parent
 

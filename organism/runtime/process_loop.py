@@ -5,11 +5,16 @@ of a handler, a `sys.exit()` in the `finally` of a generator that it has left, o
 to the loop would end the process, with everybody's work. Here it costs that callback, and the loop goes on. What takes
 the loop apart is refused to handlers, as an error in the line that calls it.
 
+A handler that forks and goes on in the copy, on purpose or because what it meant to run there has failed, would leave a
+second process on the same sockets and the same state. That copy ends when it comes back to the loop.
+
 A program that embeds an organism has a loop of its own, and what may stop it is that program's to say.
 """
 
 import asyncio
 import importlib.util
+import os
+import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -34,6 +39,28 @@ _NOT_FOR_HANDLERS = (
 """What changes or ends the loop for all who run on it."""
 
 
+COPY_EXIT_CODE = 70
+"""With which a copy of the process ends (EX_SOFTWARE)."""
+
+_ours: "weakref.WeakSet[asyncio.AbstractEventLoop]" = weakref.WeakSet()
+
+
+def _end_copy() -> None:
+    """Have a forked copy of a process of ours end where it would go on: one that runs a program never gets there."""
+    for loop in _ours:
+        if loop.is_running():
+            loop.call_soon(_leave)
+
+
+def _leave() -> None:
+    os.write(2, b"organism: a handler has forked the process and returned in the copy, which ends here\n")
+    os._exit(COPY_EXIT_CODE)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_end_copy)
+
+
 def process_options() -> dict[str, Any]:
     """Return the options with which ``anyio.run`` runs a process of ours."""
     return {"loop_factory": _kind()}
@@ -53,6 +80,7 @@ def loop_class(kind: type[asyncio.AbstractEventLoop]) -> Callable[[], asyncio.Ab
     guarded |= {name: _contained(getattr(kind, name)) for name in ("add_reader", "add_writer")}
 
     def run_until_complete(self: Any, future: Awaitable[Any]) -> Any:
+        _ours.add(self)
         main = asyncio.ensure_future(future, loop=self)
         while True:
             try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,7 +16,7 @@ import pytest
 import uvloop
 
 from organism import Agent, Bounds, Context, Limits, Organism, Text, agent
-from organism.runtime.process_loop import loop_class, process_options
+from organism.runtime.process_loop import COPY_EXIT_CODE, loop_class, process_options
 from organism.testing import ScriptedProvider
 
 HANDLERS: dict[str, Callable[[], Any]] = {}
@@ -200,3 +201,39 @@ def test_second_interrupt_is_obeyed() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         anyio.run(main, backend_options=process_options())
+
+
+FORKS = """
+import os, sys, anyio
+from organism import Context, Limits, Organism, Text, agent
+from organism.runtime.process_loop import process_options
+
+@agent()
+async def waits(message: Text, ctx: Context) -> Text:
+    if os.fork() == 0:
+        raise SystemExit(3) if message.text == "raise" else ValueError(message.text)
+    return Text(str(os.waitstatus_to_exitcode(os.wait()[1])))
+
+@agent()
+def plain(message: Text, ctx: Context) -> Text:
+    if os.fork() == 0:
+        return Text("in the copy")
+    return Text(str(os.waitstatus_to_exitcode(os.wait()[1])))
+
+async def main():
+    async with Organism([waits, plain], limits=Limits(calls=5)) as organism:
+        for text, to in (("raise", "waits"), ("fail", "waits"), ("return", "plain")):
+            print("told", (await organism.run(text, to=to)).outputs[0].text)
+        print("told still here")
+
+anyio.run(main, backend_options=process_options())
+"""
+
+
+def test_a_copy_that_a_handler_has_forked_ends_where_it_would_go_on() -> None:
+    """A handler that forks and falls through in the copy leaves no second process on the same state."""
+    ended = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=60, check=False)
+
+    told = [line.removeprefix("told ") for line in ended.stdout.split("\n") if line.startswith("told ")]
+    assert told == [str(COPY_EXIT_CODE), str(COPY_EXIT_CODE), "1", "still here"], ended.stderr
+    assert ended.stderr.count("a handler has forked the process") == 2

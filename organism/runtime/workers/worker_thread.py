@@ -5,6 +5,7 @@ the process without end. AnyIO's own are not, which is why they are not used her
 """
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -94,6 +95,7 @@ class _Worker(Thread):
         super().__init__(name=f"organism worker {number}", daemon=True)
         self.jobs: SimpleQueue[tuple[ThreadJob, Future[Any]] | None] = SimpleQueue()
         self._executor = executor
+        self._process = os.getpid()
 
     def run(self) -> None:
         with _claimed_for_anyio(self._executor.loop) as enter:
@@ -116,6 +118,8 @@ class _Worker(Thread):
             job.thread = self
             enter(job.scope)
             came_of_it = job()
+            if os.getpid() != self._process:
+                os._exit(1)  # a copy of the process that has no thread but this: nobody waits for what came of it
             enter(None)
             job.thread = None
         if self._executor.closed:

@@ -53,7 +53,7 @@ def _end_copy() -> None:
 
 
 def _leave() -> None:
-    os.write(2, b"organism: a handler has forked the process and returned in the copy, which ends here\n")
+    _log.error("copy_ended", reason="a handler has forked the process and gone on in the copy")
     os._exit(COPY_EXIT_CODE)
 
 

@@ -319,3 +319,21 @@ def test_events_may_say_their_type_in_their_name_alone(kind: str) -> None:
         "responses": 'event: response.output_text.delta\ndata: {"delta": "a"}\n\nevent: response.completed\ndata: {"response": {"status": "completed", "output": []}}\n\n',
     }[kind].encode()
     assert read(kind, raw, []).text == "a"
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize(
+    ("message", "text", "called"),
+    [
+        ({"content": {"type": "text", "text": "hello"}}, "hello", 0),
+        ({"content": None, "audio": {"id": "a", "data": "AAAA", "transcript": "hello"}}, "hello", 0),
+        ({"content": None, "tool_calls": {"id": "c1", "function": {"name": "f", "arguments": "{}"}}}, "", 1),
+    ],
+)
+def test_a_list_of_one_is_read_without_its_brackets(
+    message: dict[str, Any], text: str, called: int, streamed: bool
+) -> None:
+    """What is paid for is not lost because a server writes one part, or one call, where a list belongs."""
+    raw = sse(chunk(message), chunk({}, "stop"), COUNTED) if streamed else json.dumps(whole(message)).encode()
+    answer = read("chat", raw)
+    assert (answer.text, len(answer.tool_calls)) == (text, called)

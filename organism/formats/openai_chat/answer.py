@@ -217,7 +217,7 @@ def _read(answer: AnswerCollector, message: JsonObject, *, is_whole: bool = Fals
             answer.think(words)
     if not repeats:
         _read_details(answer, message.get("reasoning_details"))
-    text = text_of(content) + "".join(_texts(content))
+    text = text_of(content) + "".join(_texts(content)) or text_of(part(message, "audio", "transcript"))
     (answer.write_whole if is_whole and repeats else answer.write)(text)
     answer.cite(*citations_in(message))
     refusal = text_of(message.get("refusal"))
@@ -225,7 +225,7 @@ def _read(answer: AnswerCollector, message: JsonObject, *, is_whole: bool = Fals
     if kept := {name: message[name] for name in KEPT_FIELDS if message.get(name)}:
         answer.keep(kept)
     calls = message.get("tool_calls")
-    listed = [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+    listed = [call for call in _listed(calls) if isinstance(call, dict)]
     pieces = [_piece(call, repeats=repeats) for call in listed]
     if is_whole and not answer.has_calls:
         pieces = [replace(piece, begins=True) for piece in pieces]
@@ -250,9 +250,14 @@ def _piece(call: JsonObject, *, repeats: bool) -> ToolCallPiece:
     )
 
 
+def _listed(value: object) -> list[object]:
+    """Return what is a list; some servers leave the brackets of a list of one object out."""
+    return value if isinstance(value, list) else [value] if isinstance(value, dict) else []
+
+
 def _texts(content: object) -> Iterator[str]:
     """Yield the texts of content that is written as parts."""
-    for piece in content if isinstance(content, list) else ():
+    for piece in _listed(content):
         if isinstance(piece, str):
             yield text_of(piece)
         elif text_of(part(piece, "type")) in {"", "text", "output_text"}:
@@ -262,7 +267,7 @@ def _texts(content: object) -> Iterator[str]:
 def _thoughts(message: JsonObject) -> Iterator[str]:
     """Yield what was thought: under one of its names, of which many servers write several, or in the text (Mistral)."""
     content = message.get("content")
-    for piece in content if isinstance(content, list) else ():
+    for piece in _listed(content):
         thinking = part(piece, "thinking")
         yield text_of(thinking) + "".join(_texts(thinking))
     names = ("reasoning_content", "reasoning", "thinking", "reasoning_text")

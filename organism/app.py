@@ -321,8 +321,7 @@ class Organism:
         if isinstance(rest, ThreadView):
             if rest.blocked_by is not None:
                 raise BudgetExhaustedError(rest.blocked_by, thread_id)
-            asked = (each for each in self.approvals.waiting() if each.root_thread_id == rest.root_thread_id)
-            raise ApprovalNeededError(tuple(asked), thread_id)
+            raise ApprovalNeededError(self.approvals.waiting(rest.root_thread_id), thread_id)
         return rest
 
     async def run(

@@ -16,9 +16,13 @@ class ApprovalQueue:
         self._control = control
         self._approvals = approvals
 
-    def waiting(self) -> tuple[Approval, ...]:
-        """Return what is asked, oldest first."""
-        return self._approvals.waiting()
+    def waiting(self, root: str | None = None) -> tuple[Approval, ...]:
+        """Return what is asked, oldest first.
+
+        Args:
+            root: Only in the tree of this thread; in all unless given.
+        """
+        return self._approvals.waiting(lambda each: root is None or each.root_thread_id == root)
 
     async def decide(self, approval_id: str, decision: Decision) -> Approval:
         """Answer a question and let its message continue.

@@ -368,8 +368,7 @@ class Queries:
         self, *, content: bool = False, threads: frozenset[str] = frozenset(), limit: int | None = None
     ) -> tuple[Approval, ...]:
         """Return what people are asked, in any or in these threads, oldest first; the words of it only if asked for."""
-        waiting = self._approvals.waiting()
-        wanted = [each for each in waiting if each.thread_id in threads] if threads else waiting
+        wanted = self._approvals.waiting(lambda each: not threads or each.thread_id in threads)
         return tuple(approval if content else replace(approval, detail="") for approval in wanted[:limit])
 
     def letters(self, *, content: bool = False, limit: int | None = None) -> tuple[Letter, ...]:

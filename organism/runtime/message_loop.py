@@ -287,12 +287,15 @@ class MessageLoop:
         if lane.agent not in self._active.agents:
             self._give_up(thread, lane, envelope, UnknownRecipientError(lane.agent, self._active.names))
             return
+        is_new = isinstance(waits, Approval) and waits.message_id == envelope.id
+        if isinstance(waits, Approval) and is_new and waits.account:
+            waits, is_new = self._parked.threshold_questions.joined(waits)
         lane.step_aside(envelope, waits)
         self._state_writer.save_parked(envelope, waits)
         self._keep_first_state(thread, lane, envelope)
         if self._warnings.any_told:
             self._catch_up(thread, lane, envelope)
-        if isinstance(waits, Approval) and waits.message_id == envelope.id:
+        if isinstance(waits, Approval) and is_new:
             self._outbox.emit(
                 ApprovalRequested(
                     thread_id=thread.id,

@@ -1,5 +1,6 @@
 """What a person is asked before it is done, and what they say. Pure."""
 
+from collections.abc import Iterable
 from decimal import Decimal
 from hashlib import sha256
 
@@ -92,7 +93,8 @@ class Approval(msgspec.Struct, frozen=True):
     """A question to a person that a message waits for.
 
     Attributes:
-        id: Names it; the same whenever the message is run again and asks the same.
+        id: Names it; the same whenever the message is run again and asks the same, and for all messages that wait for
+            the same threshold of an account.
         thread_id: The conversation.
         root_thread_id: The thread at the top of its tree.
         agent: Who wants to do it.
@@ -120,6 +122,14 @@ class Approval(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         """Say in one line what is asked, without the detail, which may be anything."""
         return f"approval {self.id} of {self.what!r}"
+
+    @staticmethod
+    def id_at(short: Refusal) -> str:
+        """Name the question whether an account may go on at a threshold: one is for all that are refused there.
+
+        Another window is another account, and a changed limit another revision: each is asked about anew.
+        """
+        return approval_id("call", short.threshold, short.account, str(short.revision))
 
 
 def asking(what: str) -> str:
@@ -206,6 +216,14 @@ def approval_id(message_id: str, index: int, what: str, detail: str) -> str:
     """
     asked = sha256(msgspec.json.encode((what, detail))).hexdigest()[:8]
     return f"{message_id}.{index}.{asked}"
+
+
+def each_once(approvals: Iterable[Approval]) -> tuple[Approval, ...]:
+    """Return questions without those that others ask as well, oldest first."""
+    found: dict[str, Approval] = {}
+    for approval in sorted(approvals, key=lambda each: each.asked_ns):
+        found.setdefault(approval.id, approval)
+    return tuple(found.values())
 
 
 def decision_key(approval: str) -> str:

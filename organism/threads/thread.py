@@ -13,7 +13,7 @@ from organism.concurrency.wakeups import Wakeup
 from organism.errors import DeliveryError, Refusal
 from organism.ids import USER
 from organism.messages import Envelope, Message, ThreadOutcome, ThreadResult
-from organism.threads.approvals import Approval, WaitReason
+from organism.threads.approvals import Approval, WaitReason, each_once
 from organism.threads.lanes import Lane
 from organism.threads.thread_state import STOPPING, ThreadEvent, ThreadStatus, next_status
 
@@ -372,7 +372,7 @@ def view(thread: Thread) -> ThreadView:
         parked=tuple(dict.fromkeys(lane.agent for lane in thread.lanes.values() if lane.aside)),
         children=tuple(sorted(thread.children)),
         blocked_by=thread.paused_by or (thread.blocked_by if isinstance(thread.blocked_by, Refusal) else None),
-        approvals=thread.approvals,
+        approvals=each_once(thread.approvals),
         opened_ns=thread.origin.opened_ns,
         opened_by=thread.origin.opened_by,
     )

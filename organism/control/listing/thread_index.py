@@ -91,7 +91,7 @@ class ThreadIndex:
         if thread is None:
             return summary
         active_ns = self.place("activity", thread)
-        waiting, agents, asked = self.waiting(thread), self.agents(thread), tuple(self._asked(thread))
+        waiting, agents, asked = self.waiting(thread), self.agents(thread), tuple(dict.fromkeys(self._asked(thread)))
         return replace(summary, waiting=waiting, agents=agents, active_ns=active_ns, approvals=asked)
 
     def _asked(self, thread: Thread) -> Iterator[str]:

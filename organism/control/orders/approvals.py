@@ -1,12 +1,14 @@
 """What people are asked, and their answers: kept like finished pieces of work, so that no crash asks them again."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from organism.control.orders.budget_grants import BudgetGrants
 from organism.control.orders.call_approvals import CallApprovals
 from organism.errors import ConfigError
 from organism.runtime.pump import Pump
-from organism.threads.approvals import Approval, Decision, UnknownApprovalError, decision_key
+from organism.threads.approvals import Approval, Decision, UnknownApprovalError, decision_key, each_once
 from organism.threads.records import checked
 from organism.usage.events import ApprovalDecided
 from organism.usage.outbox import Outbox
@@ -29,10 +31,18 @@ class Approvals:
         self._state_writer = pump.state_writer
         self._outbox = outbox
 
-    def waiting(self) -> tuple[Approval, ...]:
-        """Return what is asked, oldest first."""
-        asked = [approval for thread in self._threads.all() for approval in thread.approvals]
-        return tuple(sorted((*asked, *self._calls.waiting()), key=lambda approval: approval.asked_ns))
+    def waiting(self, which: Callable[[Approval], bool] = lambda _asked: True) -> tuple[Approval, ...]:
+        """Return what is asked, oldest first; what several messages wait for, once.
+
+        Args:
+            which: Whose questions; all unless given.
+        """
+        return each_once(filter(which, self._asked()))
+
+    def _asked(self) -> tuple[Approval, ...]:
+        """Return the question of each message and call that waits."""
+        asked = (approval for thread in self._threads.all() for approval in thread.approvals)
+        return (*asked, *self._calls.waiting())
 
     def decide_nowait(self, approval_id: str, decision: Decision, by: str = "python") -> Approval:
         """Answer a question in one step; the caller waits for the commit before it tells of it.
@@ -41,20 +51,21 @@ class Approvals:
             UnknownApprovalError: If nothing waits for it.
             ConfigError: If it grants what is no amount, or budget where none is asked for.
         """
-        approval = next((each for each in self.waiting() if each.id == approval_id), None)
-        if approval is None:
+        asked = [each for each in self._asked() if each.id == approval_id]
+        if not asked:
             raise UnknownApprovalError(approval_id)
+        approval = each_once(asked)[0]
         checked(decision, Decision, "the answer")
         if approval.budget is not None:
             granted = decision.grants(approval.budget)
         elif (decision.tokens, decision.usd, decision.seconds) != (None, None, None):
             raise ConfigError(f"{approval} asks for no budget; allow it or not")
-        if approval.message_id:
-            name, value = decision_key(approval_id), msgspec.json.encode(decision)
-            thread = self._threads.get(approval.thread_id)
-            self._state_writer.save_step(thread, approval.message_id, name, value)
-        else:
-            self._calls.answer(approval, decision)
+        messages = [each for each in asked if each.message_id]
+        name, value = decision_key(approval_id), msgspec.json.encode(decision)
+        for each in messages:
+            self._state_writer.save_step(self._threads.get(each.thread_id), each.message_id, name, value)
+        self._calls.answer(approval, decision)
+        self._parked.threshold_questions.forget(approval_id)
         self._outbox.emit(
             ApprovalDecided(
                 thread_id=approval.thread_id,
@@ -69,8 +80,9 @@ class Approvals:
             self._grants.grant(approval, granted, by)
         if approval.threshold and decision.allowed:
             self._let_pass(approval, by)
-        if approval.message_id:
-            self._parked.unpark(thread, lambda waits: waits == approval)
+        for thread_id in dict.fromkeys(each.thread_id for each in messages):
+            thread = self._threads.get(thread_id)
+            self._parked.unpark(thread, lambda waits: isinstance(waits, Approval) and waits.id == approval_id)
         return approval
 
     def _let_pass(self, approval: Approval, by: str) -> None:

@@ -12,7 +12,7 @@ from organism.clock import Clock
 from organism.errors import BudgetExhaustedError, Refusal
 from organism.journal import Drop, Keep, Pieces
 from organism.runtime.pump import Pump
-from organism.threads.approvals import Approval, Decision, approval_id
+from organism.threads.approvals import Approval, Decision
 from organism.threads.thread import Thread
 from organism.usage.events import ApprovalRequested
 from organism.usage.outbox import Outbox
@@ -40,6 +40,7 @@ class CallApprovals:
     def __init__(self, pump: Pump, outbox: Outbox, clock: Clock) -> None:
         self._stops = pump.registry.stops
         self._journal = pump.state_writer.journal
+        self._asked = pump.parked.threshold_questions
         self._outbox = outbox
         self._clock = clock
         self._questions: dict[str, CallQuestion] = {}
@@ -48,6 +49,8 @@ class CallApprovals:
         """Take up what an earlier run has asked."""
         for _, question in pieces.read(_KIND, CallQuestion):
             self._questions[question.approval.id] = question
+            if question.said is None:
+                self._asked.restore(question.approval)
 
     def waiting(self) -> tuple[Approval, ...]:
         """Return what is asked still."""
@@ -61,7 +64,7 @@ class CallApprovals:
             spender: Who has made the call.
         """
         short = error.refusal
-        name = approval_id("call", short.threshold, short.account, str(short.revision))
+        name = Approval.id_at(short)
         question = self._questions.get(name)
         if question is None:
             self._forget_stale()
@@ -85,13 +88,15 @@ class CallApprovals:
             account=short.account,
             threshold=short.threshold,
         )
+        approval, is_new = self._asked.joined(approval)
         question = CallQuestion(approval=approval, revision=short.revision)
         self._keep(question)
-        self._outbox.emit(
-            ApprovalRequested(
-                thread_id=thread.id, root_thread_id=thread.root, agent=spender, approval_id=name, what=approval.what
+        if is_new:
+            self._outbox.emit(
+                ApprovalRequested(
+                    thread_id=thread.id, root_thread_id=thread.root, agent=spender, approval_id=name, what=approval.what
+                )
             )
-        )
         return question
 
     def answer(self, approval: Approval, decision: Decision) -> None:
@@ -104,6 +109,7 @@ class CallApprovals:
         for name, question in tuple(self._questions.items()):
             if self._is_stale(question):
                 del self._questions[name]
+                self._asked.forget(name)
                 self._journal.append(Drop(f"{_KIND}:{name}", ""))
 
     def _is_stale(self, question: CallQuestion) -> bool:

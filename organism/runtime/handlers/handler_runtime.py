@@ -235,7 +235,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
         short = error.refusal
         if short.cause != "approval":
             await self._park(short)
-        name = approval_id(self._envelope.id, short.threshold, short.account, str(short.revision))
+        name = Approval.id_at(short)
         said = self.kept(decision_key(name))
         if said is not None and not msgspec.json.decode(said, type=Decision).allowed:
             raise error

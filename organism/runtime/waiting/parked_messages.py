@@ -9,6 +9,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from organism.amounts.units import amount_of, limit_of
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.errors import Refusal, UnknownAccountError
+from organism.runtime.waiting.threshold_questions import ThresholdQuestions
 from organism.threads.approvals import WaitReason
 from organism.threads.lanes import Lane, ParkedMessage
 from organism.threads.state_writer import ThreadStateWriter
@@ -23,6 +24,9 @@ class ParkedMessages:
         registry: Their budgets; calls back when headroom is released.
         state_writer: Writes what is parked.
         start_lane: Queues a lane for a worker.
+
+    Attributes:
+        threshold_questions: What people are asked about thresholds.
     """
 
     def __init__(
@@ -33,6 +37,7 @@ class ParkedMessages:
         start_lane: Callable[[Thread, Lane], None],
     ) -> None:
         self._threads = threads
+        self.threshold_questions = ThresholdQuestions(threads)
         self._registry = registry
         self._accounts, self._last_calls = registry.accounts, registry.accounts.last_calls
         self._reservations, self._stops = registry.reservations, registry.stops

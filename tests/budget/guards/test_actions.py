@@ -14,7 +14,7 @@ from organism.router.planning.plan import Degrade
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import ScriptedProvider, VirtualClock, run
 from organism.threads.approvals import Approval, ApprovalNeededError, Decision
-from organism.usage.events import ApprovalDecided, ModelDegraded, ThresholdCrossed
+from organism.usage.events import ApprovalDecided, ApprovalRequested, ModelDegraded, ThresholdCrossed
 
 CALLS = Limits(calls=10, tokens=1_000_000)
 
@@ -109,13 +109,88 @@ def test_one_word_is_for_all_who_wait_for_the_same() -> None:
             running.usage.subscribe(decided.append, ApprovalDecided)
             first, second = await running.open_thread("5"), await running.open_thread("4")
             (approval,), (other,) = await asked(running, first), await asked(running, second)
-            assert approval.account == other.account
+            assert (approval.id, approval.account) == (other.id, other.account)
+            assert running.approvals.waiting() == (approval,)
             await running.approvals.decide(approval.id, Decision(True))
             assert {(await running.wait(each)).text for each in (first, second)} == {"answered 5", "answered 4"}
             assert running.approvals.waiting() == ()
             await anyio.sleep(86_400)
             third = await running.open_thread("6")
             assert (await asked(running, third))[0].account != approval.account
+
+    run(main)
+
+
+async def crowded(running: Organism, requested: list[ApprovalRequested]) -> tuple[str, Approval]:
+    """Have ten messages wait at one threshold; returns their thread and the one question they wait for."""
+    running.usage.subscribe(requested.append, ApprovalRequested)
+    thread = await running.open_thread("6")
+    for _ in range(9):
+        await running.send(thread, "1")
+    (approval,) = await asked(running, thread)
+    assert len(running.pump.open_threads.get(thread).approvals) == 10
+    return thread, approval
+
+
+async def shown(running: Organism, thread: str) -> list[tuple[str, ...]]:
+    """Return the ids that lists show: of all, of the thread, and with the thread."""
+    queries = running.control.queries
+    of_thread = tuple(each.id for each in queries.approvals(threads=frozenset({thread})))
+    detail = await queries.thread(thread)
+    return [tuple(each.id for each in running.approvals.waiting()), of_thread, detail.thread.approvals]
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_ten_messages_at_one_threshold_are_one_question(tmp_path: Path, *, allowed: bool) -> None:
+    """A person is asked once and answers once, also when the process ends meanwhile; a no ends all of them."""
+    requested: list[ApprovalRequested] = []
+
+    def made() -> Organism:
+        journal = SqliteJournal(tmp_path / "journal.db")
+        return organism(ScriptedProvider(), plan((50, "approve")), journal=journal, clock=None)
+
+    async def before() -> tuple[str, Approval]:
+        async with made() as running:
+            thread, approval = await crowded(running, requested)
+            assert await shown(running, thread) == [(approval.id,)] * 3
+        return thread, approval
+
+    async def after(thread: str, approval: Approval) -> None:
+        async with made() as running:
+            running.usage.subscribe(requested.append, ApprovalRequested)
+            assert await asked(running, thread) == (approval,)
+            assert await shown(running, thread) == [(approval.id,)] * 3
+            # Another that meets it afterwards waits for the same.
+            late = await running.send(thread, "1")
+            assert await asked(running, thread) == (approval,)
+            assert late in {each.message_id for each in running.pump.open_threads.get(thread).approvals}
+            assert {each.asked_ns for each in running.pump.open_threads.get(thread).approvals} == {approval.asked_ns}
+            await running.approvals.decide(approval.id, Decision(allowed))
+            if allowed:
+                with pytest.raises(BudgetExhaustedError, match="0 calls left"):
+                    await running.wait(thread)
+            else:
+                said = (await running.wait(thread)).text.split("\n\n")
+                assert sorted(said) == ["refused after 0"] * 10 + ["refused after 5"]
+            assert running.approvals.waiting() == ()
+
+    anyio.run(after, *anyio.run(before))
+    assert len(requested) == 1
+
+
+def test_what_is_asked_once_is_asked_anew_at_another_threshold_or_limit() -> None:
+    """A word is for one threshold of one revision of a limit: the next one is another question."""
+
+    async def main() -> None:
+        requested: list[ApprovalRequested] = []
+        async with organism(ScriptedProvider(), plan((50, "approve"), (80, "approve"))) as it:
+            thread, first = await crowded(it, requested)
+            await it.approvals.decide(first.id, Decision(True))
+            (second,) = await asked(it, thread)
+            await it.control.set_limits(thread, Limits(calls=15, tokens=1_000_000))
+            (third,) = await asked(it, thread)
+            assert [each.approval_id for each in requested] == [first.id, second.id, third.id]
+            assert len({first.id, second.id, third.id}) == 3
 
     run(main)
 

@@ -145,12 +145,14 @@ def test_one_word_is_for_calls_and_agents_alike() -> None:
 
     async def main() -> None:
         async with organism(PLANS["day"]) as running:
-            await asked(running)
+            requested: list[ApprovalRequested] = []
+            running.usage.subscribe(requested.append, ApprovalRequested)
+            approval = await asked(running)
             thread = await running.open_thread("hi")
             with pytest.raises(ApprovalNeededError, match="waits for a person"):
                 await running.wait(thread)
-            assert len(running.approvals.waiting()) == 2
-            await running.approvals.decide(running.approvals.waiting()[1].id, Decision(True))
+            assert [each.id for each in running.approvals.waiting()] == [each.approval_id for each in requested]
+            await running.approvals.decide(approval.id, Decision(True))
             assert running.approvals.waiting() == ()
             await running.wait(thread)
             assert await call(running) == ""

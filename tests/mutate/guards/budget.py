@@ -148,6 +148,14 @@ GUARDS = (
         "budget/guards/test_actions.py::test_a_person_lets_an_account_go_on_or_not",
     ),
     guard(
+        "one-question-a-threshold",
+        "Messages that wait for the same threshold wait for one question, and a person is told of it once.",
+        "runtime/message_loop.py::MessageLoop._park",
+        "waits, is_new = self._parked.threshold_questions.joined(waits)",
+        "pass",
+        "budget/guards/test_actions.py::test_ten_messages_at_one_threshold_are_one_question",
+    ),
+    guard(
         "threshold-reached-exactly",
         "A threshold is reached when spend is at its per cent, to the token.",
         "budget/thresholds.py::_reached",

@@ -71,6 +71,7 @@ class MessageLoop:
         self._supervisor = supervisor
         self._questions = questions
         self._parked = parked
+        self._threshold_questions = parked.threshold_questions
         self._warnings = run_services.warnings
         self._outbox = loop_services.outbox
         self._activity = loop_services.activity
@@ -289,7 +290,7 @@ class MessageLoop:
             return
         is_new = isinstance(waits, Approval) and waits.message_id == envelope.id
         if isinstance(waits, Approval) and is_new and waits.account:
-            waits, is_new = self._parked.threshold_questions.joined(waits)
+            waits, is_new = self._threshold_questions.joined(waits)
         lane.step_aside(envelope, waits)
         self._state_writer.save_parked(envelope, waits)
         self._keep_first_state(thread, lane, envelope)

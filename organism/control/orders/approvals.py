@@ -28,6 +28,7 @@ class Approvals:
         self._stops = pump.registry.stops
         self._threads = pump.open_threads
         self._parked = pump.parked
+        self._threshold_questions = pump.parked.threshold_questions
         self._state_writer = pump.state_writer
         self._outbox = outbox
 
@@ -65,7 +66,7 @@ class Approvals:
         for each in messages:
             self._state_writer.save_step(self._threads.get(each.thread_id), each.message_id, name, value)
         self._calls.answer(approval, decision)
-        self._parked.threshold_questions.forget(approval_id)
+        self._threshold_questions.forget(approval_id)
         self._outbox.emit(
             ApprovalDecided(
                 thread_id=approval.thread_id,

@@ -151,7 +151,7 @@ GUARDS = (
         "one-question-a-threshold",
         "Messages that wait for the same threshold wait for one question, and a person is told of it once.",
         "runtime/message_loop.py::MessageLoop._park",
-        "waits, is_new = self._parked.threshold_questions.joined(waits)",
+        "waits, is_new = self._threshold_questions.joined(waits)",
         "pass",
         "budget/guards/test_actions.py::test_ten_messages_at_one_threshold_are_one_question",
     ),

@@ -295,7 +295,7 @@ class ClusterNode:
     async def _turn(self) -> bool:
         """Renew once, and do what follows from it; whether more is to be done soon."""
         began_s, table = loop_time(), self.table
-        renewal: Renewal = await self._threads.run(table.renew)
+        renewal: Renewal = await self._threads.run(table.renew, [core.lease for core in self._cores.values()])
         self.counts.renewed_s, self._view = began_s, renewal.view
         self._hold(held=False)
         self._news.notify()

@@ -4,6 +4,7 @@ A lease says who should write; that nobody else can is not its matter but that o
 against. So a lease that runs out too early or too late loses nothing. Everything here blocks.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from organism.journal import JournalError
@@ -78,8 +79,11 @@ class LeaseTable:
         """Be no node any more, and give back what it still has: nothing of it may run when this is called."""
         self._execute(_LEAVE)
 
-    def renew(self) -> Renewal:
+    def renew(self, held: Sequence[Lease] = ()) -> Renewal:
         """Renew every lease that this node has, and look at the cluster.
+
+        Args:
+            held: What it believes to have: a database that knows as much is no older copy.
 
         Raises:
             NodeReplacedError: If another process has begun under its name.
@@ -90,8 +94,13 @@ class LeaseTable:
             found = self._execute(
                 "SELECT 1 FROM organism.nodes WHERE node = %(node)s AND incarnation > %(incarnation)s"
             )
-            raise NodeReplacedError(self._node, self.place) if found else self._older_copy()
+            raise NodeReplacedError(self._node, self.place) if found or self._knows(held) else self._older_copy()
         return Renewal(frozenset(renewed[0][0]), self.look())
+
+    def _knows(self, held: Sequence[Lease]) -> bool:
+        """Whether leases are there that a node of this name had: then another process began under it, and has left."""
+        epochs = {row.partition: row.epoch for row in self.look().leases} if held else {}
+        return bool(held) and all(lease.epoch <= epochs.get(lease.partition, 0) for lease in held)
 
     def _older_copy(self) -> OlderCopyError:
         return OlderCopyError(

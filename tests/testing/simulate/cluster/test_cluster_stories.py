@@ -87,3 +87,13 @@ def test_a_slice_out_of_nothing_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
 
     assert found.failure is not None
     assert "above" in "".join(found.failure.failures)
+
+
+def test_a_node_whose_name_was_taken_for_a_moment_keeps_nothing_from_the_others() -> None:
+    """A second process under the same name that leaves at once ends the first one, and no partition with it."""
+    joins = (ScenarioStep("join", 0.0, A), ScenarioStep("open", 4.0, 1), ScenarioStep("join", 0.0, A))
+    story = Scenario(1022, (*joins, ScenarioStep("leave", 0.3, 1)))
+    result = play_cluster(story, ClusterShape)
+
+    assert result.failures == ()
+    assert result.seen["node ended by NodeReplacedError"]

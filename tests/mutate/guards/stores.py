@@ -256,7 +256,7 @@ GUARDS = (
         "restored-cluster",
         "A node whose database was put back to before its start says so, and its partitions are kept from all nodes.",
         "stores/postgres/lease_table.py::LeaseTable.renew",
-        "if found else self._older_copy()",
+        "if found or self._knows(held) else self._older_copy()",
         "",
         "cluster/test_restored.py::test_a_copy_from_before_a_node_began_stops_all_it_had",
     ),

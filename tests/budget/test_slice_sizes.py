@@ -122,6 +122,25 @@ def test_a_call_that_can_never_fit_is_refused_at_once() -> None:
     assert (refused.limit, refused.spent, refused.held) == (1000, 960, 0)
 
 
+def test_what_was_charged_beyond_a_slice_is_asked_for_too() -> None:
+    """What was taken beyond a slice is made good, also by a call that takes nothing of that unit.
+
+    Else that call would be refused until the window ends, whatever there is. Found by simulated clusters, seed 1061.
+    """
+    partition = Partition(1000)
+    partition.admit(1)
+    partition.told(100, 0, scarce=False)
+    held = partition.admit(100)
+    assert isinstance(held, GrantedHold)
+    partition.registry.settle(held, Amounts(150), Cost())
+    partition.shared.needs.clear()
+    assert isinstance(partition.admit(0, least=0), Refusal)
+    assert partition.shared.needs == {ALL: ZERO}
+    assert partition.shared.lacking(partition.ledger.balance(ALL), Amounts(10)) == Amounts(60)
+    partition.told(150, 0, scarce=False)
+    assert isinstance(partition.admit(0, least=0), GrantedHold)
+
+
 def test_what_is_not_fresh_is_asked_again() -> None:
     """Room that has come back elsewhere, as when a window has moved on, is found."""
     partition = Partition(1000)

@@ -149,8 +149,8 @@ class SharedLimits:
         self._on_need()
 
     def lacking(self, balance: Balance, full: Amounts) -> Amounts:
-        """Return what a slice lacks for a call."""
-        room = positive((balance.slice or ZERO) - balance.spent_by(self._clock.now_ns) - balance.held_now)
+        """Return what a slice lacks for a call, and for what was charged beyond it, for which nobody has asked."""
+        room = (balance.slice or ZERO) - balance.spent_by(self._clock.now_ns) - balance.held_now
         return limited(positive(full - room), balance.limits)
 
     def _never_fits(self, balance: Balance, ask: Ask, last_call: Amounts) -> bool:

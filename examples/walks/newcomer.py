@@ -62,11 +62,11 @@ class Walk:
 
     def type(self, line: str) -> str:
         """Type a line, with the id that a person would copy, and return what stands there then."""
-        line = re.sub(r"\bmsg_\S+", self._approval, line)
+        line = re.sub(r"\bcall\.\d\S+", self._approval, line)
         began = time.monotonic()
         screen = self.session.terminal.run(line)
         self.took(line, time.monotonic() - began)
-        self._approval = (re.findall(r"\bmsg_[0-9a-f]{20}\.\S+", screen) or [self._approval])[0]
+        self._approval = (re.findall(r"\bcall\.\d+\.[0-9a-f]{8}", screen) or [self._approval])[0]
         return "\n".join(screen.splitlines()[:-1])
 
     def table(self) -> Iterator[str]:

@@ -11,7 +11,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "tutorials/ten-minutes.md").read_text(encoding="utf-8")
 OTHER_ELSEWHERE = {
     r"\b(th|msg)_[0-9a-f]{20}": r"\1_ID",
-    r"(msg_ID\.\d+)\.[0-9a-f]{8}": r"\1.HASH",
+    r"(call\.\d+)\.[0-9a-f]{8}": r"\1.HASH",
     r"\d{4}-\d\d-\d\d": "DAY",
     r"\b\d+\.\d+ s\b": "TIME",
     r"127\.0\.0\.1:\d+": "HERE",
@@ -49,10 +49,10 @@ def test_the_first_ten_minutes_print_what_the_page_says(tmp_path: Path) -> None:
             if command.startswith("organism daemon"):
                 stack.enter_context(daemon(tmp_path))
                 continue
-            arguments = [re.sub(r"^msg_\S+$", approval, word) for word in shlex.split(command)[1:]]
+            arguments = [re.sub(r"^call\.\S+$", approval, word) for word in shlex.split(command)[1:]]
             result = organism(tmp_path, *arguments, COLUMNS="80")
             said = f"{result.stderr}{result.stdout}"
-            approval = found[0] if (found := re.findall(r"msg_[0-9a-f]{20}\S+", said)) else approval
+            approval = found[0] if (found := re.findall(r"\bcall\.\d+\.[0-9a-f]{8}", said)) else approval
             assert same_everywhere(said) == same_everywhere(printed), command
     assert len(steps()) == 9
 
@@ -60,8 +60,8 @@ def test_the_first_ten_minutes_print_what_the_page_says(tmp_path: Path) -> None:
 def test_the_recorded_walk_is_of_these_commands_and_takes_ten_minutes_at_most() -> None:
     """What was recorded is what the page says today, up to the dashboard, whose picture is there; no place is in it."""
     walk = (DOCS / "WALKTHROUGH.md").read_text(encoding="utf-8")
-    known = {re.sub(r"msg_\S+", "msg_ID", command) for command, _ in steps(walk)}
-    wanted = [re.sub(r"msg_\S+", "msg_ID", command) for command, _ in steps()]
+    known = {re.sub(r"call\.\d\S+", "QUESTION", command) for command, _ in steps(walk)}
+    wanted = [re.sub(r"call\.\d\S+", "QUESTION", command) for command, _ in steps()]
     assert not set(wanted[: wanted.index("organism dashboard") + 1]) - known
     (minutes,) = re.findall(r"\*\*([\d.]+) minutes\*\*", walk)
     assert float(minutes) <= 10

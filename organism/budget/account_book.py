@@ -27,7 +27,6 @@ from organism.budget.scopes import (
     scoped_accounts,
     thread_account,
     thread_of,
-    window_end_ns,
 )
 from organism.clock import Clock
 from organism.errors import LedgerStateError, Refusal, UnknownAccountError
@@ -284,10 +283,9 @@ class AccountBook:
         )
 
     def _resets_ns(self, balance: Balance) -> int | None:
-        """Return when all that is spent counts no more; ``None`` if it counts for good, or nothing is spent."""
-        if balance.counted_ns is None:
-            return window_end_ns(balance.account, self.plan.time_zone) if self._scoped else None
-        return max((at_ns for at_ns, _ in self.frees(balance.account)), default=None)
+        if balance.counted_ns is None and not self._scoped:
+            return None
+        return balance.resets_ns(self._clock.now_ns(), self.plan.time_zone)
 
     def frees(self, account: str) -> Sequence[tuple[int, Amounts]]:
         """Return when spend on a rolling window counts no more, the next first, with all that has gone by then."""

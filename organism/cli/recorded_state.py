@@ -1,7 +1,8 @@
 """What an organism was when its last process ended, read from its journal: for questions when no daemon runs."""
 
+import os
 from collections.abc import Callable
-from datetime import UTC
+from datetime import UTC, tzinfo
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -12,12 +13,14 @@ from organism.cli.client import Client, UnreachableError
 from organism.cli.ledger_sources import KeptJournal, configured_database, kept_journal
 from organism.cli.options import DaemonOptions
 from organism.cli.output import note
+from organism.clock import SystemClock
+from organism.config.load import load_config, time_zone
 from organism.control.listing.thread_list import has_labels
 from organism.control.observed.history import History
 from organism.control.orders.budget_grants import WaitingGrants, granted
 from organism.control.views import AccountState, By, ThreadSummary, Usage
 from organism.daemon.journal_file import JOURNAL_FILE
-from organism.errors import UnknownAccountError
+from organism.errors import ConfigError, UnknownAccountError
 from organism.journal import Pieces
 from organism.ledger.entries import decode_entry
 from organism.ledger.ledger import Ledger
@@ -36,9 +39,12 @@ class RecordedState:
 
     Args:
         journal: The journal.
+        now_ns: The time: what has left a rolling window since then counts no more.
+        zone: Where days, weeks and months begin.
     """
 
-    def __init__(self, journal: KeptJournal) -> None:
+    def __init__(self, journal: KeptJournal, now_ns: int, zone: tzinfo) -> None:
+        self._now_ns, self._zone = now_ns, zone
         self._ledger = Ledger()
         stored = journal.load()
         self._ledger.restore(map(decode_entry, stored.entries))
@@ -123,10 +129,11 @@ class RecordedState:
         return AccountState(
             account=account,
             limits=balance.limits,
-            spent=balance.spent,
-            held=balance.held,
+            spent=balance.total_at(self._now_ns),
+            held=balance.held_now,
             revision=balance.revision,
             unpriced_calls=balance.unpriced_calls,
+            resets_ns=balance.resets_ns(self._now_ns, self._zone),
             granted=self._grants.of(account),
         )
 
@@ -158,4 +165,12 @@ def recorded_now(daemon: DaemonOptions) -> RecordedState | None:
     if configured_database(daemon) is None and not (daemon.folder / JOURNAL_FILE).is_file():
         return None
     with kept_journal(daemon) as journal:
-        return RecordedState(journal)
+        return RecordedState(journal, SystemClock().now_ns(), _zone_of(daemon))
+
+
+def _zone_of(daemon: DaemonOptions) -> tzinfo:
+    """Return where the configuration says that days begin; UTC, as where it says nothing, if it cannot be read."""
+    try:
+        return time_zone(load_config(daemon.file, dict(os.environ)).config)
+    except ConfigError:
+        return UTC

@@ -1,11 +1,13 @@
 """One account's state, as its entries make it. Pure."""
 
 from collections.abc import Callable
+from datetime import tzinfo
 
 import msgspec
 
 from organism.amounts import ZERO, Amounts, Dimension, Limits
-from organism.ledger.rolling import SpendSlices, counted
+from organism.ledger.rolling import SpendSlices, counted, free_again_ns
+from organism.ledger.windows import window_end_ns
 
 
 class Balance(msgspec.Struct, gc=False, omit_defaults=True):
@@ -85,6 +87,13 @@ class Balance(msgspec.Struct, gc=False, omit_defaults=True):
         """Return :meth:`total_at`; the clock is read only where spend counts for a while."""
         spent = self.spent_by(now_ns)
         return spent if self.slice is None else spent + self.elsewhere
+
+    def resets_ns(self, now_ns: int, time_zone: tzinfo) -> int | None:
+        """Return when all that is spent counts no more; ``None`` if it counts for good, or nothing is spent."""
+        if self.counted_ns is None:
+            return window_end_ns(self.account, time_zone)
+        frees = free_again_ns(self.recent, now_ns, self.counted_ns) if self.counted_ns else ()
+        return max((at_ns for at_ns, _ in frees), default=None)
 
     @property
     def held_now(self) -> Amounts:

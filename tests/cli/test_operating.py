@@ -138,6 +138,7 @@ def test_day_of_an_operator(organism: Organism) -> None:
     assert organism("stop").stdout == "stopped\n"
     assert organism.process.wait(timeout=60) == 0  # type: ignore[attr-defined]
     assert organism("status").stdout.startswith("no daemon runs; ")
+    assert re.search(r"day usd .* left, resets \d{4}-\d\d-\d\d 00:00 UTC", organism("budget", "show").stdout)
     assert organism("agents").returncode == 4
 
 

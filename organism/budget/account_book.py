@@ -228,13 +228,15 @@ class AccountBook:
             UnknownAccountError: If one of them is not open.
         """
         headrooms, percent = [], self.plan.final_reserve_percent
+        # Most calls leave nothing and are no loop's: for them nobody looks, which is done for each account.
+        leaves = ask is not None and (ask.last_output > 0 or ask.loop is not None)
         for account in accounts:
             balance = self._ledger.balance(account)
             limits = up_to(balance.limits, self.actions_of(account)) if self.has_actions else balance.limits
             # Clocks are not asked for what no limit compares.
             elapsed_ns = self.elapsed_ns(account) if limits.elapsed_ns is not None else 0
             kept = percent if account != whole and has_final_reserve(account) else 0
-            own, others = self.last_calls.beside(account, ask) if balance.counted_ns != 0 else (ZERO, ZERO)
+            own, others = self.last_calls.beside(account, ask) if leaves and balance.counted_ns != 0 else (ZERO, ZERO)
             spent, held = balance.total_by(self._clock.now_ns), balance.held_now
             if self.shared is not None:
                 held += self.shared.others_hold(balance)

@@ -83,7 +83,8 @@ class BudgetEngine:
             call = replace(call, output_cap=verdict.output_cap, final_reserve_of=final_reserve_of)
         # On the accounts that only watch, too: their numbers must be right when a limit of theirs comes into force.
         self._ledger.reserve(hold_id, accounts, verdict.amounts, self._clock.now_ns(), call)
-        self._last_calls.admitted(ask, enforced)
+        if ask.loop is not None:
+            self._last_calls.admitted(ask, enforced)
         return GrantedHold(
             hold_id=hold_id,
             accounts=accounts,

@@ -77,7 +77,7 @@ class Headroom(msgspec.Struct, frozen=True, gc=False):
         if percent:
             tokens, cost_nanousd = self.limits.tokens or 0, self.limits.cost_nanousd or 0
             part = Amounts(tokens * percent // 100, cost_nanousd * percent // 100)
-            kept = Amounts(*map(max, numbers_of(part), numbers_of(kept)))
+            kept = part if kept is ZERO else Amounts(*map(max, numbers_of(part), numbers_of(kept)))
         return kept if self.others_last_calls is ZERO else kept + self.others_last_calls
 
 

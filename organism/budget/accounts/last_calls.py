@@ -13,11 +13,12 @@ class LastCalls:
 
     Attributes:
         wanted: Whether anything is left at all.
+        loops: Loops at work that have left something, with the accounts and what it is.
     """
 
     def __init__(self) -> None:
         self.wanted = True
-        self._loops: dict[Loop, tuple[tuple[str, ...], Amounts]] = {}
+        self.loops: dict[Loop, tuple[tuple[str, ...], Amounts]] = {}
         self._sums: dict[str, Amounts] = {}
 
     def admitted(self, ask: Ask, accounts: tuple[str, ...]) -> None:
@@ -31,7 +32,7 @@ class LastCalls:
             return
         self.drop(ask.loop)
         if (amounts := self.behind(ask)) != ZERO:
-            self._loops[ask.loop] = accounts, amounts
+            self.loops[ask.loop] = accounts, amounts
             for account in accounts:
                 self._sums[account] = self._sums.get(account, ZERO) + amounts
 
@@ -43,7 +44,7 @@ class LastCalls:
 
     def drop(self, loop: Loop) -> tuple[str, ...]:
         """Forget a loop that is over, and return the accounts on which it had left something."""
-        accounts, amounts = self._loops.pop(loop, ((), ZERO))
+        accounts, amounts = self.loops.pop(loop, ((), ZERO))
         for account in accounts:
             left = self._sums.pop(account) - amounts
             if left != ZERO:
@@ -52,7 +53,7 @@ class LastCalls:
 
     def of(self, loop: Loop) -> Amounts:
         """Return what a loop has left for its own last call."""
-        return self._loops.get(loop, ((), ZERO))[1]
+        return self.loops.get(loop, ((), ZERO))[1]
 
     def on(self, account: str) -> Amounts:
         """Return what all loops have left on an account."""
@@ -64,6 +65,6 @@ class LastCalls:
             return (ZERO if ask is None else self.behind(ask)), ZERO
         others = self._sums.get(account, ZERO)
         if others is not ZERO:
-            accounts, own = self._loops.get(ask.loop, ((), ZERO))
+            accounts, own = self.loops.get(ask.loop, ((), ZERO))
             others = others - own if account in accounts else others
         return self.behind(ask), others

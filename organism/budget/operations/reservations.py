@@ -64,7 +64,7 @@ class Reservations(BudgetOperation):
     ) -> None:
         super().__init__(engine, book, queue, ledger, clock)
         self._calls: dict[str, _Reservation] = {}
-        self._last_calls = book.last_calls
+        self._last_calls, self.loops = book.last_calls, book.last_calls.loops
         self._minute = -1
         self._periods: tuple[str, ...] = ()
 

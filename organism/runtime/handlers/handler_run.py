@@ -92,7 +92,8 @@ class HandlerRun(HandlerRuntime, eq=False):
         finally:
             # Also when the worker is cancelled: what the handler has left behind must find the run closed.
             self.close()
-            self._services.reservations.end_loop((self._thread.id, agent, envelope.id))
+            if (reservations := self._services.reservations).loops:
+                reservations.end_loop((self._thread.id, agent, envelope.id))
             if self._waiting is not None:
                 self._waited()
         if task.cancelling() > cancelling:

@@ -44,7 +44,7 @@ class GuardChecks:
         self._passed: dict[str, dict[int, int]] = defaultdict(dict)
         self._tripped: set[str] = set()
         self._limits: dict[str, Limits] = {}
-        self._raised_by: dict[str, int] = {}
+        self._raised_by: dict[str, tuple[int, ...]] = {}
         self._grants: dict[str, GrantRecord] = {}
         self._to_set: dict[str, int] = {}
 
@@ -159,7 +159,8 @@ class GuardChecks:
         self._passed.pop(account, None)
         if limits.tokens is None or before.tokens is None:
             return
-        self._raised_by[account] = limits.tokens - before.tokens
+        # The last two: one that had passed its limit is raised once more for a child that is carved out of it.
+        self._raised_by[account] = (*self._raised_by.get(account, ())[-1:], limits.tokens - before.tokens)
         if (granted := self._to_set.pop(account, None)) is not None:
             sums = self._books.accounts[account]  # as it is now: what was carved out for a child below is less already
             expected = before.tokens - min(granted, max(0, before.tokens - (sums.spent + sums.held).tokens))
@@ -171,7 +172,7 @@ class GuardChecks:
         self._grants[key] = grant
         for account in grant.accounts:
             limited = self._limits.get(account, Limits()).tokens is not None
-            if limited and self._raised_by.get(account) != grant.tokens:
+            if limited and grant.tokens not in self._raised_by.get(account, ()):
                 self._wrong(f"{account} was granted {grant.tokens} tokens, and raised by {self._raised_by}")
 
     def _end_grant(self, grant: GrantRecord) -> None:

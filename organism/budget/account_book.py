@@ -227,8 +227,7 @@ class AccountBook:
         Raises:
             UnknownAccountError: If one of them is not open.
         """
-        headrooms, percent = [], self.plan.final_reserve_percent
-        # Most calls leave nothing and are no loop's: for them nobody looks, which is done for each account.
+        headrooms, percent = [], self.plan.final_reserve_percent  # most calls leave nothing and are no loop's
         leaves = ask is not None and (ask.last_output > 0 or ask.loop is not None)
         for account in accounts:
             balance = self._ledger.balance(account)
@@ -341,11 +340,12 @@ class AccountBook:
         account, unit = refusal.account, refusal.dimension
         if not self._ledger.has(account) or self.over(account):
             return True
-        (scope,) = self.headrooms((account,))
+        scope = self.headrooms((account,))[0]
         spent, limit = amount_of(scope.spent, scope.elapsed_ns, unit), limit_of(scope.limits, unit)
         if limit is None or limit > refusal.limit or not rolling(account):
             return limit is None or limit > refusal.limit or spent < refusal.spent
-        return spent + amount_of(scope.held, 0, unit) + refusal.needed <= limit
+        # What is kept for last calls is no room: else the same would be refused again and again, in no time.
+        return spent + amount_of(scope.held, 0, unit) + refusal.needed + refusal.final_reserve <= limit
 
     def close_idle(self) -> None:
         """Close accounts on which no call will hold again; see :mod:`organism.budget.accounts.idle_accounts`.

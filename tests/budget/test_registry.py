@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from organism.amounts import Amounts, Limits
 from organism.budget.holds import GrantedHold, Mode, Spender
@@ -445,3 +446,14 @@ def test_ledger_of_many_accounts_gets_its_checkpoints_in_proportion() -> None:
     registry.checkpoint(after_entries=2)
     assert isinstance(entries[-1], Checkpoint)
     assert len(entries) <= 106
+
+
+def test_what_is_kept_for_last_calls_is_no_room_that_came_back() -> None:
+    """A refusal of a rolling window stands as long as its last call would not fit: else it is tried without end."""
+    ledger = Ledger()
+    plan = BudgetPlan(windows={"6h": Limits(tokens=100)})
+    registry = ThreadBudgetRegistry(plan, ledger, ManualClock())
+    ledger.open("organism@rolling:6h", Limits(tokens=100), 1)
+    refused = Refusal("organism@rolling:6h", "tokens", 100, 0, 0, 60, final_reserve=50)
+    assert not registry.accounts.room_came_back(refused)
+    assert registry.accounts.room_came_back(replace(refused, final_reserve=40))

@@ -63,22 +63,37 @@ VIEWS = ("overview", "threads", "budgets", "agents", "approvals", "letters", "ke
 
 
 class Daemon:
-    """A daemon of one agent that asks a person, and its API."""
+    """A daemon, and its API; of one agent that asks a person unless given otherwise.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: Where it is made.
+        configuration: Its organism.yaml.
+        desk: Its handlers, ``desk.py``.
+    """
+
+    def __init__(self, folder: Path, configuration: str = CONFIGURATION, desk: str = DESK) -> None:
         self._folder = folder
-        (folder / "organism.yaml").write_text(CONFIGURATION)
-        (folder / "desk.py").write_text(DESK)
+        (folder / "organism.yaml").write_text(configuration)
+        (folder / "desk.py").write_text(desk)
         command = [sys.executable, "-m", "organism", "daemon", "--port", "0", "--log-format", "json"]
         self.process = subprocess.Popen(command, cwd=folder, stderr=(folder / "log").open("w"))
         while '"ready"' not in (folder / "log").read_text():
             if self.process.poll() is not None:
                 raise SystemExit((folder / "log").read_text())
 
+    def run(self, *arguments: str) -> str:
+        """Run a command and return what it prints."""
+        command = [sys.executable, "-m", "organism", *arguments]
+        return subprocess.run(command, cwd=self._folder, capture_output=True, text=True, check=True).stdout.strip()
+
     def link(self) -> str:
         """Return a link that opens the dashboard once."""
-        command = [sys.executable, "-m", "organism", "dashboard"]
-        return subprocess.run(command, cwd=self._folder, capture_output=True, text=True, check=True).stdout.strip()
+        return self.run("dashboard")
+
+    def end(self) -> None:
+        """End it."""
+        self.process.kill()
+        self.process.wait()
 
     def crowd(self, number: int) -> None:
         """Open many threads that wait for a person."""
@@ -101,8 +116,7 @@ def daemon() -> Iterator[Daemon]:
         try:
             yield running
         finally:
-            running.process.kill()
-            running.process.wait()
+            running.end()
 
 
 def loads(browser: Browser, running: Daemon, number: int) -> dict[str, float]:

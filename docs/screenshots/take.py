@@ -5,7 +5,6 @@ scheme there, to be looked at, with ten thousand threads last. It needs Debian's
 """
 
 import argparse
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,8 +17,9 @@ from typing import Any
 import httpx2
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from bench.dashboard import CHROMIUM, Daemon
+
 HERE = Path(__file__).parent
-CHROMIUM = "/usr/bin/chromium"
 VIEWS = ("overview", "threads", "budgets", "agents", "approvals", "letters", "keys", "health", "send")
 TABS = ("timeline", "messages", "children", "ledger", "replay")
 DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 360, "height": 780}
@@ -104,27 +104,13 @@ async def publish(message: Text, ctx: Context) -> Text:
 """
 
 
-class Newsroom:
+class Newsroom(Daemon):
     """A daemon of a small team, and its API."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        (folder / "organism.yaml").write_text(CONFIGURATION)
-        (folder / "desk.py").write_text(DESK)
-        command = [sys.executable, "-m", "organism", "daemon", "--port", "0", "--log-format", "json"]
-        self.process = subprocess.Popen(command, cwd=folder, stderr=(folder / "log").open("w"))
-        while '"ready"' not in (folder / "log").read_text():
-            if self.process.poll() is not None:
-                raise SystemExit((folder / "log").read_text())
-        self.link = self.run("dashboard")
-        self.url = self.link.partition("#")[0]
-        self._session = {"authorization": f"Bearer {self.link.partition('session=')[2]}"}
-        self._client = httpx2.Client(base_url=self.url, headers=self._session, timeout=60)
-
-    def run(self, *arguments: str) -> str:
-        """Run a command and return what it prints."""
-        command = [sys.executable, "-m", "organism", *arguments]
-        return subprocess.run(command, cwd=self._folder, capture_output=True, text=True, check=True).stdout.strip()
+        super().__init__(folder, CONFIGURATION, DESK)
+        url, _, session = self.link().partition("#session=")
+        self._client = httpx2.Client(base_url=url, headers={"authorization": f"Bearer {session}"}, timeout=60)
 
     def open(self, text: str, to: str | None = None, **labels: str) -> str:
         """Open a thread and return its id."""
@@ -195,11 +181,6 @@ class Newsroom:
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda n: self.open(f"edition {n}", "publisher", tenant=f"t{n % 50}"), range(number)))
 
-    def close(self) -> None:
-        """End it."""
-        self.process.kill()
-        self.process.wait()
-
 
 @contextmanager
 def newsroom() -> Iterator[Newsroom]:
@@ -209,7 +190,7 @@ def newsroom() -> Iterator[Newsroom]:
         try:
             yield running
         finally:
-            running.close()
+            running.end()
 
 
 def opened(browser: Browser, room: Newsroom, size: dict[str, int], scheme: str = "light") -> Page:
@@ -218,7 +199,7 @@ def opened(browser: Browser, room: Newsroom, size: dict[str, int], scheme: str =
     page = context.new_page()
     page.on("console", lambda message: print("console:", message.text, file=sys.stderr))
     page.on("pageerror", lambda error: print("error:", error, file=sys.stderr))
-    page.goto(room.run("dashboard"))
+    page.goto(room.link())
     page.locator("#connection.on").wait_for()
     return page
 

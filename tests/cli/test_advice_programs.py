@@ -5,7 +5,6 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -139,13 +138,7 @@ def test_question_of_the_gateway_is_answered(tmp_path: Path) -> None:
     where.file.write_text(YAML + f"gateway: {{}}\nlimits: {{{rule}}}\n")
     with daemon(tmp_path):
         secret = where.run("token", "make", "ci", "--scope", "send")[1].split()[-1]
-        url = where.run("dashboard")[1].partition("/#")[0]
-        call = partial(
-            httpx2.post,
-            f"{url}/v1/chat/completions",
-            json={"model": "main", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9},
-            headers={"authorization": f"Bearer {secret}"},
-        )
+        call = where.program(secret)
         assert call().status_code == 200
         refused = call()
         assert refused.status_code == 402

@@ -65,6 +65,16 @@ class Place:
         assert result.returncode == code, result.stdout + result.stderr
         return result.stdout + result.stderr
 
+    def program(self, secret: str) -> Callable[[], httpx2.Response]:
+        """Return what asks the main model through the gateway of the daemon that runs here, with a token."""
+        url = self.run("dashboard")[1].partition("/#")[0]
+        return partial(
+            httpx2.post,
+            f"{url}/v1/chat/completions",
+            json={"model": "main", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9},
+            headers={"authorization": f"Bearer {secret}"},
+        )
+
 
 def no_daemon(place: Place) -> None:
     """What needs a daemon says how to start this one."""
@@ -127,13 +137,7 @@ def gateway(place: Place) -> None:
     with daemon(place.folder, *place.options) as running:
         secret = place.run("token", "make", "ci", "--scope", "send", "--calls", "1")[1].split()[-1]
         assert "budget raise" not in place.run("token", "limit", "ci", "--calls", "1")[1]
-        url = place.run("dashboard")[1].partition("/#")[0]
-        call = partial(
-            httpx2.post,
-            f"{url}/v1/chat/completions",
-            json={"model": "main", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9},
-            headers={"authorization": f"Bearer {secret}"},
-        )
+        call = place.program(secret)
         assert call().status_code == 200
         refused = call()
         assert refused.status_code == 402

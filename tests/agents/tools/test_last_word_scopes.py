@@ -11,29 +11,14 @@ from organism import BudgetExhaustedError, BudgetPlan, Limits, Organism, Text, a
 from organism.agents.context import Context
 from organism.agents.llm_agent import LLMSettings
 from organism.agents.tools.function_tool import tool
-from organism.amounts import TokenUsage
 from organism.budget.scopes import LabelLimits, Per, PoolLimits, ScopedLimits
-from organism.llm.requests import CompletionRequest, ToolCall, ToolResult
+from organism.llm.requests import CompletionRequest
 from organism.router.planning.plan import ModelPlan, Route
 from organism.testing import ScriptedAnswer, ScriptedProvider, VirtualClock, run
+from tests.agents.tools.test_last_word import pages, read
 
 SWEEP = range(3_000, 18_250, 250)
 """Limits in tokens: from one that has room for little more than a last call to one of fifteen rounds."""
-
-
-def read(page: int) -> str:
-    """Read a page of a long book."""
-    return f"page {page}: " + "lorem ipsum dolor sit amet " * 40
-
-
-def pages(request: CompletionRequest) -> ScriptedAnswer:
-    """Want the next page as long as tools may be asked for, then answer with how many were read."""
-    read_so_far = sum(isinstance(part, ToolResult) for turn in request.messages for part in turn.parts)
-    usage = TokenUsage(input=sum(len(text) for text in request.texts()) // 4, output=20)
-    if request.tool_choice == "none":
-        return ScriptedAnswer(text=f"read {read_so_far}", usage=usage)
-    call = ToolCall(f"c{read_so_far}", "read", f'{{"page": {read_so_far}}}')
-    return ScriptedAnswer(tool_calls=(call,), usage=usage)
 
 
 def per(period: Per) -> Callable[[Limits], ScopedLimits]:

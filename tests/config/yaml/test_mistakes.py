@@ -8,6 +8,7 @@ from organism.config.load import parse_config
 from organism.config.price_section import load_prices
 from organism.config.yaml.mistakes import MISTAKES_MAX
 from organism.errors import ConfigError
+from tests.config.test_load import GOOD
 
 TEN = """\
 name: 12
@@ -65,18 +66,6 @@ WRONG_AT = [
     ("27:5", "gateway.keys.bad name: give either the key"),
     ("29:13", "exporters.x.type: 'webhok' is not one of"),
 ]
-GOOD = """\
-name: good
-entry: writer
-llm:
-  providers:
-    fake: {type: scripted, answers: [hello]}
-  models:
-    main: fake/any
-agents:
-  writer: {model: main}
-  critic: {model: main, next: writer}
-"""
 
 
 def refused(text: str) -> tuple[str, ...]:

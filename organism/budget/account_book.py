@@ -33,7 +33,6 @@ from organism.errors import LedgerStateError, Refusal, UnknownAccountError
 from organism.ledger.account import Account
 from organism.ledger.account_balance import Balance
 from organism.ledger.ledger import Cost, Ledger
-from organism.ledger.rolling import free_again_ns
 from organism.ledger.windows import rolling
 
 _LOOK_MAX = 10_000
@@ -228,14 +227,16 @@ class AccountBook:
             UnknownAccountError: If one of them is not open.
         """
         headrooms, percent = [], self.plan.final_reserve_percent  # most calls leave nothing and are no loop's
-        leaves = ask is not None and (ask.last_output > 0 or ask.loop is not None)
+        leaving = ask if ask is not None and (ask.last_output > 0 or ask.loop is not None) else None
         for account in accounts:
             balance = self._ledger.balance(account)
             limits = up_to(balance.limits, self.actions_of(account)) if self.has_actions else balance.limits
             # Clocks are not asked for what no limit compares.
             elapsed_ns = self.elapsed_ns(account) if limits.elapsed_ns is not None else 0
             kept = percent if account != whole and has_final_reserve(account) else 0
-            own, others = self.last_calls.beside(account, ask) if leaves and balance.counted_ns != 0 else (ZERO, ZERO)
+            own, others = ZERO, ZERO
+            if leaving is not None and balance.counted_ns != 0:
+                own, others = self.last_calls.beside(account, leaving)
             spent, held = balance.total_by(self._clock.now_ns), balance.held_now
             if self.shared is not None:
                 held += self.shared.others_hold(balance)
@@ -286,13 +287,11 @@ class AccountBook:
     def _resets_ns(self, balance: Balance) -> int | None:
         if balance.counted_ns is None and not self._scoped:
             return None
-        return balance.resets_ns(self._clock.now_ns(), self.plan.time_zone)
+        return balance.resets_ns(self._clock.now_ns, self.plan.time_zone)
 
     def frees(self, account: str) -> Sequence[tuple[int, Amounts]]:
         """Return when spend on a rolling window counts no more, the next first, with all that has gone by then."""
-        balance = self._ledger.balance(account)
-        window_ns = balance.counted_ns
-        return free_again_ns(balance.recent, self._clock.now_ns(), window_ns) if window_ns else ()
+        return self._ledger.balance(account).frees(self._clock.now_ns)
 
     def set_limits(self, account: str, limits: Limits, *, configured: bool = False) -> None:
         """Begin a new revision; thresholds reached before and reached still are carried over in silence.

@@ -12,6 +12,7 @@ from organism.amounts import Amounts, BudgetState, Limits
 from organism.amounts.units import ADDITIVE, UNITS, amount_of, limit_of, numbers_of, whole
 from organism.budget.account_book import AccountBook
 from organism.budget.accounts.account_warnings import Unheard
+from organism.budget.accounts.thread_budget import ThreadBudget
 from organism.budget.guards.actions import ThresholdActions
 from organism.budget.guards.freezes import Freezes
 from organism.budget.holds import GrantedHold, Mode, Spender
@@ -83,8 +84,8 @@ class BudgetEngine:
             call = replace(call, output_cap=verdict.output_cap, final_reserve_of=final_reserve_of)
         # On the accounts that only watch, too: their numbers must be right when a limit of theirs comes into force.
         self._ledger.reserve(hold_id, accounts, verdict.amounts, self._clock.now_ns(), call)
-        if ask.loop is not None:
-            self._last_calls.admitted(ask, enforced)
+        if ask.loop is not None and ask.calls:
+            self._last_calls.admitted(ask.loop, ask, enforced)
         return GrantedHold(
             hold_id=hold_id,
             accounts=accounts,
@@ -242,8 +243,8 @@ class BudgetEngine:
 
     def moved_with(self, account: str) -> tuple[str, ...]:
         """Return whose room other limits of an account change: its own, and of those that it is carved out of."""
-        hold = self._carved_from(account)
-        return (account, *hold.accounts) if hold is not None else (account,)
+        carved = self._carved(account)
+        return (account, *carved[1].accounts) if carved is not None else (account,)
 
     def needed_above(self, account: str, limits: Limits) -> dict[str, Limits]:
         """Return who must have which higher limits before a carved child may have these; nobody where there is room.
@@ -251,16 +252,16 @@ class BudgetEngine:
         Raises:
             ConfigError: If one of them limits what these do not, or would need more than 64 bits hold.
         """
-        hold, needed = self._carved_from(account), {}
-        if hold is None:
+        if (carved := self._carved(account)) is None:
             return {}
-        more = self._whole(account, limits) - hold.amounts
+        _, hold = carved
+        more, needed = self._whole(account, limits) - hold.amounts, {}
         for name in self._by_mode(hold.accounts)[0]:
             balance = self._ledger.balance(name)
-            check_correction(name, balance.spent + balance.held, more)
-            raised = {}
+            used, raised = balance.spent + balance.held, {}
+            check_correction(name, used, more)
             for unit in ADDITIVE:
-                limit, least = limit_of(balance.limits, unit), amount_of(balance.spent + balance.held + more, 0, unit)
+                limit, least = limit_of(balance.limits, unit), amount_of(used + more, 0, unit)
                 if limit is not None and limit_of(limits, unit) is None:
                     raise ConfigError(f"{account} is carved out of {name}, which has a limit of {unit}", path=unit)
                 raised[UNITS[unit].limit] = limit if limit is None else max(limit, least)
@@ -273,8 +274,10 @@ class BudgetEngine:
 
         Else a raise would be room that they do not have, and they would pass their own limits when the child ends.
         """
-        hold, budget = self._carved_from(account), self._book.threads.get(thread_of(account) or "")
-        if hold is None or budget is None or (amounts := self._whole(account, limits)) == hold.amounts:
+        if (carved := self._carved(account)) is None:
+            return
+        budget, hold = carved
+        if (amounts := self._whole(account, limits)) == hold.amounts:
             return
         if needed := self.needed_above(account, limits):
             raise ConfigError(
@@ -284,9 +287,11 @@ class BudgetEngine:
         budget.carve = self._ledger.new_id("carve")
         self._ledger.reserve(budget.carve, hold.accounts, amounts, self._clock.now_ns())
 
-    def _carved_from(self, account: str) -> Hold | None:
+    def _carved(self, account: str) -> tuple[ThreadBudget, Hold] | None:
+        """Return a carved child, and what those above hold for it; ``None`` for any other account."""
         budget = self._book.threads.get(thread_of(account) or "")
-        return self._ledger.hold(budget.carve) if budget is not None and budget.carve is not None else None
+        hold = self._ledger.hold(budget.carve) if budget is not None and budget.carve is not None else None
+        return (budget, hold) if budget is not None and hold is not None else None
 
     def _whole(self, account: str, limits: Limits) -> Amounts:
         """Return all that a carved child may cost under new limits: at least what it has spent and holds."""

@@ -133,7 +133,7 @@ class RecordedState:
             held=balance.held_now,
             revision=balance.revision,
             unpriced_calls=balance.unpriced_calls,
-            resets_ns=balance.resets_ns(self._now_ns, self._zone),
+            resets_ns=balance.resets_ns(lambda: self._now_ns, self._zone),
             granted=self._grants.of(account),
         )
 

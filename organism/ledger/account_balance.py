@@ -1,6 +1,6 @@
 """One account's state, as its entries make it. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import tzinfo
 
 import msgspec
@@ -88,12 +88,15 @@ class Balance(msgspec.Struct, gc=False, omit_defaults=True):
         spent = self.spent_by(now_ns)
         return spent if self.slice is None else spent + self.elsewhere
 
-    def resets_ns(self, now_ns: int, time_zone: tzinfo) -> int | None:
+    def resets_ns(self, now_ns: Callable[[], int], time_zone: tzinfo) -> int | None:
         """Return when all that is spent counts no more; ``None`` if it counts for good, or nothing is spent."""
         if self.counted_ns is None:
             return window_end_ns(self.account, time_zone)
-        frees = free_again_ns(self.recent, now_ns, self.counted_ns) if self.counted_ns else ()
-        return max((at_ns for at_ns, _ in frees), default=None)
+        return max((at_ns for at_ns, _ in self.frees(now_ns)), default=None)
+
+    def frees(self, now_ns: Callable[[], int]) -> Sequence[tuple[int, Amounts]]:
+        """Return when spend on a rolling window counts no more, the next first, with all that has gone by then."""
+        return free_again_ns(self.recent, now_ns(), self.counted_ns) if self.counted_ns else ()
 
     @property
     def held_now(self) -> Amounts:

@@ -21,18 +21,16 @@ class LastCalls:
         self.loops: dict[Loop, tuple[tuple[str, ...], Amounts]] = {}
         self._sums: dict[str, Amounts] = {}
 
-    def admitted(self, ask: Ask, accounts: tuple[str, ...]) -> None:
+    def admitted(self, loop: Loop, ask: Ask, accounts: tuple[str, ...]) -> None:
         """Note what a loop's newest round has left, in place of an earlier one's; its last call leaves nothing.
 
         Args:
-            ask: What was admitted.
+            ask: The call of a model that was admitted.
             accounts: Those of its accounts that refuse what they have no room for.
         """
-        if ask.loop is None or not ask.calls:
-            return
-        self.drop(ask.loop)
+        self.drop(loop)
         if (amounts := self.behind(ask)) != ZERO:
-            self.loops[ask.loop] = accounts, amounts
+            self.loops[loop] = accounts, amounts
             for account in accounts:
                 self._sums[account] = self._sums.get(account, ZERO) + amounts
 
@@ -59,10 +57,10 @@ class LastCalls:
         """Return what all loops have left on an account."""
         return self._sums.get(account, ZERO)
 
-    def beside(self, account: str, ask: Ask | None) -> tuple[Amounts, Amounts]:
+    def beside(self, account: str, ask: Ask) -> tuple[Amounts, Amounts]:
         """Return what is to be left on an account: for the last call of the loop that asks, and for those of others."""
-        if ask is None or ask.loop is None:
-            return (ZERO if ask is None else self.behind(ask)), ZERO
+        if ask.loop is None:
+            return self.behind(ask), ZERO
         others = self._sums.get(account, ZERO)
         if others is not ZERO:
             accounts, own = self.loops.get(ask.loop, ((), ZERO))

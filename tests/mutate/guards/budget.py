@@ -79,8 +79,8 @@ GUARDS = (
         "last-call-is-left",
         "A round of a tool loop leaves room for its last call on every scope.",
         "budget/account_book.py::AccountBook.headrooms",
-        "if leaves and balance.counted_ns != 0 else (ZERO, ZERO)",
-        "if leaves and has_final_reserve(account) else (ZERO, ZERO)",
+        "if leaving is not None and balance.counted_ns != 0:",
+        "if leaving is not None and has_final_reserve(account):",
         "agents/tools/test_last_word_scopes.py::test_last_word_lands_under_a_limit_of_any_scope",
     ),
     guard(

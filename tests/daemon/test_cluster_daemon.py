@@ -14,6 +14,7 @@ import httpx2
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from organism.api.tokens import TokenBook
 from organism.cluster.node import ClusterNode
 from organism.cluster.routing import request_router
 from organism.cluster.routing.event_reader import written
@@ -367,3 +368,22 @@ async def test_usage_of_a_period_is_that_of_all_partitions(cluster: Cluster) -> 
         assert one["totals"]["calls"] == 1
         page = await api.get("/v1/usage/report", headers={"accept": "text/html"})
         assert page.text.startswith("<!doctype html>")
+
+
+async def test_token_is_revoked_at_every_node_or_at_none(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What two nodes' state folders hold is not revoked at one of them while it is good at the other."""
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    cluster = Cluster(tmp_path, postgres.database())
+    folders = [cluster.file(name).parent / ".organism" for name in "ab"]
+    secret = TokenBook.open(folders[0], lambda: 0).make("ci", ["read"]).secret
+    TokenBook.open(folders[1], lambda: 0)
+    (folders[1] / "tokens.json").write_bytes((folders[0] / "tokens.json").read_bytes())
+    (folders[1] / "tokens.json").chmod(0o600)
+    async with cluster.daemon("a") as a, cluster.daemon("b") as b, cluster.know("a", a), cluster.know("b", b):
+        await cluster.spread()
+        revoked = await cluster.apis["a"].delete("/v1/tokens/ci")
+        theirs = {"authorization": f"Bearer {secret}"}
+        found = [(await api.get("/v1/status", headers=theirs)).status_code for api in cluster.apis.values()]
+        assert (revoked.status_code, found) in ((200, [401, 401]), (400, [200, 200])), revoked.text

@@ -60,11 +60,17 @@ _OF_ALL = frozenset(
     {"agents", "mode", "freeze", "status", "usage", "exporters", "threads", "dead-letters", "approvals", "budgets"}
 )
 _OWN = frozenset({"drain", "stop"})
+_OF_ONE_NODE = (
+    "it would count at this node only, and the same token may be in another's state folder: stop each node, remove the "
+    "token from tokens.json of its state folder, and start it again; write gateway keys into organism.yaml"
+)
 _REFUSED: Mapping[tuple[str, str], str] = {
     ("POST", "reload"): "a node of a cluster reads its file when it starts: restart the nodes one after another; the "
     "partitions of each go on at the others meanwhile",
     ("POST", "tokens"): "tokens would be known to one node only: write gateway keys into organism.yaml, which all "
     "nodes read",
+    ("PATCH", "tokens"): _OF_ONE_NODE,
+    ("DELETE", "tokens"): _OF_ONE_NODE,
 }
 _CALLS = ("chat/completions", "completions", "responses", "embeddings", "messages")
 _ANSWER_PARTS = 3

@@ -101,6 +101,8 @@ def test_what_is_about_one_thread_goes_to_its_partition(method: str, path: str) 
         ("GET", "/v1/schema/openapi.json", "here"),
         ("POST", "/v1/reload", "refused"),
         ("POST", "/v1/tokens", "refused"),
+        ("PATCH", "/v1/tokens/ci", "refused"),
+        ("DELETE", "/v1/tokens/ci", "refused"),
         ("PUT", "/v1/budgets/agent:a/limits", "at"),
         ("GET", "/v1/ledger/entries", "refused"),
         ("GET", "/v1/ledger/entries?partition=16", "refused"),

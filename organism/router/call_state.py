@@ -55,7 +55,7 @@ class CallState:
 
         What was refused for good is not tried again. What was charged without an answer is only tried again if the
         settings say so. A provider or a model that cannot take this call at all (a key withdrawn, an account empty, a
-        model gone, a request too long) is left out, and the others are asked.
+        model gone, a request too long), or not before all its pauses are over, is left out, and the others are asked.
 
         Args:
             error: How it failed.
@@ -73,9 +73,16 @@ class CallState:
         if not again or self.attempts >= self._settings.attempts:
             return False
         asked_s = error.retry_after_s if isinstance(error, RejectedError) else None
+        if asked_s is not None and asked_s > self._waits_at_most_s:
+            return self.avoids(self.queue.through(route.provider), str(error))
         failures = self.queue.failed(route.provider)
         self.queue.rest(route.provider, now_s + delay_s(self._settings.backoff, failures, asked_s, chance))
         return now_s + self.delay_s(now_s) < self.deadline_s
+
+    @property
+    def _waits_at_most_s(self) -> float:
+        """How long the pauses of the attempts left can be together, in seconds."""
+        return (self._settings.attempts - self.attempts) * self._settings.backoff.max_s
 
     @property
     def next_provider(self) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from organism.errors import RejectedError, UncertainError
 from organism.formats.answers.event_stream import EventStreamParser, EventTooLargeError, ServerSentEvent
 from organism.formats.errors.refusals import refused_or_uncertain
+from organism.formats.errors.retry_after import RETRY_AFTER_MAX_S
 from organism.formats.media.image_size import size_of_image
 from organism.providers.http_response import ResponseParser, UnreadableResponseError
 from tests.formats.dialects.refusals import OF_RESPONSES, REFUSALS
@@ -149,7 +150,7 @@ def error_faults(status: int, body: bytes, headers: dict[str, str]) -> Iterator[
     if not isinstance(error, RejectedError | UncertainError):
         yield f"is {error!r}"
     wait_s = getattr(error, "retry_after_s", None)
-    if wait_s is not None and not (math.isfinite(wait_s) and 0 <= wait_s <= 60):
+    if wait_s is not None and not (math.isfinite(wait_s) and 0 <= wait_s <= RETRY_AFTER_MAX_S):
         yield f"waits {wait_s} s"
     if isinstance(error, RejectedError) and status in {408, 499, 502, 504, 520, 524} and not error.detail:
         yield f"free by a status behind which work may have been done: {status}"

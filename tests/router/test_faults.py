@@ -64,7 +64,7 @@ IN_AN_HOUR = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True
 def test_too_many_requests_are_waited_for_within_bounds(
     make_router: MakeRouter, kind: str, retry_after: str | None, record_property: Record
 ) -> None:
-    """Whatever Retry-After says: at most three attempts, no wait above 30 s, nothing spent."""
+    """Whatever Retry-After says: at most three attempts, no wait above 30 s and none in vain, nothing spent."""
 
     async def main() -> None:
         step = HTTPStep(status=429, headers={} if retry_after is None else {"retry-after": retry_after})
@@ -73,9 +73,9 @@ def test_too_many_requests_are_waited_for_within_bounds(
                 await it.ask()
 
             record_property("attempts", len(server.requests))
-            record_property("longest wait in s", max(event.delay_s for event in it.of(LLMRetry)))
+            record_property("longest wait in s", max((e.delay_s for e in it.of(LLMRetry)), default=0))
             record_property("tokens spent", it.registry.budget("t").spent.tokens)
-            assert len(server.requests) == 3
+            assert len(server.requests) == (1 if retry_after == "1e9" else 3)
             assert all(event.delay_s <= 30 for event in it.of(LLMRetry))
             assert anyio.current_time() <= 61
             assert it.registry.budget("t").spent.tokens == 0

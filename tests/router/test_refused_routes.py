@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import anyio
 import pytest
 
 from organism.errors import Meaning, RejectedError
@@ -64,6 +65,27 @@ async def test_only_route_is_not_asked_again_in_vain(make_router: MakeRouter, me
 
     assert len(a.requests) == 1
     assert not it.of(LLMRetry)
+
+
+@pytest.mark.parametrize("meaning", ["rate", "overloaded", "failed"])
+@in_virtual_time
+async def test_who_asks_for_more_than_all_pauses_is_left_out(make_router: MakeRouter, meaning: Meaning) -> None:
+    """A quota of a day: the other route is asked at once, and where there is none the call ends at once."""
+    tomorrow = RejectedError("a", "quota", meaning=meaning, retry_after_s=86_400)
+    a, b = ScriptedProvider([ScriptedAnswer(error=tomorrow)], name="a"), refusing("b", meaning)
+    async with make_router(a, ScriptedProvider(["fine"], name="b")) as it:
+        assert (await it.ask()).text == "fine"
+        assert [event.delay_s for event in it.of(LLMRetry)] == [0]
+    async with make_router(a, b) as it:
+        with pytest.raises(RejectedError, match="provider 'b' answered 400: no"):
+            await it.ask()
+    assert (len(a.requests), len(b.requests)) == (2, 2), "the pauses are those of the one that may help"
+    async with make_router(a) as it:
+        asked_s = anyio.current_time()
+        with pytest.raises(RejectedError, match="quota") as refused:
+            await it.ask()
+        assert (anyio.current_time() - asked_s, refused.value.retry_after_s) == (0, 86_400)
+    assert len(a.requests) == 3
 
 
 @pytest.mark.parametrize("meaning", ["rate", "overloaded", "failed"])

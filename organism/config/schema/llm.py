@@ -197,7 +197,10 @@ class BackoffSection(Section, frozen=True, kw_only=True):
     """How long a provider that failed a call is left alone by it."""
 
     first_seconds: Annotated[Seconds, Meta(description="after the first failure; doubles with each")] = Decimal("0.5")
-    max_seconds: Annotated[Seconds, Meta(description="at most, also when a provider asks for more")] = Decimal(30)
+    max_seconds: Annotated[
+        Seconds,
+        Meta(description="at most, also when a provider asks for more; past all pauses it is left out"),
+    ] = Decimal(30)
 
 
 class PriceTierSection(Section, frozen=True, kw_only=True):

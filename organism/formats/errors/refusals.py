@@ -17,6 +17,7 @@ from organism.formats.errors.refusal_table import RULES, STATUSES
 from organism.formats.errors.retry_after import retry_after_s
 from organism.formats.json_reading import JsonObject, json_object, loads, part, whole_number
 
+_WAIT_TOLD_S = 60
 _SERVER_ERROR = 500
 _BAD_REQUEST = 400
 _OF_REQUEST = frozenset({400, 412, 413, 415, 417, 422, 424})
@@ -162,4 +163,6 @@ def _error(
         detail = f"{detail} (request {named})"
     if meaning is None:
         return UncertainError(provider, detail, status=status)
+    if wait_s is not None and wait_s > _WAIT_TOLD_S:
+        detail = f"{detail} (to be asked again in {wait_s:,.0f} s)"
     return RejectedError(provider, detail, status=status, meaning=meaning, retry_after_s=wait_s)

@@ -11,16 +11,21 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-RETRY_AFTER_MAX_S = 30.0
-"""No provider makes a call wait for longer than that."""
+RETRY_AFTER_MAX_S = 366 * 86_400.0
+"""No wait is longer: what is asked for may be a mistake in a unit, and has to stay a time that can be counted."""
+
+_RESETS_MAX_S = 30.0
+"""A limit that is full again later than that mostly lets a request through long before: it fills up all the time."""
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+_AMOUNT = r"\d+(?:\.\d+)? ?(?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?)(?![a-z])"
 _IN_WORDS = re.compile(
-    r"""(?:try again|retry) (?:in|after) (\d+(?:\.\d+)?) ?(ms|milliseconds?|s|sec|seconds?|m|min|minutes?)\b"""
-    r"""|"?retrydelay"?: ?"(\d+(?:\.\d+)?)s\"""",
+    rf"""(?:try again|retry) (?:in|after) ({_AMOUNT}(?:,? ?(?:and )?{_AMOUNT}){{0,4}})"""
+    r"""|['"]?retrydelay['"]?: ?['"](\d+(?:\.\d+)?s)['"]""",
     re.IGNORECASE,
 )
-_UNITS_S = (("ms", 0.001), ("mil", 0.001), ("m", 60.0), ("s", 1.0))
+_PARTS = re.compile(r"(\d+(?:\.\d+)?) ?([a-z]+)", re.IGNORECASE)
+_UNITS_S = (("ms", 0.001), ("mil", 0.001), ("m", 60.0), ("s", 1.0), ("h", 3600.0), ("d", 86_400.0))
 """By how the unit begins; the first that fits."""
 
 _EPOCH_MS = 1e11
@@ -37,7 +42,7 @@ def retry_after_s(headers: Mapping[str, str], words: str = "") -> float | None:
         words: What it says besides.
     """
     date = _instant(headers.get("date"))
-    said = [*_asked(headers, date)] or [*_resets(headers, date)] or [*_in_words(words)]
+    said = [*_asked(headers, date)] or [*_in_words(words)] or [min(s, _RESETS_MAX_S) for s in _resets(headers, date)]
     seconds = next((each for each in said if math.isfinite(each) and each >= 0), None)
     return None if seconds is None else min(seconds, RETRY_AFTER_MAX_S)
 
@@ -73,9 +78,11 @@ def _resets(headers: Mapping[str, str], date: datetime | None) -> Iterator[float
 
 
 def _in_words(words: str) -> Iterator[float]:
-    for amount, unit, delay_s in _IN_WORDS.findall(words):
-        size_s = next(size for start, size in _UNITS_S if (unit.lower() or "s").startswith(start))
-        yield float(delay_s or amount) * size_s
+    for found in _IN_WORDS.finditer(words):
+        yield sum(
+            float(amount) * next(size for start, size in _UNITS_S if unit.lower().startswith(start))
+            for amount, unit in _PARTS.findall(found[1] or found[2])
+        )
 
 
 def _number(value: str | None) -> float | None:

@@ -8,7 +8,8 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         first_s: The longest wait after the first failure, in seconds.
-        max_s: The longest wait of all, also for a provider that asks for more.
+        max_s: The longest wait of all, also for a provider that asks for more. One that asks for more than all waits of
+            a call together is not asked again by it.
     """
 
     first_s: float = 0.5

@@ -2,7 +2,7 @@
 
 import pytest
 
-from organism.formats.errors.retry_after import retry_after_s
+from organism.formats.errors.retry_after import RETRY_AFTER_MAX_S, retry_after_s
 
 DATE = {"date": "Sat, 28 Nov 2026 12:00:00 GMT"}
 
@@ -25,11 +25,17 @@ DATE = {"date": "Sat, 28 Nov 2026 12:00:00 GMT"}
         ({}, "Please try again in 300 milliseconds", 0.3),
         ({}, '{"retryDelay": "14s"}', 14),
         ({"x-ratelimit-reset-requests": "6m0s"}, "", 30),
-        ({"retry-after": "1e9"}, "", 30),
+        ({"retry-after": "86400"}, "", 86_400),
+        ({"retry-after": "Sun, 29 Nov 2026 12:00:00 GMT", **DATE}, "", 86_400),
+        ({"retry-after": "1e9"}, "", RETRY_AFTER_MAX_S),
+        ({}, "Please try again in 7m12.5s. Need more?", 432.5),
+        ({}, "Please try again in 1 day, 2 hours", 93_600),
+        ({}, "{'retryDelay': '34.07s'}", 34.07),
+        ({"x-ratelimit-reset-requests": "6m0s"}, "Please try again in 2s.", 2),
     ],
 )
 def test_wait_is_read_however_it_is_written(headers: dict[str, str], words: str, seconds: float) -> None:
-    """Seconds, milliseconds, dates, instants, durations and words: kept to, up to half a minute."""
+    """Seconds, milliseconds, dates, instants, durations and words: what is explicit before what a limit shows."""
     assert retry_after_s(headers, words) == pytest.approx(seconds)
 
 

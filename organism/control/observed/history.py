@@ -5,7 +5,7 @@ a restart it knows what the journal does: which threads were opened and ended, w
 the messages that still wait.
 """
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import chain, count
@@ -24,6 +24,9 @@ from organism.threads.thread import ThreadView
 from organism.usage.events import AnyEvent, ThreadClosed, ThreadOpened, UsageEvent
 
 HOPS_KEPT = 5_000
+_CARRIED_MAX = HOPS_KEPT + 1_000
+"""So many messages go on their way before those are counted, and forgotten, that nobody has looked at."""
+
 CLOSED_KEPT = 1_000
 _TEXT_MAX = 2_000
 _SAMPLES_MAX = 20_000
@@ -70,15 +73,16 @@ class History:
 
     Attributes:
         KINDS: The events it wants.
-        flow: How many messages went from whom to whom.
     """
 
     KINDS = (ThreadOpened, UsageEvent, ThreadClosed)
 
     def __init__(self) -> None:
-        self.flow = MessageFlow()
+        self._flow = MessageFlow()
         self._numbers = count(1)
-        self._carried: deque[tuple[str, Envelope, int]] = deque(maxlen=HOPS_KEPT)  # newer than all in `_hops`
+        self._carried: list[tuple[str, Envelope, int]] = []  # newer than all in `_hops`
+        self._counted = 0  # of those that were carried, the first so many
+        self._count_at_ns = 0
         self._hops: deque[Hop] = deque(maxlen=HOPS_KEPT)
         self._recalled: dict[int, Hop] = {}
         self._recalled_last: dict[str, int] = {}
@@ -94,7 +98,7 @@ class History:
             case ThreadOpened():
                 self._open(event)
                 if event.parent_thread_id is None:  # that a child begins was seen as its first message went its way
-                    self.flow.count(event.opened_by, event.entry, event.time_ns)
+                    self._flow.count({(event.opened_by, event.entry): 1}, event.time_ns)
                     self._keep(self._first_hop(event))
             case UsageEvent():
                 self._look_at_carried()
@@ -181,7 +185,8 @@ class History:
         carried = [envelope for envelope in waiting if not self._recall_opening(envelope, places)]
         for envelope in sorted(carried, key=lambda envelope: envelope.created_ns):
             if not isinstance(envelope.payload, RUNTIME_MESSAGES):
-                self._carry(roots.get(envelope.thread_id, envelope.thread_id), envelope, envelope.created_ns)
+                root = roots.get(envelope.thread_id, envelope.thread_id)
+                self._keep(self._hop(root, envelope, envelope.created_ns))
             yield
 
     def _recall_opening(self, envelope: Envelope, places: dict[tuple[str, str], int]) -> bool:
@@ -201,29 +206,49 @@ class History:
 
     def on_carried(self, root: str, envelope: Envelope, time_ns: int) -> None:
         """Take a message in that goes on its way; most are pushed out by others before anybody looks at them."""
-        self.flow.count(envelope.sender, envelope.recipient, time_ns)
-        self._carry(root, envelope, time_ns)
-
-    def _carry(self, root: str, envelope: Envelope, time_ns: int) -> None:
+        if time_ns >= self._count_at_ns:
+            self._count_carried()
+            self._count_at_ns = self._flow.slot_end_ns(time_ns)
         self._carried.append((root, envelope, time_ns))
-        if self._spent or envelope.size > _TEXT_MAX:  # what is kept of a long text is short
+        if envelope.size > _TEXT_MAX:  # what is kept of a long text is short
             self._look_at_carried()
+        elif len(self._carried) >= _CARRIED_MAX:
+            self._count_carried()
+            del self._carried[:-HOPS_KEPT]
+            self._counted = HOPS_KEPT
+
+    def _count_carried(self) -> None:
+        """Count what went on its way since this was done last, all of it in one slot of time."""
+        new = self._carried[self._counted :]
+        if new:
+            self._flow.count(Counter((envelope.sender, envelope.recipient) for _, envelope, _ in new), new[0][2])
+        self._counted = len(self._carried)
+
+    @property
+    def flow(self) -> MessageFlow:
+        """How many messages went from whom to whom."""
+        self._count_carried()
+        return self._flow
 
     def _look_at_carried(self) -> None:
         """Make hops of the messages that went on their way since somebody looked."""
-        while self._carried:
-            root, envelope, time_ns = self._carried.popleft()
-            hop = Hop(
-                number=next(self._numbers),
-                time_ns=time_ns,
-                thread_id=envelope.thread_id,
-                root_thread_id=root,
-                sender=envelope.sender,
-                recipient=envelope.recipient,
-                message_type=type_name(envelope.payload),
-                text=as_text(envelope.payload)[:_TEXT_MAX],
-            )
-            self._keep(hop)
+        self._count_carried()
+        for root, envelope, time_ns in self._carried:
+            self._keep(self._hop(root, envelope, time_ns))
+        self._carried.clear()
+        self._counted = 0
+
+    def _hop(self, root: str, envelope: Envelope, time_ns: int) -> Hop:
+        return Hop(
+            number=next(self._numbers),
+            time_ns=time_ns,
+            thread_id=envelope.thread_id,
+            root_thread_id=root,
+            sender=envelope.sender,
+            recipient=envelope.recipient,
+            message_type=type_name(envelope.payload),
+            text=as_text(envelope.payload)[:_TEXT_MAX],
+        )
 
     def note_opening(self, thread_id: str, message: Message) -> None:
         """Say what the message says that opened a thread, which no event does; the message is a hop already."""
@@ -238,7 +263,7 @@ class History:
         """Take in a message that a user has sent into an open thread; neither an event nor an outbox tells of it."""
         self._look_at_carried()
         root = next((hop.root_thread_id for hop in self._hops if hop.thread_id == thread_id), thread_id)
-        self.flow.count(USER, recipient, time_ns)
+        self._flow.count({(USER, recipient): 1}, time_ns)
         self._keep(
             Hop(
                 number=next(self._numbers),
@@ -347,8 +372,10 @@ class History:
 
     def _close(self, event: ThreadClosed) -> None:
         opened = self._opened.pop(event.thread_id, _Opened(0, {}, None))
-        for key in [key for key in self._spent if key[0] == event.thread_id]:
-            del self._spent[key]
+        if self._spent:
+            self._look_at_carried()  # before what its agents have spent is forgotten, which belongs to what they sent
+            for key in [key for key in self._spent if key[0] == event.thread_id]:
+                del self._spent[key]
         worked = self._worked.pop(event.thread_id, Worked())
         worked.note((event.entry,) if event.entry else (), event.time_ns)
         self._closed[event.thread_id] = ThreadSummary(

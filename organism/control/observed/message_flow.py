@@ -1,6 +1,7 @@
 """How many messages go between agents, and from and to their users: counted as they go their way, for the graph."""
 
 from collections import deque
+from collections.abc import Mapping
 
 import msgspec
 
@@ -43,14 +44,19 @@ class MessageFlow:
     def __init__(self) -> None:
         self._edges: dict[tuple[str, str], _Edge] = {}
 
-    def count(self, sender: str, recipient: str, time_ns: int) -> None:
-        """Count a message; done for each hop, so it is kept short."""
-        edge = self._edges.get((sender, recipient))
-        if edge is None:
-            edge = self._edges[sender, recipient] = _Edge(deque(maxlen=_SLOTS))
-        if time_ns >= edge.until_ns:
-            edge.begin_slot(time_ns // _SLOT_NS)
-        edge.messages += 1
+    def count(self, messages: Mapping[tuple[str, str], int], time_ns: int) -> None:
+        """Count messages by sender and recipient that went on their way in the slot of time of an instant."""
+        for names, number in messages.items():
+            edge = self._edges.get(names)
+            if edge is None:
+                edge = self._edges[names] = _Edge(deque(maxlen=_SLOTS))
+            if time_ns >= edge.until_ns:
+                edge.begin_slot(time_ns // _SLOT_NS)
+            edge.messages += number
+
+    def slot_end_ns(self, time_ns: int) -> int:
+        """Return when the slot of an instant ends."""
+        return (time_ns // _SLOT_NS + 1) * _SLOT_NS
 
     def of(self, agent: str, now_ns: int) -> tuple[Flow, ...]:
         """Return what an agent has sent, and what users have sent it, by names."""

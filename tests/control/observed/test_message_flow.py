@@ -1,6 +1,7 @@
 """How much flows between agents: every message once, in all and in the last minute."""
 
 import anyio
+import msgspec
 
 from organism import Context, Limits, Organism, Text, agent
 from organism.control.observed.message_flow import MessageFlow
@@ -75,6 +76,29 @@ def test_every_message_is_counted_once_on_its_edge() -> None:
     run(main)
 
 
+def test_what_flows_in_a_burst_is_of_its_minute_whenever_somebody_looks() -> None:
+    """More messages than are kept, counted in one go, belong to the seconds in which they went their way."""
+
+    @agent(peers=("helper",))
+    async def much(message: Text, ctx: Context) -> None:
+        for _ in range(50):
+            ctx.send("helper", message)
+
+    @agent
+    async def done(message: Text, ctx: Context) -> None:
+        pass
+
+    async def main() -> None:
+        agents = [much, msgspec.structs.replace(done, name="helper")]
+        async with Organism(agents, limits=Limits(tokens=1000), clock=VirtualClock()) as running:
+            for number in range(130):
+                await running.wait(await running.open_thread("go"))
+                await anyio.sleep(62 if number == 127 else 0.1)
+            assert seen(running)["much", "helper"] == (6500, 100)
+
+    run(main)
+
+
 def test_message_into_an_open_thread_is_one_from_a_user() -> None:
     """Whatever users write is counted, and not the first message of each thread only."""
 
@@ -117,7 +141,7 @@ def test_a_minute_ends_while_nothing_flows_and_while_much_does() -> None:
     """A rate is of the last minute, at most a slot of five seconds less; messages from before are in the sum only."""
     flow = MessageFlow()
     for second in range(200):
-        flow.count("a", "b", second * SECOND)
+        flow.count({("a", "b"): 1}, second * SECOND)
         (edge,) = flow.of("a", second * SECOND)
         assert edge.messages == second + 1
         assert min(second + 1, 56) <= edge.last_minute <= 60

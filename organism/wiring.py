@@ -164,7 +164,7 @@ def wire(spec: OrganismSpec, environment: Environment) -> Components:
     prices = ActivePrices(ProviderPrices(book, spec.provider_kinds), spec.provider_kinds)
     history, usage, activity = History(), UsageTracker(), ActivityFeed()
     journal.observer = activity.publish
-    outbox = Outbox(journal, usage.publish, clock, usage.wanted, on_message=history.on_carried)
+    outbox = Outbox(journal, usage.publish, clock, usage.wanted, on_message=history.carried.add)
     budgets = ThreadBudgetRegistry(
         spec.limits, ledger, clock, mode=spec.mode, thresholds=spec.thresholds, wait_s=spec.wait_s
     )

@@ -5,7 +5,7 @@ a restart it knows what the journal does: which threads were opened and ended, w
 the messages that still wait.
 """
 
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import chain, count
@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from organism.amounts import NS_PER_S
-from organism.control.observed.message_flow import MessageFlow
+from organism.control.observed.message_flow import LONG_TEXT, CarriedMessages, MessageFlow
 from organism.control.views import Burn, Hop, ThreadSummary, fastest
 from organism.ids import USER
 from organism.journal import Pieces
@@ -24,11 +24,7 @@ from organism.threads.thread import ThreadView
 from organism.usage.events import AnyEvent, ThreadClosed, ThreadOpened, UsageEvent
 
 HOPS_KEPT = 5_000
-_CARRIED_MAX = HOPS_KEPT + 1_000
-"""So many messages go on their way before those are counted, and forgotten, that nobody has looked at."""
-
 CLOSED_KEPT = 1_000
-_TEXT_MAX = 2_000
 _SAMPLES_MAX = 20_000
 _HOPS_LOOKED_AT = 500
 _LATE_NS = NS_PER_S
@@ -69,20 +65,20 @@ NOTHING_SEEN = Worked()
 
 
 class History:
-    """Keeps what has happened lately. Give its :meth:`on_event` to a tracker, its :meth:`on_carried` to an outbox.
+    """Keeps what has happened lately. Give its :meth:`on_event` to a tracker, :attr:`carried` to an outbox.
 
     Attributes:
         KINDS: The events it wants.
+        carried: The messages that went on their way since somebody looked; newer than all other hops.
+        flow: How many messages went from whom to whom.
     """
 
     KINDS = (ThreadOpened, UsageEvent, ThreadClosed)
 
     def __init__(self) -> None:
-        self._flow = MessageFlow()
+        self.flow = MessageFlow()
+        self.carried = CarriedMessages(self.flow, HOPS_KEPT, self._look_at_carried)
         self._numbers = count(1)
-        self._carried: list[tuple[str, Envelope, int]] = []  # newer than all in `_hops`
-        self._counted = 0  # of those that were carried, the first so many
-        self._count_at_ns = 0
         self._hops: deque[Hop] = deque(maxlen=HOPS_KEPT)
         self._recalled: dict[int, Hop] = {}
         self._recalled_last: dict[str, int] = {}
@@ -98,7 +94,7 @@ class History:
             case ThreadOpened():
                 self._open(event)
                 if event.parent_thread_id is None:  # that a child begins was seen as its first message went its way
-                    self._flow.count({(event.opened_by, event.entry): 1}, event.time_ns)
+                    self.flow.count({(event.opened_by, event.entry): 1}, event.time_ns)
                     self._keep(self._first_hop(event))
             case UsageEvent():
                 self._look_at_carried()
@@ -201,42 +197,13 @@ class History:
         if place is None or self._hops[place].message_type:
             return False
         kind, text = type_name(envelope.payload), as_text(envelope.payload)
-        self._hops[place] = replace(self._hops[place], message_type=kind, text=text[:_TEXT_MAX])
+        self._hops[place] = replace(self._hops[place], message_type=kind, text=text[:LONG_TEXT])
         return True
-
-    def on_carried(self, root: str, envelope: Envelope, time_ns: int) -> None:
-        """Take a message in that goes on its way; most are pushed out by others before anybody looks at them."""
-        if time_ns >= self._count_at_ns:
-            self._count_carried()
-            self._count_at_ns = self._flow.slot_end_ns(time_ns)
-        self._carried.append((root, envelope, time_ns))
-        if envelope.size > _TEXT_MAX:  # what is kept of a long text is short
-            self._look_at_carried()
-        elif len(self._carried) >= _CARRIED_MAX:
-            self._count_carried()
-            del self._carried[:-HOPS_KEPT]
-            self._counted = HOPS_KEPT
-
-    def _count_carried(self) -> None:
-        """Count what went on its way since this was done last, all of it in one slot of time."""
-        new = self._carried[self._counted :]
-        if new:
-            self._flow.count(Counter((envelope.sender, envelope.recipient) for _, envelope, _ in new), new[0][2])
-        self._counted = len(self._carried)
-
-    @property
-    def flow(self) -> MessageFlow:
-        """How many messages went from whom to whom."""
-        self._count_carried()
-        return self._flow
 
     def _look_at_carried(self) -> None:
         """Make hops of the messages that went on their way since somebody looked."""
-        self._count_carried()
-        for root, envelope, time_ns in self._carried:
+        for root, envelope, time_ns in self.carried.take():
             self._keep(self._hop(root, envelope, time_ns))
-        self._carried.clear()
-        self._counted = 0
 
     def _hop(self, root: str, envelope: Envelope, time_ns: int) -> Hop:
         return Hop(
@@ -247,7 +214,7 @@ class History:
             sender=envelope.sender,
             recipient=envelope.recipient,
             message_type=type_name(envelope.payload),
-            text=as_text(envelope.payload)[:_TEXT_MAX],
+            text=as_text(envelope.payload)[:LONG_TEXT],
         )
 
     def note_opening(self, thread_id: str, message: Message) -> None:
@@ -256,14 +223,14 @@ class History:
         for place in range(len(self._hops) - 1, -1, -1):
             hop = self._hops[place]
             if hop.thread_id == thread_id:
-                self._hops[place] = replace(hop, message_type=type_name(message), text=as_text(message)[:_TEXT_MAX])
+                self._hops[place] = replace(hop, message_type=type_name(message), text=as_text(message)[:LONG_TEXT])
                 return
 
     def note_sent(self, thread_id: str, recipient: str, message: Message, time_ns: int) -> None:
         """Take in a message that a user has sent into an open thread; neither an event nor an outbox tells of it."""
         self._look_at_carried()
         root = next((hop.root_thread_id for hop in self._hops if hop.thread_id == thread_id), thread_id)
-        self._flow.count({(USER, recipient): 1}, time_ns)
+        self.flow.count({(USER, recipient): 1}, time_ns)
         self._keep(
             Hop(
                 number=next(self._numbers),
@@ -273,7 +240,7 @@ class History:
                 sender=USER,
                 recipient=recipient,
                 message_type=type_name(message),
-                text=as_text(message)[:_TEXT_MAX],
+                text=as_text(message)[:LONG_TEXT],
             )
         )
 

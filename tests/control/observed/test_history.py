@@ -127,7 +127,7 @@ def test_each_message_has_its_own_cost_where_threads_run_side_by_side() -> None:
         envelope = Envelope(
             id=thread, thread_id=thread, sender="first", recipient="last", created_ns=made_ns, payload=Text("x")
         )
-        history.on_carried(thread, envelope, made_ns)
+        history.carried.add(thread, envelope, made_ns)
     event = UsageEvent(
         thread_id="mine",
         root_thread_id="mine",

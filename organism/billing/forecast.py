@@ -5,6 +5,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from organism.amounts import NS_PER_S, BudgetState
 from organism.usage.totals import UsageTotals
@@ -19,7 +20,8 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
         window: ``day`` or ``month``.
         name: Which, such as ``2026-11``.
         spent_nanousd: Cost so far.
-        projected_nanousd: Cost at its end: that of the window so far, times its length through the time gone by.
+        projected_nanousd: Cost at its end: that of the window so far, times its length through the time gone by; of a
+            month no less than that of the day under way, as projected, with the days before.
         spent_tokens: Tokens so far.
         projected_tokens: Tokens at its end.
         limit_nanousd: The organism's limit for it; ``None`` without one.
@@ -50,17 +52,15 @@ def forecasts(
         now_ns: The instant.
     """
     now = datetime.fromtimestamp(now_ns // NS_PER_S, time_zone)
-    day = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    month = day.replace(day=1)
-    next_month = (month + timedelta(days=32)).replace(day=1)
-    named: tuple[tuple[_Window, str, datetime, datetime], ...] = (
-        ("day", f"{day:%Y-%m-%d}", day, day + timedelta(days=1)),
-        ("month", f"{month:%Y-%m}", month, next_month),
-    )
-    return tuple(
-        _project(_spent(days, states, window, name), window, name, (_ns(begin), _ns(end), now_ns))
-        for window, name, begin, end in named
-    )
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    first = midnight.replace(day=1)
+    next_first = (first + timedelta(days=32)).replace(day=1)
+    today, this_month = f"{midnight:%Y-%m-%d}", f"{first:%Y-%m}"
+    ends = _ns(midnight), _ns(midnight + timedelta(days=1)), now_ns
+    day = _project(_spent(days, states, "day", today), "day", today, ends)
+    of_month = _spent(days, states, "month", this_month)
+    month = _project(of_month, "month", this_month, (_ns(first), _ns(next_first), now_ns))
+    return day, _no_less(month, day, ends)
 
 
 _Spent = tuple[int, int, int | None]
@@ -72,6 +72,24 @@ def _spent(days: Mapping[str, UsageTotals], states: Mapping[str, BudgetState], w
         return state.spent.cost_nanousd, state.spent.tokens, state.limits.cost_nanousd
     within = [totals for day, totals in days.items() if day.startswith(name)]
     return sum(each.cost_nanousd for each in within), sum(each.usage.total for each in within), None
+
+
+def _no_less(month: Forecast, day: Forecast, instants: tuple[int, int, int]) -> Forecast:
+    """Let a month end with no less than its day under way, which may go faster than the days before it."""
+    added = day.projected_nanousd - day.spent_nanousd
+    added_tokens = day.projected_tokens - day.spent_tokens
+    exhausted_ns = month.exhausted_ns
+    if month.limit_nanousd is not None and added and month.spent_nanousd + added > month.limit_nanousd:
+        _, end_ns, now_ns = instants
+        left = max(0, month.limit_nanousd - month.spent_nanousd)
+        at_ns = now_ns + (end_ns - now_ns) * left // added
+        exhausted_ns = at_ns if exhausted_ns is None else min(exhausted_ns, at_ns)
+    return replace(
+        month,
+        projected_nanousd=max(month.projected_nanousd, day.projected_nanousd, month.spent_nanousd + added),
+        projected_tokens=max(month.projected_tokens, day.projected_tokens, month.spent_tokens + added_tokens),
+        exhausted_ns=exhausted_ns,
+    )
 
 
 def _project(found: _Spent, window: _Window, name: str, instants: tuple[int, int, int]) -> Forecast:

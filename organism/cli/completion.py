@@ -42,10 +42,10 @@ def model_names(context: "CompletionContext") -> dict[str, str]:
 
 def node_names(context: "CompletionContext") -> dict[str, str]:
     """Return the nodes of the cluster whose database is given or configured, and whether each runs."""
-    from organism.cli.ledger_sources import configured_database
+    from organism.cli.named_config import NamedConfig
     from organism.stores.postgres.lease_table import LeaseTable
 
-    url = _given(context, "database") or configured_database(DaemonOptions(file=_file(context)))
+    url = _given(context, "database") or NamedConfig.read(_file(context)).database()
     with closing(LeaseTable(url or "", name="", node="", partitions=0)) as table:
         return {node.name: "running" if node.live else "silent" for node in table.look().nodes}
 

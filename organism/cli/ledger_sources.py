@@ -1,17 +1,13 @@
 """Where ledger entries come from: the running daemon, or else the journal that its configuration names."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from organism.cli.client import UnreachableError
+from organism.cli.named_config import NamedConfig
 from organism.cli.options import DaemonOptions
-from organism.config.load import load_config
-from organism.config.yaml.mistakes import Mistakes, Source
-from organism.config.yaml.nodes import Scalar, parse_tree, read_text
-from organism.daemon.journal_file import JOURNAL_FILE, database_url
+from organism.daemon.journal_file import JOURNAL_FILE
 from organism.daemon.state_folder import owned
 from organism.errors import ConfigError
 from organism.ids import partition_of
@@ -56,17 +52,18 @@ def ledger_sources(daemon: DaemonOptions) -> Iterator[Iterator[LedgerSource]]:
         ConfigError: If neither a daemon answers nor there is a journal, or another process owns it.
         JournalError: If the database cannot be read.
     """
-    if _is_node(daemon) and (cluster := _cluster(daemon)) is not None:  # a node answers for single partitions only
+    config = NamedConfig.read(daemon.file)
+    if config.is_node and (cluster := _cluster(config)) is not None:  # a node answers for single partitions only
         yield _of_cluster(*cluster)
         return
     try:
         client = daemon.client()
         first = client.ask(list[StoredEntry], _ENTRIES_PATH, limit=1)
     except UnreachableError:
-        if (cluster := _cluster(daemon)) is not None:
+        if (cluster := _cluster(config)) is not None:
             yield _of_cluster(*cluster)
             return
-        with kept_journal(daemon) as journal:
+        with kept_journal(daemon, config=config) as journal:
             yield iter([LedgerSource(None, _entries(journal), chain_hash, journal.head)])
     else:
         entries = _paged(lambda after: client.ask(list[StoredEntry], _ENTRIES_PATH, after=after, limit=_PAGE))
@@ -76,14 +73,6 @@ def ledger_sources(daemon: DaemonOptions) -> Iterator[Iterator[LedgerSource]]:
 def _of_cluster(url: str, partitions: int) -> Iterator[LedgerSource]:
     for partition, journal in partitions_of(url, partitions):
         yield LedgerSource(partition, _entries(journal), chain_hash, journal.head)
-
-
-def _is_node(daemon: DaemonOptions) -> bool:
-    """Whether the configuration is that of a node; one that is wrong, or not there, is a matter of what follows."""
-    try:
-        return load_config(daemon.file, dict(os.environ)).config.cluster is not None
-    except ConfigError:
-        return False
 
 
 @contextmanager
@@ -122,19 +111,22 @@ class KeptJournal(Protocol):
 
 
 @contextmanager
-def kept_journal(daemon: DaemonOptions, thread: str | None = None) -> Iterator[KeptJournal]:
+def kept_journal(
+    daemon: DaemonOptions, thread: str | None = None, *, config: NamedConfig | None = None
+) -> Iterator[KeptJournal]:
     """Open the journal of a daemon that does not run: own the state folder, or read the database.
 
     Args:
         daemon: Where the daemon was.
         thread: Of a cluster's journals the one with this thread.
+        config: The configuration that the options name, if it is read already.
 
     Raises:
         ConfigError: If there is none, or another process owns it.
         JournalError: If the database cannot be read.
     """
     folder = daemon.folder
-    if (url := configured_database(daemon)) is not None:
+    if (url := (config or NamedConfig.read(daemon.file)).database()) is not None:
         from organism.stores.postgres.database import PostgresDatabase
 
         with closing(PostgresDatabase(url, take=False, lease=_lease_to_read(url, thread))) as database:
@@ -160,9 +152,9 @@ def _lease_to_read(url: str, thread: str | None) -> Lease | None:
     return Lease(partition_of(thread, partitions), 0, partitions)
 
 
-def _cluster(daemon: DaemonOptions) -> tuple[str, int] | None:
+def _cluster(config: NamedConfig) -> tuple[str, int] | None:
     """Return the database of a cluster and the number of its partitions."""
-    if (url := configured_database(daemon)) is None:
+    if (url := config.database()) is None:
         return None
     from organism.stores.postgres.preparation import partition_count
 
@@ -181,31 +173,6 @@ def partitions_of(url: str, partitions: int) -> Iterator[tuple[int, KeptJournal]
     for partition in range(partitions):
         with closing(PostgresDatabase(url, take=False, lease=Lease(partition, 0, partitions))) as database:
             yield partition, database
-
-
-def configured_database(daemon: DaemonOptions) -> str | None:
-    """Return the URL of the database that the configuration names; a file's journal is read without one too.
-
-    Raises:
-        ConfigError: If the journal is in a database, and nothing says in which; or the configuration is wrong
-            somewhere, and does not say that the journal is in a file.
-    """
-    environment = dict(os.environ)
-    try:
-        loaded = load_config(daemon.file, environment)
-    except ConfigError:
-        if _keeps_a_file(daemon.file):
-            return None
-        raise
-    return database_url(loaded, environment)
-
-
-def _keeps_a_file(path: Path) -> bool:
-    """Whether a configuration that cannot be loaded still tells that its journal is a file: by having no ``store``."""
-    if not path.exists():
-        return True  # a state folder is read without its configuration
-    store = parse_tree(read_text(path), Source(str(path)), Mistakes()).entries.get("store")
-    return store is None or (isinstance(store, Scalar) and store.text == "sqlite")
 
 
 def _paged(page_after: Callable[[int], list[StoredEntry]]) -> Iterator[StoredEntry]:

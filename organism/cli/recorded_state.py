@@ -1,6 +1,5 @@
 """What an organism was when its last process ended, read from its journal: for questions when no daemon runs."""
 
-import os
 from collections.abc import Callable
 from datetime import UTC, tzinfo
 from typing import TypeVar
@@ -10,17 +9,17 @@ from msgspec.structs import replace
 from organism.amounts import UNLIMITED, ZERO, BudgetState
 from organism.budget.scopes import thread_account
 from organism.cli.client import Client, UnreachableError
-from organism.cli.ledger_sources import KeptJournal, configured_database, kept_journal
+from organism.cli.ledger_sources import KeptJournal, kept_journal
+from organism.cli.named_config import NamedConfig
 from organism.cli.options import DaemonOptions
 from organism.cli.output import note
 from organism.clock import SystemClock
-from organism.config.load import load_config, time_zone
 from organism.control.listing.thread_list import has_labels
 from organism.control.observed.history import History
 from organism.control.orders.budget_grants import WaitingGrants, granted
 from organism.control.views import AccountState, By, ThreadSummary, Usage
 from organism.daemon.journal_file import JOURNAL_FILE
-from organism.errors import ConfigError, UnknownAccountError
+from organism.errors import UnknownAccountError
 from organism.journal import Pieces
 from organism.ledger.entries import decode_entry
 from organism.ledger.ledger import Ledger
@@ -162,15 +161,8 @@ def recorded_now(daemon: DaemonOptions) -> RecordedState | None:
         ConfigError: If another process owns the journal, or its database is not known.
         JournalError: If it cannot be read.
     """
-    if configured_database(daemon) is None and not (daemon.folder / JOURNAL_FILE).is_file():
+    config = NamedConfig.read(daemon.file)
+    if config.database() is None and not (daemon.folder / JOURNAL_FILE).is_file():
         return None
-    with kept_journal(daemon) as journal:
-        return RecordedState(journal, SystemClock().now_ns(), _zone_of(daemon))
-
-
-def _zone_of(daemon: DaemonOptions) -> tzinfo:
-    """Return where the configuration says that days begin; UTC, as where it says nothing, if it cannot be read."""
-    try:
-        return time_zone(load_config(daemon.file, dict(os.environ)).config)
-    except ConfigError:
-        return UTC
+    with kept_journal(daemon, config=config) as journal:
+        return RecordedState(journal, SystemClock().now_ns(), config.time_zone)

@@ -136,8 +136,16 @@ class LiveView:
         return markup("[dim](the same)[/]") if again else event.text
 
     def _print(self, template: str, *values: object) -> None:
-        if not self._quiet:
+        """Print a line. Once one cannot be written nothing more is shown: the run is paid for, so it goes on.
+
+        The report after it meets the same error, and that ends the command.
+        """
+        if self._quiet:
+            return
+        try:
             self._console.say(template, *values)
+        except OSError:
+            self._quiet = True
 
     def _parts(self) -> list[Markup]:
         """Return what is drawn below: answers being written, and budgets."""

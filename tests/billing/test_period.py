@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -136,6 +137,33 @@ def test_forecast_goes_on_at_the_pace_so_far() -> None:
     assert day.exhausted_ns == at("2026-11-10T12:00")
     assert month.limit_nanousd is None
     assert month.name == "2026-11"
+
+
+def test_month_ends_with_no_less_than_its_day_under_way() -> None:
+    """A month's slow days say nothing about a fast one: what is longer never costs less than what is in it."""
+    budget = BudgetState(
+        "organism@month:2026-11", Limits(cost_nanousd=3 * NANOUSD_PER_USD), Amounts(0, 2 * 10**9, 2), ZERO
+    )
+    events = [used("2026-11-01T12:00", usd=1), used("2026-11-30T06:00", usd=1, budgets=(budget,))]
+
+    day, month = report_period(events, Period()).forecasts
+
+    assert (day.projected_nanousd, month.projected_nanousd) == (4 * 10**9, 5 * 10**9)
+    assert month.projected_tokens >= day.projected_tokens
+    assert month.exhausted_ns == at("2026-11-30T12:00"), "a dollar is left, and the day spends one in six hours"
+
+
+@given(st.lists(st.tuples(st.integers(0, 29 * 24), st.integers(0, 9)), min_size=1), st.integers(0, 24))
+def test_longer_window_is_never_projected_below_the_shorter(uses: list[tuple[int, int]], later: int) -> None:
+    """Whatever was spent when, and whenever one asks."""
+    hour = 3_600 * NS_PER_S
+    begin = at("2026-11-01T00:00")
+    events = [msgspec.structs.replace(used(usd=usd), time_ns=begin + hours * hour) for hours, usd in sorted(uses)]
+
+    day, month = report_period(events, Period(), events[-1].time_ns + later * hour).forecasts
+
+    assert day.projected_nanousd <= month.projected_nanousd
+    assert day.projected_tokens <= month.projected_tokens
 
 
 def test_bill_is_compared_by_day_and_model() -> None:

@@ -1,5 +1,6 @@
 """What ``organism init`` writes works at once: each template is right, and its own tests pass."""
 
+import resource
 import runpy
 import shlex
 import sys
@@ -8,6 +9,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
+from organism.cli import exit_codes
 from organism.cli.app import call
 from organism.cli.commands.init import init
 from organism.config.load import load_config
@@ -70,6 +72,45 @@ def test_what_git_leaves_out_is_written_but_not_over_a_projects_own(tmp_path: Pa
 
     assert {".env", ".organism/"} <= set((tmp_path / "new" / ".gitignore").read_text().splitlines())
     assert (tmp_path / "old" / ".gitignore").read_text() == "mine\n"
+
+
+@pytest.mark.parametrize("room", [0, 500, 20_000], ids=["none", "for the first", "for most"])
+@pytest.mark.parametrize("there", [(), ("mine.txt", ".gitignore")], ids=["fresh", "in use"])
+def test_without_room_nothing_is_left_behind(
+    there: tuple[str, ...], room: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second try begins where the first did: no half of an organism, and nothing that was there is gone."""
+    folder = tmp_path / "a" / "demo"
+    for name in there:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("mine\n")
+    before = sorted(tmp_path.rglob("*"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))  # a file that may not grow fails as a full disk does
+    try:
+        code = call(["init", str(folder), "--force"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert (code, capsys.readouterr().err) == (
+        exit_codes.USAGE,
+        f"organism: {folder}: cannot be written: File too large\n",
+    )
+    assert sorted(tmp_path.rglob("*")) == before
+    assert [(folder / name).read_text() for name in there] == ["mine\n" for _ in there]
+    assert call(["init", str(folder), "--force"]) == exit_codes.OK
+
+
+def test_folder_in_the_place_of_a_file_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--force overwrites files only."""
+    (tmp_path / "organism.yaml").mkdir()
+
+    assert call(["init", str(tmp_path), "--force"]) == exit_codes.USAGE
+
+    assert capsys.readouterr().err == f"organism: {tmp_path}: cannot be written: organism.yaml is a folder\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["organism.yaml"]
 
 
 def test_every_template_can_be_asked_for() -> None:

@@ -68,3 +68,13 @@ def test_full_disk_behind_standard_output_is_said_in_a_line(words: tuple[str, ..
         assert running.stderr is not None
         said = running.stderr.read()
     assert (code, said) == (exit_codes.FAILED, "organism: what is printed cannot be written: No space left on device\n")
+
+
+def test_run_whose_output_cannot_be_written_says_so_once(file: Path) -> None:
+    """It goes on to its end, because it is paid for; then one line says what happened, and the log nothing."""
+    with Path("/dev/full").open("w") as full, closing(start(file.parent, "run", "hi", stdout=full)) as running:
+        code = running.wait()
+        assert running.stderr is not None
+        said = running.stderr.read()
+    assert (code, said) == (exit_codes.FAILED, "organism: what is printed cannot be written: No space left on device\n")
+    assert call(["threads", "--all", "--file", str(file)]) == exit_codes.OK

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter, validators
 
 from organism.cli import exit_codes
 from organism.cli.completion import NodeName
-from organism.cli.ledger_sources import configured_database
+from organism.cli.named_config import NamedConfig
 from organism.cli.options import DAEMON, DaemonOptions, Json, Whole
 from organism.cli.output import note, print_answer
 from organism.cli.tables import state_table, styled_state
@@ -253,7 +253,7 @@ def _table(daemon: DaemonOptions, database: str | None) -> Iterator["LeaseTable"
 
 
 def _url(daemon: DaemonOptions, database: str | None) -> str:
-    if (url := database or configured_database(daemon)) is None:
+    if (url := database or NamedConfig.read(daemon.file).database()) is None:
         raise ConfigError(
             "this organism is no cluster: its journal is a file. Give the configuration of a node with --file, or its "
             "database with --database"

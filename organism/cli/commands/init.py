@@ -3,7 +3,9 @@
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from errno import EISDIR
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
@@ -37,12 +39,7 @@ def init(
         del files[".gitignore"]
     if there:
         raise ConfigError(f"already here: {', '.join(there)}; use --force to overwrite", where=str(folder))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            (folder / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot be written: {error.strerror}", where=str(folder)) from None
+    _write(folder, files)
     if json:
         return print_json(list(files))
     print_line(f"wrote {', '.join(files)}; now try:")
@@ -50,6 +47,35 @@ def init(
     for command in (*into, *_next_steps(template)):
         print_line(command)
     return 0
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    """Write files whole or not at all: beside their places first, and moved there once there was room for each.
+
+    Raises:
+        ConfigError: If they cannot be written. The folder is then as it was before.
+    """
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    fresh = {folder / f"{name}.new": folder / name for name in files}
+    ours = [*fresh, *(place for place in fresh.values() if not place.exists())]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for (path, place), text in zip(fresh.items(), files.values(), strict=True):
+            if place.is_dir():
+                raise IsADirectoryError(EISDIR, f"{place.name} is a folder")
+            path.write_text(text, encoding="utf-8")
+        for path, place in fresh.items():
+            path.replace(place)
+    except BaseException as error:
+        for path in ours:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        for each in missing:
+            with suppress(OSError):
+                each.rmdir()
+        if isinstance(error, OSError):
+            raise ConfigError(f"cannot be written: {error.strerror}", where=str(folder)) from None
+        raise
 
 
 def _next_steps(template: Template) -> Iterator[str]:

@@ -17,7 +17,7 @@ from organism.cli import exit_codes
 from organism.cli.commands.usage_bill import NO_BILL, BillOptions
 from organism.cli.completion import ThreadName
 from organism.cli.event_sources import recorded_events
-from organism.cli.ledger_sources import configured_database
+from organism.cli.named_config import NamedConfig
 from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import note, print_csv, print_json, print_text
 from organism.cli.recorded_state import answer_of
@@ -130,7 +130,7 @@ def report(
         output: Where to: an .html page, .md, .csv or .json; Markdown on standard output unless given.
         csv: Print CSV.
     """
-    recorded = list(recorded_events(events, daemon.folder, lambda: configured_database(daemon)))
+    recorded = list(recorded_events(events, daemon.folder, lambda: NamedConfig.read(daemon.file).database()))
     zone, now_ns = zone_of(time_zone, path="--time-zone"), SystemClock().now_ns()
     period = Period.asked(since, until, zone, now_ns, thread=thread, mark="--")
     made = report_period(recorded, period, kept_from_ns=_kept_from(recorded) if events is None else 0)
@@ -156,7 +156,7 @@ def _kept_from(recorded: Sequence[AnyEvent]) -> int:
 
 def _recorded_usage(daemon: DaemonOptions, period: Period, by: By) -> Usage:
     sums = GroupedSums(period, by)
-    for event in recorded_events(None, daemon.folder, lambda: configured_database(daemon)):
+    for event in recorded_events(None, daemon.folder, lambda: NamedConfig.read(daemon.file).database()):
         sums.add(event)
     return Usage(sums.total, by, sums.groups, since_ns=period.since_ns, until_ns=period.until_ns)
 

@@ -42,7 +42,7 @@ def model_names(context: "CompletionContext") -> dict[str, str]:
 
 def node_names(context: "CompletionContext") -> dict[str, str]:
     """Return the nodes of the cluster whose database is given or configured, and whether each runs."""
-    from organism.cli.named_config import NamedConfig
+    from organism.cli.ledger_sources import NamedConfig
     from organism.stores.postgres.lease_table import LeaseTable
 
     url = _given(context, "database") or NamedConfig.read(_file(context)).database()

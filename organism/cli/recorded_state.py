@@ -9,8 +9,7 @@ from msgspec.structs import replace
 from organism.amounts import UNLIMITED, ZERO, BudgetState
 from organism.budget.scopes import thread_account
 from organism.cli.client import Client, UnreachableError
-from organism.cli.ledger_sources import KeptJournal, kept_journal
-from organism.cli.named_config import NamedConfig
+from organism.cli.ledger_sources import KeptJournal, NamedConfig, kept_journal
 from organism.cli.options import DaemonOptions
 from organism.cli.output import note
 from organism.clock import SystemClock

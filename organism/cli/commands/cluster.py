@@ -9,7 +9,7 @@ from cyclopts import App, Parameter, validators
 
 from organism.cli import exit_codes
 from organism.cli.completion import NodeName
-from organism.cli.named_config import NamedConfig
+from organism.cli.ledger_sources import NamedConfig
 from organism.cli.options import DAEMON, DaemonOptions, Json, Whole
 from organism.cli.output import note, print_answer
 from organism.cli.tables import state_table, styled_state

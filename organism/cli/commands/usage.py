@@ -17,7 +17,7 @@ from organism.cli import exit_codes
 from organism.cli.commands.usage_bill import NO_BILL, BillOptions
 from organism.cli.completion import ThreadName
 from organism.cli.event_sources import recorded_events
-from organism.cli.named_config import NamedConfig
+from organism.cli.ledger_sources import NamedConfig
 from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import note, print_csv, print_json, print_text
 from organism.cli.recorded_state import answer_of

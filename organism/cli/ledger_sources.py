@@ -56,7 +56,8 @@ class NamedConfig:
     @property
     def is_node(self) -> bool:
         """Whether it is that of a cluster's node."""
-        return isinstance(self.found, LoadedConfig) and self.found.config.cluster is not None
+        found = self.found
+        return isinstance(found, LoadedConfig) and found.config.cluster is not None
 
     @property
     def time_zone(self) -> tzinfo:

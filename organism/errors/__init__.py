@@ -379,6 +379,9 @@ class UnsupportedError(RejectedError):
 class UncertainError(ProviderError):
     """The request may have been worked on and billed, but no usable answer came: timeout, reset, 502, garbage."""
 
+    counted: object = None
+    """The Completion that has come, with the provider's usage of its failure: charged in place of the whole hold."""
+
 
 class AnswerError(OrganismError):
     """A model's answer is empty, or not of the form that was asked for; another try may succeed, and is charged."""
@@ -389,11 +392,7 @@ class AnswerError(OrganismError):
 if not TYPE_CHECKING:  # so that type checkers go on telling of names that are not there
 
     def __getattr__(name: str) -> object:
-        """Return what a name of the last version stands for now.
-
-        Raises:
-            AttributeError: If there is none.
-        """
+        """Return what a name of the last version stands for now."""
         if name == "Shortfall":
             warnings.warn("organism.errors.Shortfall is now Refusal", DeprecationWarning, stacklevel=2)
             return Refusal

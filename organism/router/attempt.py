@@ -298,6 +298,8 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
                 return Charge(outcome="released", error=str(error))
             case Completion() | Embeddings() as answer:
                 return charges.answer(answer, prices)
+            case UncertainError(counted=Completion() as answer) as error:
+                return charges.failed(answer, prices, error)
             case ProviderError() as error:
                 return charges.whole_hold("worst_case", str(error))
             case None:

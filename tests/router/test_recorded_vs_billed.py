@@ -139,6 +139,52 @@ def check(outcome: Outcome) -> None:
         assert billed.total == 0
 
 
+USED = {
+    "chat": '{"prompt_tokens": 6, "completion_tokens": 3, "total_tokens": 9}',
+    "responses": '{"input_tokens": 6, "output_tokens": 3, "total_tokens": 9}',
+    "messages": '{"input_tokens": 6, "output_tokens": 3}',
+}
+FAILURE = '"error": {"type": "server_error", "code": "server_error", "message": "it broke on it"}'
+
+
+def failed_in_order(kind: str) -> str:
+    """Write the event with which a stream fails that is counted to its end."""
+    if kind != "responses":
+        return f'data: {{{FAILURE}, "usage": {USED[kind]}}}\n\n'
+    return (
+        f'data: {{"type": "response.failed", "response": {{"status": "failed", {FAILURE}, "usage": {USED[kind]}}}}}\n\n'
+    )
+
+
+@pytest.mark.parametrize("kind", ["chat", "responses", "messages"])
+@pytest.mark.parametrize("how", ["whole", "stream"])
+async def test_failure_that_is_counted_is_charged_as_counted(kind: str, how: str) -> None:
+    """A provider that fails and says what it has used is believed; the rest of the hold comes back."""
+    body = failed_in_order(kind) if how == "stream" else f'{{{FAILURE}, "usage": {USED[kind]}}}'
+    outcome = await one_call(kind, how, HTTPStep(body=body))
+
+    (event,) = outcome.events
+    assert (event.outcome, event.usage.input_total, event.usage.output_total) == ("settled", 6, 3)
+    assert (outcome.result.budget.spent.tokens, outcome.result.budget.spent.cost_nanousd) == (9, 6 + 3 * 3)
+    assert "it broke on it" in str(event.error), "it has failed all the same"
+    assert outcome.result.outcome == "completed"
+    assert "failed: provider" in str(outcome.result.text)
+
+
+@pytest.mark.parametrize("kind", ["chat", "responses", "messages"])
+@pytest.mark.parametrize(
+    "usage", ['{"prompt_tokens": -1, "input_tokens": -1}', '{"prompt_tokens": 6, "input_tokens": 6}']
+)
+async def test_failure_that_is_counted_in_part_is_charged_its_hold(kind: str, usage: str) -> None:
+    """What cannot be believed of a failed answer, or is left out of its count, may have been billed in full."""
+    body = f'{{{FAILURE}, "usage": {usage}}}'
+    outcome = await one_call(kind, "whole", HTTPStep(body=body))
+
+    (event,) = outcome.events
+    assert event.outcome in ("disputed", "estimated")
+    assert event.usage.output_total == 10
+
+
 @pytest.mark.parametrize("kind", ["chat", "responses", "messages"])
 @pytest.mark.parametrize("how", ["whole", "stream"])
 @pytest.mark.parametrize("step", FAULTS, ids=range(len(FAULTS)))

@@ -5,14 +5,14 @@ it begins, not by what was asked: JSON begins with a bracket, which no line of a
 """
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, cast
 
 from organism.errors import ProviderError, RejectedError, UncertainError
 from organism.formats.answers.collector import BROKE_OFF
 from organism.formats.answers.event_stream import EventStreamParser, ServerSentEvent
 from organism.formats.errors.error_words import words_of
 from organism.formats.errors.refusals import error_in, refused_in, refused_text
-from organism.formats.json_reading import JsonObject, loads, text_of, values_in
+from organism.formats.json_reading import JsonObject, loads, part, text_of, values_in
 from organism.llm.answers import Completion
 from organism.llm.deltas import Ping, ProviderSink, StreamEnd
 
@@ -86,6 +86,10 @@ class AnswerReader(Protocol):
 
     def end(self) -> None:
         """Take the mark that a stream is over."""
+        ...
+
+    def counted(self, usage: JsonObject) -> Completion:
+        """Return what has come, with the usage that an error brings which ends it."""
         ...
 
     def completion(self) -> Completion:
@@ -266,6 +270,9 @@ class AnswerDecoder:
         begun, started = self._reader.is_begun, self._reader.is_started
         for carrier in _carriers(value):
             if (error := refused_in(carrier, self._provider, begun=begun, started=started)) is not None:
+                usage = part(carrier, "usage")
+                if isinstance(error, UncertainError) and isinstance(usage, dict) and usage:
+                    error.counted = self._reader.counted(cast("JsonObject", usage))
                 raise error
 
 

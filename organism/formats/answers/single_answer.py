@@ -1,6 +1,8 @@
 """What readers of formats with typed events have in common: one answer, which says itself when it has ended. Pure."""
 
 from organism.formats.answers.collector import AnswerCollector
+from organism.formats.json_reading import JsonObject
+from organism.llm.answers import Completion
 
 
 class OneAnswerReader:
@@ -44,6 +46,16 @@ class OneAnswerReader:
     def is_void(self) -> bool:
         """Never: the format has no word for it but an error."""
         return False
+
+    def counted(self, usage: JsonObject) -> Completion:
+        """Return what has come, with the usage that an error brings which ends it."""
+        self._usage.add(usage)
+        self._answer.end("error")
+        return self.completion()
+
+    def completion(self) -> Completion:
+        """Return the answer."""
+        raise NotImplementedError
 
     def end(self) -> None:
         """Take the mark that the stream is over, which is none of these formats', but is written by some."""

@@ -163,6 +163,12 @@ class ChatReader:
         message = self._without_custom(answer, message, is_whole=True)
         _read(answer, message, is_whole=True, repeats=answer.is_begun and (index in self._streamed or is_all))
 
+    def counted(self, usage: JsonObject) -> Completion:
+        """Return what has come, with the usage that an error brings which ends it."""
+        self._usage.add(usage)
+        self._chosen().end("error")
+        return self.completion()
+
     def _chosen(self) -> AnswerCollector:
         """Return the first choice, or the first there is."""
         has_first = self._answer.is_begun or not any(answer.is_begun for answer in self._choices.values())

@@ -46,6 +46,7 @@ def checked_failure(error: BaseException, provider: str) -> ProviderError:
         return UncertainError(provider, f"unexpected {with_type(error)}")
     try:
         if type(error).__module__.startswith(_OURS) and _is_sound(error):
+            _keep_counted(error)
             return error
         # A class of the adapter's own may lack anything that ours have.
         status = error.status if type(error.status) is int else None
@@ -66,6 +67,13 @@ def _is_sound(error: ProviderError) -> bool:
     if encodable(str(error)) != str(error):
         return False
     return not isinstance(error, RejectedError) or (type(error.again) is bool and _is_wait(error.retry_after_s))
+
+
+def _keep_counted(error: ProviderError) -> None:
+    """Check what a failure has brought that its provider counts; what is no answer is not charged as one."""
+    if isinstance(error, UncertainError) and error.counted is not None:
+        is_answer = isinstance(error.counted, Completion)
+        error.counted = sound(_short(_believed(error.counted)), Completion)[0] if is_answer else None  # type: ignore[arg-type]
 
 
 def _is_wait(seconds: object) -> bool:

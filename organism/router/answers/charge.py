@@ -5,6 +5,7 @@ import msgspec
 from organism.amounts import CALL_NANOUSD_MAX, Amounts, TokenUsage
 from organism.budget.estimate import input_tokens_likely
 from organism.budget.holds import GrantedHold
+from organism.errors import ProviderError
 from organism.ledger.ledger import Cost
 from organism.llm.answers import Completion
 from organism.llm.provider import Answer, Request
@@ -83,6 +84,10 @@ class Charges:
             return self._answer(answer, prices)
         except Exception as error:  # noqa: BLE001 - what is in an answer is a stranger's
             return self.whole_hold("disputed", f"its cost cannot be worked out: {describe(error)}")
+
+    def failed(self, counted: Completion, prices: RateSource, error: ProviderError) -> Charge:
+        """Charge what the provider itself counts for work that it has not brought to an end."""
+        return msgspec.structs.replace(self.answer(counted, prices), error=str(error))
 
     def cut(self, streamed: StreamedAnswer, after_s: float, *, by_caller: bool) -> Charge:
         """Charge what has come of an answer whose stream was closed in the middle.

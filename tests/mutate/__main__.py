@@ -1,11 +1,13 @@
 """Takes guards out of the program, one at a time, and looks whether a named test notices: ``python -m tests.mutate``.
 
 Works on copies in a temporary folder, never on this one. ``--score`` changes single operators of the rooms that count
-money instead, chosen at random, and tells how many of these changes any test notices. Exits with 1 if something is not
+money instead, chosen at random, and tells how many of these changes any test notices. One that was stopped, or whose
+time was up, goes on with what was not tried yet if the code and the seed are the same. Exits with 1 if something is not
 noticed, or if an entry does not fit the program any more.
 """
 
 import argparse
+import json
 import math
 import os
 import random
@@ -13,11 +15,12 @@ import sys
 import time
 from collections import Counter
 from dataclasses import asdict
-from itertools import count
+from pathlib import Path
 
 from tests.mutate.check import Verdict, check
 from tests.mutate.entries import GUARDS
-from tests.mutate.score import ROOMS, Score, Survivor, score
+from tests.mutate.memory import KEPT, Memory, digest_of_code
+from tests.mutate.score import ROOMS, Score, Survivor, Task, score
 from tests.mutate.trial import keep_json
 
 
@@ -32,7 +35,7 @@ def main() -> int:
             print(f"{guard.name}: {guard.promise}\n    {', '.join(guard.files)}; {', '.join(guard.tests)}")
         print(f"{len(chosen)} guards")
         return 0
-    if options.score:
+    if options.score or options.survived:
         return _score(options)
     began = time.monotonic()
 
@@ -64,6 +67,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no further one after so many")
     parser.add_argument("--json", metavar="FILE", help="write the verdicts there, too, as they come")
     parser.add_argument("--score", type=int, default=0, metavar="N", help="try N changes chosen at random instead")
+    parser.add_argument("--survived", metavar="FILE", help="try again those that survived in the figures of a score")
+    parser.add_argument(
+        "--forget", action="store_true", help="go on from no earlier score, and keep nothing for a next"
+    )
     parser.add_argument("--rooms", nargs="+", choices=list(ROOMS), default=list(ROOMS), help="where --score makes them")
     parser.add_argument("--seed", type=int, default=1, help="where chance begins (1)")
     return parser.parse_args()
@@ -77,16 +84,16 @@ def _table(verdicts: list[Verdict]) -> None:
 
 
 def _score(options: argparse.Namespace) -> int:
-    done = count(1)
-
-    def say(text: str) -> None:
-        print(f"[{next(done)}/{options.score}] {text}", flush=True)
+    task = Task(options.rooms, options.score, options.seed, options.limit, options.minutes, _survived(options.survived))
+    kept = None if task.only or options.forget else KEPT
+    memory = Memory(kept, code=digest_of_code(), seed=options.seed)
 
     def keep(result: Score) -> None:
         keep_json(options.json, result.figures)
 
-    result = score(options.rooms, options.score, options.seed, options.limit, say, minutes=options.minutes, keep=keep)
-    print(f"\nchanges that could be made: {result.possible}; tried: {result.tried}, seed {options.seed}")
+    result = score(task, lambda text: print(text, flush=True), keep=keep, memory=memory)
+    print(f"\nchanges that could be made: {result.possible}; tried: {result.tried}, seed {options.seed}", end="")
+    print(f"; {result.reused} of these by an earlier run" if result.reused else "")
     print("\n| room | possible | tried | noticed | the same program | survived |\n|" + " --- |" * 6)
     for room in options.rooms:
         counts = result.rooms[room]
@@ -97,6 +104,14 @@ def _score(options: argparse.Namespace) -> int:
     _survivors(result.survivors)
     keep(result)
     return 1 if result.survivors or result.red else 0
+
+
+def _survived(figures: str | None) -> set[str]:
+    """Return the keys of the changes that survived in a score; where the program was rewritten they match nothing."""
+    if figures is None:
+        return set()
+    found = json.loads(Path(figures).read_text(encoding="utf-8"))
+    return {Survivor(**each).key for each in found["survivors"]}
 
 
 def _survivors(survivors: list[Survivor]) -> None:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -24,6 +24,7 @@ import msgspec
 from tests.mutate.changes import Change, changes_of
 from tests.mutate.equivalent import EQUIVALENT
 from tests.mutate.guard import ROOT
+from tests.mutate.memory import Memory
 from tests.mutate.trial import copies, edited, run_tests
 from tests.mutate.warm import JOB, Baseline, Job, Told
 
@@ -113,6 +114,12 @@ class Survivor:
     place: str
     change: str
 
+    @property
+    def key(self) -> str:
+        """What the change is known by, whatever line it stands on."""
+        where, _, within = self.place.partition(" ")
+        return f"{where.rpartition(':')[0]}::{within}: {self.change}"
+
 
 @dataclass
 class Score:
@@ -125,6 +132,7 @@ class Score:
         survivors: Those that no test has noticed.
         red: Rooms of which nothing is known, for their tests do not pass without any change, with what went wrong.
         late: By room, how many of those that were drawn take a process each, and were not tried: the time was up.
+        reused: How many of those that were tried an earlier run has tried, of the same code and seed.
     """
 
     possible: int = 0
@@ -133,6 +141,7 @@ class Score:
     survivors: list[Survivor] = field(default_factory=list)
     red: dict[str, str] = field(default_factory=dict)
     late: dict[str, int] = field(default_factory=dict)
+    reused: int = 0
 
     def count(self, room: str, change: Change, verdict: str) -> None:
         """Count one change."""
@@ -147,7 +156,8 @@ class Score:
         rooms = {room: dict(counts) for room, counts in self.rooms.items()}
         survivors = [asdict(each) for each in self.survivors]
         told = {"possible": self.possible, "tried": self.tried, "noticed": [round(each, 1) for each in self.noticed]}
-        return {**told, "rooms": rooms, "survivors": survivors, "red": self.red, "late": self.late}
+        known = {"red": self.red, "late": self.late, "reused": self.reused}
+        return {**told, "rooms": rooms, "survivors": survivors, **known}
 
     @property
     def noticed(self) -> tuple[float, float, float]:
@@ -202,48 +212,80 @@ def estimate(rooms: Sequence[Stratum]) -> tuple[float, float, float]:
     return 100 * found, 100 * low, 100 * high
 
 
-def score(
-    rooms: Sequence[str],
-    sample: int,
-    seed: int,
-    limit_s: float,
-    say: Callable[[str], object],
-    *,
-    minutes: float = math.inf,
-    keep: Callable[[Score], object] = lambda _score: None,
-) -> Score:
-    """Try changes.
+@dataclass(frozen=True)
+class Task:
+    """What is to be tried.
 
-    Args:
+    Attributes:
         rooms: Where.
         sample: How many.
         seed: Where chance begins.
         limit_s: Seconds for the tests of one change; one that takes longer is noticed, for it does not end.
-        say: Called with the words of each that is done.
         minutes: When to begin no further one, beside what the tests take once without a change; each room has a part of
             it, by the number of its changes.
-        keep: Called with what is known, after each that is done.
+        only: Keys of changes; all of these in place of a sample.
     """
-    pool = [(room, change) for room in rooms for change in _changes(room)]
-    chosen = random.Random(seed).sample(pool, min(sample, len(pool)))
-    result = Score(possible=len(pool), rooms={room: Counter() for room in rooms})
+
+    rooms: Sequence[str]
+    sample: int = 0
+    seed: int = 1
+    limit_s: float = 180
+    minutes: float = math.inf
+    only: Collection[str] = ()
+
+    def drawn(self, pool: Sequence[tuple[str, Change]]) -> list[tuple[str, Change]]:
+        """Return those that are to be tried of all that could be, in their order."""
+        if self.only:
+            return [(room, change) for room, change in pool if change.key in self.only]
+        return random.Random(self.seed).sample(pool, min(self.sample, len(pool)))
+
+
+def score(
+    task: Task,
+    say: Callable[[str], object],
+    *,
+    keep: Callable[[Score], object] = lambda _score: None,
+    memory: Memory | None = None,
+) -> Score:
+    """Try changes.
+
+    Args:
+        task: Which, and for how long.
+        say: Called with the words of each that is done.
+        keep: Called with what is known, after each that is done.
+        memory: What a run that was stopped has tried; it is told what this one tries.
+    """
+    pool = [(room, change) for room in task.rooms for change in _changes(room)]
+    chosen, memory = task.drawn(pool), memory or Memory()
+    result = Score(possible=len(pool), rooms={room: Counter() for room in task.rooms})
     for room, _ in pool:
         result.rooms[room]["possible"] += 1
+    left = []
+    for room, change in chosen:
+        if (verdict := memory.verdict(change)) is None:
+            left.append((room, change))
+        else:
+            result.count(room, change, verdict)
+            result.reused += 1
+    if memory.word:
+        say(memory.word)
     with copies(1) as (copy,):
-        for room in rooms:
-            mine = [change for each, change in chosen if each == room]
-            within_s = 60 * minutes * len(mine) / len(chosen)
+        for room in task.rooms:
+            mine = [change for each, change in left if each == room]
             try:
-                for change, verdict in _tried(copy, room, mine, limit_s, within_s) if mine else ():
+                for change, verdict in _tried(copy, room, mine, task, len(left)) if mine else ():
                     if verdict == "late":
                         result.late[room] = result.late.get(room, 0) + 1
                         continue
                     result.count(room, change, verdict)
+                    memory.note(change, verdict)
                     keep(result)
-                    say(f"{verdict:10} {change.place}: {change.text}")
+                    say(f"[{result.tried}/{len(chosen)}] {verdict:10} {change.place}: {change.text}")
             except RedError as error:  # the other rooms can be tried all the same
                 result.red[room] = error.why
                 say(str(error))
+    if result.tried == len(chosen):
+        memory.forget()  # the next run tries everything itself
     return result
 
 
@@ -256,11 +298,9 @@ def _changes(room: str) -> list[Change]:
     return found
 
 
-def _tried(
-    copy: Path, room: str, changes: Sequence[Change], limit_s: float, within_s: float
-) -> Iterator[tuple[Change, str]]:
-    """Yield what came of changes of one room, for as long as there is time; ``late`` where a process was too much."""
-    cold = []
+def _tried(copy: Path, room: str, changes: Sequence[Change], task: Task, of: int) -> Iterator[tuple[Change, str]]:
+    """Yield what came of changes of one room, for its part of the time; ``late`` where a process was too much."""
+    cold, limit_s, within_s = [], task.limit_s, 60 * task.minutes * len(changes) / of
     yield from ((change, "equivalent") for change in changes if change.key in EQUIVALENT)
     left = [change for change in changes if change.key not in EQUIVALENT]
     for change, told in _warm(copy, room, left, limit_s, (1 - _COLD_SHARE) * within_s):

@@ -8,7 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.mutate.score import RedError, Score, Stratum, check_green, estimate, score
+from tests.mutate.changes import changes_of
+from tests.mutate.memory import Memory, digest_of_code
+from tests.mutate.score import RedError, Score, Stratum, Survivor, Task, check_green, estimate, score
 from tests.mutate.transplant import NotAliveError, Transplant
 from tests.mutate.warm import Baseline
 
@@ -123,7 +125,58 @@ def test_figures_have_every_room() -> None:
         "survivors": [],
         "red": {},
         "late": {},
+        "reused": 0,
     }
+
+
+def test_a_score_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
+    """What was tried of the same code and seed is known again, also after a kill in the middle of a line."""
+    first, second, third = changes_of("gate.py", SOURCE)[:3]
+    file = tmp_path / "build" / "score.jsonl"
+    before = Memory(file, code="a", seed=1)
+    before.note(first, "noticed")
+    before.note(second, "survived")
+    file.write_bytes(file.read_bytes()[:-5])
+
+    again = Memory(file, code="a", seed=1)
+    assert [again.verdict(each) for each in (first, second)] == ["noticed", None]
+    assert "1 changes were tried before, of the same code and seed" in again.word
+    again.note(third, "noticed")
+    assert Memory(file, code="a", seed=1).verdict(third) == "noticed"
+
+
+@pytest.mark.parametrize(("code", "seed"), [("b", 1), ("a", 2)])
+def test_what_was_tried_of_other_code_or_another_seed_says_nothing(tmp_path: Path, code: str, seed: int) -> None:
+    """It is thrown away, with a word; and so is what was finished, without one."""
+    (change, *_) = changes_of("gate.py", SOURCE)
+    file = tmp_path / "score.jsonl"
+    Memory(file, code="a", seed=1).note(change, "noticed")
+
+    other = Memory(file, code=code, seed=seed)
+    assert other.verdict(change) is None
+    assert "thrown away" in other.word
+    other.forget()
+    assert Memory(file, code=code, seed=seed).word == ""
+
+
+def test_a_test_more_or_less_is_other_code(tmp_path: Path) -> None:
+    """The verdict is one of a program and its tests; what is compiled of them is no part of it."""
+    (tmp_path / "tests" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text("", encoding="utf-8")
+    before = digest_of_code(tmp_path)
+
+    (tmp_path / "tests" / "__pycache__" / "x.pyc").write_bytes(b"1")
+    assert digest_of_code(tmp_path) == before
+    (tmp_path / "tests" / "test_x.py").write_bytes(b"1")
+    assert digest_of_code(tmp_path) != before
+
+
+def test_a_survivor_is_known_whatever_line_it_stands_on_later() -> None:
+    """What has survived can be tried again after the file has grown."""
+    change = changes_of("gate.py", SOURCE)[0]
+    (later,) = [each for each in changes_of("gate.py", f"\n\n{SOURCE}") if each.text == change.text]
+
+    assert Survivor("budget", change.place, change.text).key == later.key
 
 
 @pytest.mark.thorough
@@ -131,7 +184,7 @@ def test_a_sample_is_tried_against_the_tests_that_execute_it() -> None:
     """From the source to the count, in a process of its own, and nothing of this checkout changes."""
     before = Path("organism/pricing/rates.py").read_bytes()
 
-    found = score(["pricing"], 2, 3, 120, lambda _told: None)
+    found = score(Task(["pricing"], 2, 3, 120), lambda _told: None)
 
     assert found.tried == 2
     assert sum(found.rooms["pricing"][name] for name in ("noticed", "survived", "equivalent")) == 2

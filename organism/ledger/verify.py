@@ -9,17 +9,25 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from organism.amounts import Amounts
+from organism.amounts import ZERO, Amounts
 from organism.amounts.units import numbers_of
 from organism.errors import ConfigError, OrganismError
 from organism.journal import StoredEntry
-from organism.ledger.entries import AnyEntry, Checkpoint, Overran, Released, Reserved, Settled, decode_entry
+from organism.ledger.entries import (
+    AccountClosed,
+    AccountOpened,
+    AnyEntry,
+    Checkpoint,
+    Overran,
+    Released,
+    Reserved,
+    Settled,
+    decode_entry,
+)
 from organism.ledger.ledger import Ledger
 from organism.pricing.rates import cost_nanousd
 
 _ANCHOR = re.compile(r"[0-9]{1,18}:[0-9a-f]{64}")
-_HELD_EVERY = 100
-"""So many entries are read between two looks at everything that is held, which takes time for all open accounts."""
 
 
 class VerificationResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,9 +159,12 @@ class _Reading:
         # After old entries were forgotten, balances are known again from the next checkpoint on.
         if self._started or stored.seq == 1 or isinstance(entry, Checkpoint):
             self._check_legal(entry)
+            touched = self._accounts_of(entry)
             self._ledger.restore((entry,))
+            self._check_balances(touched)
+            if not self._started:
+                self._check_held()  # all others follow from legal entries
             self._started = True
-            self._check_balances(entry)
 
     def _check_chain(self, stored: StoredEntry) -> None:
         forgotten = not self._count and stored.seq > 1
@@ -169,6 +180,10 @@ class _Reading:
 
     def _check_legal(self, entry: AnyEntry) -> None:
         match entry:
+            case AccountOpened(account=account) if self._ledger.has(account):
+                raise LedgerFaultError(f"opens {account} a second time")
+            case AccountClosed(account=account) if self._ledger.balance(account).open_holds:
+                raise LedgerFaultError(f"closes {account}, which carries holds")
             case Reserved(hold_id=hold_id) if self._ledger.hold(hold_id) is not None:
                 raise LedgerFaultError(f"reserves hold {hold_id} a second time")
             case Settled(hold_id=hold_id) | Released(hold_id=hold_id) if self._ledger.hold(hold_id) is None:
@@ -197,24 +212,32 @@ class _Reading:
         if {balance.account: balance for balance in entry.balances} != known:
             raise LedgerFaultError("is a checkpoint of other balances than the entries before it make")
 
-    def _check_balances(self, entry: AnyEntry) -> None:
-        """Nothing is negative, and what is held is what the open holds hold."""
-        for account in _accounts_of(entry, self._ledger):
+    def _accounts_of(self, entry: AnyEntry) -> tuple[str, ...]:
+        """Return the accounts that an entry names, or that the hold does which it resolves."""
+        if isinstance(entry, Overran | Settled | Released):
+            hold = self._ledger.hold(entry.hold_id)
+            return () if hold is None else hold.accounts
+        named = getattr(entry, "accounts", None) or (getattr(entry, "account", None),)
+        return tuple(account for account in named if account is not None)
+
+    def _check_balances(self, accounts: tuple[str, ...]) -> None:
+        for account in filter(self._ledger.has, accounts):
             balance = self._ledger.balance(account)
             if min(*numbers_of(balance.spent), *numbers_of(balance.held)) < 0:
                 raise LedgerFaultError(f"makes a balance of {account} negative")
-        if not self._count % _HELD_EVERY:
-            self._check_held()
 
     def _check_held(self) -> None:
-        held = sum(hold.amounts.tokens * len(hold.accounts) for hold in self._ledger.open_holds)
-        if held != sum(self._ledger.balance(account).held.tokens for account in self._ledger.accounts):
-            raise LedgerFaultError("leaves more or less held than the open holds hold")
+        """Compare what the balances of a checkpoint hold with its open holds: nothing before it can be asked."""
+        held = dict.fromkeys(self._ledger.accounts, ZERO)
+        for hold in self._ledger.open_holds:
+            for account in hold.accounts:
+                held[account] += hold.amounts
+        if any(self._ledger.balance(account).held != amounts for account, amounts in held.items()):
+            raise LedgerFaultError("has more or less held than its open holds hold")
 
     def end(self) -> VerificationResult:
-        """Look at everything once more after the last entry."""
+        """Look for the anchor's entry after the last one."""
         try:
-            self._check_held()
             self._check_end()
         except LedgerFaultError as error:
             return self.verdict(self._last_seq, str(error))
@@ -244,8 +267,3 @@ class _Reading:
             fault=fault,
             head=str(Anchor(self._last_seq, self._last_hash)) if self._last_hash and self._count else "",
         )
-
-
-def _accounts_of(entry: AnyEntry, ledger: Ledger) -> tuple[str, ...]:
-    named = getattr(entry, "accounts", None) or (getattr(entry, "account", None),)
-    return tuple(account for account in named if account is not None and ledger.has(account))

@@ -6,11 +6,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from organism.amounts import Amounts, Limits, TokenUsage
+from organism.amounts import AMOUNT_MAX, Amounts, Limits, TokenUsage
 from organism.budget.policy import Ask, Grant, Headroom, decide
 from organism.errors import LedgerStateError, Refusal, UnknownAccountError
 from organism.journal import JournalBrokenError
-from organism.ledger.entries import AnyEntry, Overran, Reserved, Settled, ThresholdFired
+from organism.ledger.entries import AnyEntry, Overran, Reserved, Settled, ThresholdFired, decode_entry
 from organism.ledger.ledger import Cost, Ledger
 from organism.llm.requests import CompletionRequest
 from organism.router.answers.streamed_answer import ON_ITS_WAY, StreamedAnswer
@@ -304,3 +304,85 @@ def test_the_size_of_a_call_is_all_that_it_has_cost() -> None:
         ledger.dispatch(hold, 1)
         ledger.settle(hold, Amounts(tokens=actual, calls=1), Cost(), 5)
         assert (ledger.balance("a").last_call, ledger.balance("a").last_call_ns) == (Amounts(actual, 0, 1), 4)
+
+
+def test_each_command_writes_the_next_number() -> None:
+    """Every entry follows on the one before it, whatever it says: a start refuses a journal with a gap."""
+    entries: list[AnyEntry] = []
+    ledger = Ledger(entries.append)
+    ledger.open("a", Limits(tokens=100), 1)
+    ledger.set_limits("a", Limits(tokens=200), (), 2)
+    ledger.slice("a", Amounts(50), Amounts(5), Limits(tokens=200), 3)
+    for hold in ("h", "g"):
+        ledger.reserve(hold, ("a",), Amounts(20, 20, 1), 4)
+    ledger.dispatch("h", 5)
+    ledger.settle("h", Amounts(30, 20, 1), Cost("settled"), 6)
+    ledger.release("g", 7)
+    ledger.fire("a", "tokens", 75, 8)
+    ledger.report(Refusal("a", "tokens", 100, 40, 0, 80), "t", 9)
+    ledger.adjust(("a",), Amounts(-5), "why", 10)
+    ledger.let_pass("a", 75, "operator", 11)
+    ledger.remark("a", "text", 12)
+    assert ledger.checkpoint(13) == 15
+    ledger.close("a", 14)
+
+    assert [entry.seq for entry in entries] == list(range(1, 17))
+
+
+def test_the_largest_amount_is_one() -> None:
+    """What 64 bits carry is written, and read again by the next start; one more is not."""
+    ledger = Ledger()
+    ledger.open("a", Limits(), 0)
+
+    assert ledger.reserve("h", ("a",), Amounts(AMOUNT_MAX), 1).amounts == Amounts(AMOUNT_MAX)
+    with pytest.raises(LedgerStateError):
+        ledger.reserve("g", ("a",), Amounts(AMOUNT_MAX + 1), 1)
+
+
+def test_what_is_noted_about_an_account_needs_the_account() -> None:
+    """A remark about none is refused, and nothing is written that a replay would stumble over."""
+    entries: list[AnyEntry] = []
+    ledger = Ledger(entries.append)
+
+    with pytest.raises(UnknownAccountError):
+        ledger.remark("a", "text", 0)
+    assert entries == []
+
+
+def test_a_limit_that_is_passed_again_is_reported_again() -> None:
+    """Whoever only watches hears of each whole limit: what was said of the one before does not count for it."""
+    ledger = Ledger()
+    ledger.open("a", Limits(tokens=100), 0)
+    refusal = Refusal("a", "tokens", 100, 90, 0, 20)
+    assert ledger.report(refusal, "t", 1)
+    assert not ledger.report(refusal, "t", 2)
+
+    ledger.fire("a", "tokens", 95, 3)
+    assert not ledger.report(refusal, "t", 3)
+    ledger.fire("a", "tokens", 200, 4)
+    assert ledger.report(refusal, "t", 4)
+
+
+def test_in_a_rolling_window_a_refusal_is_reported_again_in_its_time() -> None:
+    """After a window's length what was said is out of date, whether a threshold or another refusal comes next."""
+    account, hour = "agent:writer@rolling:1h", 3600 * 10**9
+    ledger = Ledger()
+    ledger.open(account, Limits(tokens=100), 0)
+    refusal = Refusal(account, "tokens", 100, 90, 0, 20)
+    assert ledger.report(refusal, "t", 2 * hour)
+    assert not ledger.report(refusal, "t", 2 * hour + 1)
+
+    ledger.fire(account, "tokens", 75, 4 * hour)
+    assert ledger.report(refusal, "t", 4 * hour + 1)
+
+
+def test_an_entry_of_a_time_before_the_configuration_was_told_apart_is_an_operators() -> None:
+    """A limit that an operator has raised stays apart from the configured one, also in journals that do not say so."""
+    old = b'{"kind":"LimitsSet","seq":2,"time_ns":1,"account":"a","limits":{"tokens":9},"revision":2,"carried":[]}'
+    ledger = Ledger()
+    ledger.open("a", Limits(tokens=5), 0)
+
+    ledger.restore((decode_entry(old),))
+
+    balance = ledger.balance("a")
+    assert (balance.limits, balance.configured) == (Limits(tokens=9), Limits(tokens=5))

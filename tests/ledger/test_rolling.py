@@ -45,3 +45,20 @@ def test_it_is_known_when_room_comes_back() -> None:
     assert free_again_ns(slices, 4000, WINDOW) == [(6001, Amounts(10)), (9001, Amounts(17))]
     assert counted(slices, 6000, WINDOW) == Amounts(17)
     assert counted(slices, 6001, WINDOW) == Amounts(7)
+
+
+def test_spend_at_the_very_end_of_its_window_counts_whatever_is_spent_then() -> None:
+    """The last nanosecond counts still: a call that is charged in it makes no room, and says when there is some."""
+    slices = with_spend((), Amounts(10), 0, WINDOW)
+
+    assert free_again_ns(slices, WINDOW, WINDOW) == [(WINDOW + 1, Amounts(10))]
+    later = with_spend(slices, Amounts(1), WINDOW, WINDOW)
+    assert counted(later, WINDOW, WINDOW) == Amounts(11)
+    assert counted(later, WINDOW + 1, WINDOW) == Amounts(1)
+
+
+def test_spend_that_lies_a_sixtieth_of_the_window_apart_comes_free_apart() -> None:
+    """What is added up in one slice counts too long by less than that."""
+    slices = with_spend(with_spend((), Amounts(10), 0, WINDOW), Amounts(7), WINDOW // 60, WINDOW)
+
+    assert [gone for _, gone in free_again_ns(slices, 200, WINDOW)] == [Amounts(10), Amounts(17)]

@@ -39,6 +39,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "tests/router/test_final_reserve.py",
             *_MONEY,
             "tests/contracts/test_stores.py",
+            "tests/cli/test_ledger.py",
         ),
     ),
     "budget": (

@@ -335,7 +335,7 @@ def test_the_largest_amount_is_one() -> None:
     ledger.open("a", Limits(), 0)
 
     assert ledger.reserve("h", ("a",), Amounts(AMOUNT_MAX), 1).amounts == Amounts(AMOUNT_MAX)
-    with pytest.raises(LedgerStateError):
+    with pytest.raises(LedgerStateError, match="no amount of 64 bits"):
         ledger.reserve("g", ("a",), Amounts(AMOUNT_MAX + 1), 1)
 
 
@@ -344,7 +344,7 @@ def test_what_is_noted_about_an_account_needs_the_account() -> None:
     entries: list[AnyEntry] = []
     ledger = Ledger(entries.append)
 
-    with pytest.raises(UnknownAccountError):
+    with pytest.raises(UnknownAccountError, match="no budget is open"):
         ledger.remark("a", "text", 0)
     assert entries == []
 

@@ -19,6 +19,7 @@ from functools import cache
 
 MOST = 10
 TABLE = {"a": 1}
+NAMES = tuple(name.partition(":")[0] for name in TABLE)
 
 class Gate:
     wide: int = 3
@@ -69,11 +70,12 @@ def test_a_constant_is_changed_where_it_is_looked_up(put: Transplant) -> None:
     assert not module.Gate().open
 
 
-@pytest.mark.parametrize("change", [("wide: int = 3", "wide: int = 4"), ("times=3", "times=4")])
+@pytest.mark.parametrize("change", [("wide: int = 3", "wide: int = 4"), ("times=3", "times=4"), ("[0] for", "[2] for")])
 def test_what_only_an_import_decides_is_not_tried_in_a_warm_process(put: Transplant, change: tuple[str, str]) -> None:
     """A class or a default is made when its module is imported; a change of it takes a new process."""
     with pytest.raises(NotAliveError, match=r"the body of a class|what an import makes"):
         put.put(SOURCE.replace(*change))
+    assert not put.is_within_functions(SOURCE.replace(*change))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,9 @@ from typing import Any
 _OPTIMIZED = 0x1
 """The flag of code that is a function's, not a class's or a module's."""
 
+_IN_A_ROW = ("<genexpr>", "<listcomp>", "<setcomp>", "<dictcomp>")
+"""Functions to Python, of which nobody has hold once they have run."""
+
 _PLAIN = (int, float, str, bytes, Decimal, Fraction, type(None))
 
 Key = tuple[str, int]
@@ -93,11 +96,18 @@ def functions(code: CodeType) -> Iterator[tuple[Key, CodeType]]:
 
 def levels(code: CodeType) -> list[object]:
     """Return what an import of a module does, without the bodies of functions: its own first, then each class's."""
-    found = [code, *(each for each in _inner(code) if not each.co_flags & _OPTIMIZED)]
     return [
         (each.co_code, each.co_names, [repr(const) for const in each.co_consts if not isinstance(const, CodeType)])
-        for each in found
+        for each in _imported(code)
     ]
+
+
+def _imported(code: CodeType) -> Iterator[CodeType]:
+    """Yield what runs at an import: the module, its classes, and what these make in a row."""
+    yield code
+    for const in code.co_consts:
+        if isinstance(const, CodeType) and (not const.co_flags & _OPTIMIZED or const.co_name in _IN_A_ROW):
+            yield from _imported(const)
 
 
 def _inner(code: CodeType) -> Iterator[CodeType]:

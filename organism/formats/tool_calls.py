@@ -41,19 +41,24 @@ class Nesting:
         """Whether an object, or the text of one, has begun and ended."""
         return self.opened and self._depth == 0 and not self._in_text
 
-    def feed(self, piece: str) -> None:
-        """Follow more of the text."""
-        piece = piece[1:] if self._escaped and piece else piece
+    def feed(self, piece: str, start: int = 0) -> int:
+        """Follow more of the text, up to where an object ends; returns where that is in the piece, or its length."""
+        start += self._escaped
         self._escaped = False
-        for mark in _MARKS.findall(piece):
+        for found in _MARKS.finditer(piece, start):
+            mark = found[0]
             if mark == '"':
                 self._in_text = not self._in_text
                 self.opened = True  # text at the top is the text of an object
             elif mark[0] == "\\":
                 self._escaped = len(mark) == 1
+                continue
             elif not self._in_text:
                 self.opened = True
                 self._depth += 1 if mark in "{[" else -1
+            if self._depth == 0 and not self._in_text:
+                return found.end()
+        return len(piece)
 
 
 class _Call:
@@ -68,6 +73,8 @@ class _Call:
         self.extra: JsonObject = {}
         self.told_id: str | None = None
         self.shown = 0
+        self.ends_at: int | None = None
+        """How many pieces there are to the end of the first object."""
         self.is_shown_whole = False
         self.is_named_again = False
         """Whether its name was said again when it was whole: what is written next is of another call of that name."""
@@ -80,16 +87,36 @@ class _Call:
 
     def write(self, words: str) -> None:
         """Add to the arguments."""
-        self.pieces.append(words)
-        self._nesting.feed(words)
+        end = self._nesting.feed(words)
+        self.pieces.append(words[:end])
+        if self.ends_at is None and self.is_whole:
+            self.ends_at = len(self.pieces)
+        if end < len(words):
+            self.pieces.append(words[end:])
+        while end < len(words):
+            end = self._nesting.feed(words, end)
 
     def rewrite(self, words: str) -> None:
         """Put the whole arguments in place of what has come of them, unless they are, or have been shown as whole."""
         if self.is_shown_whole or (self.is_whole and _is_equal(words, "".join(self.pieces))):
             return
         self.pieces = []
+        self.ends_at = None
         self._nesting = Nesting()
         self.write(words)
+
+    def show(self) -> str:
+        """Return what can be shown now, which is part of the answer from here on.
+
+        What stands behind the end, such as the same object once more, is none of it, and must not have been shown.
+        """
+        if self.is_whole and not self.shown:
+            self.pieces = [settled_arguments(self.pieces)]
+            self.ends_at = 1
+        text = "".join(self.pieces[self.shown : self.ends_at])
+        self.shown = len(self.pieces) if self.ends_at is None else self.ends_at
+        self.is_shown_whole = self.ends_at is not None
+        return text
 
 
 class ToolCallPiece(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,14 +197,11 @@ class ToolCallCollector:
             return None
         if call.told_id is None:
             text = "".join(call.pieces)
-            is_due = call.is_whole or len(text) >= HELD_BACK
+            is_due = call.is_whole or (len(text) >= HELD_BACK and "".join(call.pieces[: call.ends_at]).strip() != "{}")
             if not is_due or not text.lstrip().startswith("{") or text.strip() == "{}":
                 return None
             call.told_id = self._unique(call.id, call.number)
-        else:
-            text = "".join(call.pieces[call.shown :])
-        call.shown, call.is_shown_whole = len(call.pieces), call.is_whole
-        return ToolCallDelta(call.told_id, call.name, text, call.number, call.extra)
+        return ToolCallDelta(call.told_id, call.name, call.show(), call.number, call.extra)
 
     def _write(self, call: _Call, piece: ToolCallPiece) -> None:
         call.is_named_again = call.is_whole and piece.name == call.name and not _words(piece.arguments)

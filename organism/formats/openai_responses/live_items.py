@@ -78,7 +78,7 @@ class LiveItems:
             self._show(ReasoningDelta(piece, int(str(item[_PLACE])), "", text_of(item.get("id"))))
         elif step == _TOLD and not self._nestings[int(str(item[_PLACE]))].closed:
             place = int(str(item[_PLACE]))
-            self._nestings[place].feed(piece)
+            piece = piece[: self._nestings[place].feed(piece)]
             known = self._names.known(text_of(item.get("name")), text_of(item.get("namespace")))
             self._show(ToolCallDelta(text_of(item.get("call_id")), known, piece, place))
         elif isinstance(step, int) and not self._is_due(item, step):
@@ -147,10 +147,10 @@ class LiveItems:
             self._calls += 1
             self._ids.add(call_id)
             self._nestings.append(Nesting())
-        _have_heard(item, arguments)
-        self._nestings[place].feed(arguments[len(said) :])
+        piece = arguments[len(said) : self._nestings[place].feed(arguments, len(said))]
+        _have_heard(item, said + piece)
         known = self._names.known(text_of(item.get("name")), text_of(item.get("namespace")))
-        self._show(ToolCallDelta(call_id, known, arguments[len(said) :], place))
+        self._show(ToolCallDelta(call_id, known, piece, place))
 
     def arguments(self, item: JsonObject, whole: str) -> str:
         """Return a call's arguments at the end: what follows those that were handed on as a whole is none of them."""

@@ -1,6 +1,8 @@
 """What a stream has shown is the beginning of its answer, however the server says it once more at the end."""
 
 import json
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -139,6 +141,63 @@ def test_what_follows_arguments_that_were_shown_whole_is_none_of_them(more: str)
     answer, shown = read(ChatReader, [*events, chat({}, "tool_calls")])
     assert answer.tool_calls[0].arguments == '{"n":1}'
     completed(answer, shown)
+
+
+def messages_call(pieces: list[str]) -> list[Json]:
+    block = {"type": "tool_use", "id": "c0", "name": "get", "input": {}}
+    deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
+    return [
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        *({"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas),
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}},
+        {"type": "message_stop"},
+    ]
+
+
+def chat_call(pieces: list[str]) -> list[Json]:
+    head = {"index": 0, "id": "c0", "function": {"name": "get", "arguments": ""}}
+    more = [{"index": 0, "function": {"arguments": piece}} for piece in pieces]
+    return [*(chat({"tool_calls": [each]}) for each in (head, *more)), chat({}, "tool_calls")]
+
+
+def whole_call(pieces: list[str]) -> list[Json]:
+    text = "".join(pieces)
+    return [*responses_call(0, "get", pieces, text), responses_end(item(0, "get", text))]
+
+
+@pytest.mark.parametrize(
+    ("reader", "events"),
+    [(ChatReader, chat_call), (MessagesReader, messages_call), (ResponsesReader, whole_call)],
+    ids=["chat", "messages", "responses"],
+)
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        pytest.param(['{"n":1}{"n":1}'], id="in one piece"),
+        pytest.param(['{"n":1', '}{"n":1}'], id="in the piece of its end"),
+        pytest.param(['{"n":1} {"n": 1}'], id="spaced otherwise"),
+        pytest.param(['{}{"n":1}'], id="behind an empty one"),
+        pytest.param([COMPACT + COMPACT], id="long, in one piece"),
+        pytest.param([COMPACT[:300], COMPACT[300:] + COMPACT], id="long, in two"),
+        pytest.param([COMPACT[:300], COMPACT[300:] + COMPACT[:20], COMPACT[20:]], id="long, in three"),
+        pytest.param([COMPACT[:300], COMPACT[300:] + "{}"], id="an empty one behind it"),
+    ],
+)
+def test_arguments_that_a_server_writes_twice_are_shown_once(
+    reader: type[AnswerReader], events: Callable[[list[str]], list[Json]], pieces: list[str]
+) -> None:
+    """Relays that send what has come once more at the end have the stream end as the answer it began."""
+    answer, shown = read(reader, events(pieces))
+    assert json.loads(answer.tool_calls[0].arguments) in (LONG, {"n": 1})
+    completed(answer, shown)
+
+
+def test_many_ends_of_objects_are_followed_in_time_that_grows_with_their_text() -> None:
+    """Quotes without end, as a model writes that has lost itself, do not stop the others' answers."""
+    head = {"index": 0, "id": "c", "function": {"name": "get", "arguments": '""' * 200_000}}
+    begun_s = time.process_time()
+    read(ChatReader, [chat({"tool_calls": [head]}, "tool_calls")])
+    assert time.process_time() - begun_s < 20
 
 
 def said(text: str, place: int) -> Json:

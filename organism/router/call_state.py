@@ -81,8 +81,8 @@ class CallState:
 
     @property
     def _waits_at_most_s(self) -> float:
-        """How long the pauses of the attempts left can be together, in seconds."""
-        return (self._settings.attempts - self.attempts) * self._settings.backoff.max_s
+        """How long all pauses of a call can be together, in seconds."""
+        return (self._settings.attempts - 1) * self._settings.backoff.max_s
 
     @property
     def next_provider(self) -> str:

@@ -18,7 +18,7 @@ from cyclopts import App
 from organism import Context, Organism, Text, agent
 from organism.api.application import build_application, completed_document
 from organism.api.routes.openapi_answers import ERROR_ANSWERS, error_answers
-from organism.api.tokens import TokenBook
+from organism.api.tokens.token_book import TokenBook
 from organism.cli.app import call, command_tree
 from organism.cli.commands import SECTIONS
 from organism.config.json_schema import json_schema

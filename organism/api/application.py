@@ -52,7 +52,7 @@ from organism.api.routes.pages import DASHBOARD
 from organism.api.scopes import guard, needs, order_of
 from organism.api.streams import Reader
 from organism.api.strict import strict
-from organism.api.tokens import TokenBook
+from organism.api.tokens.token_book import TokenBook
 from organism.control.control import Control
 from organism.error_root import DISTRIBUTION
 from organism.errors import OrganismError

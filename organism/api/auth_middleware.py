@@ -18,7 +18,8 @@ from organism.amounts import NS_PER_S
 from organism.api.encodings import PLAIN, BodyTooLargeError, UnreadableError, unpacked
 from organism.api.json_limits import deeper_than, more_values_than
 from organism.api.problems import MEDIA_TYPE, SAY, Problem
-from organism.api.tokens import Caller
+from organism.api.tokens.token_book import Caller
+from organism.api.tokens.token_errors import TokensAwayError
 
 ASGIScope = MutableMapping[str, Any]
 ASGIReceive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -55,6 +56,7 @@ _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0
 """A host and a port, and nothing else: in ``127.0.0.1:1@evil.example`` a browser sees a user's name and a host."""
 
 _PORT_MAX = 65_535
+_RETRY_AFTER = {429: b"60", 503: b"3"}
 _METHODS_WITH_EFFECT = ("POST", "PUT", "PATCH", "DELETE")
 
 _CONTENT_POLICY = (
@@ -127,10 +129,16 @@ def bearer(find: Callable[[str], Caller | None]) -> Authenticate:
     """Return the usual way of saying who one is: ``Authorization: Bearer TOKEN``."""
 
     def authenticate(headers: RequestHeaders) -> Caller | None:
-        kind, _, presented = headers.get("authorization", "").partition(" ")
-        return find(presented.strip()) if kind.lower() == "bearer" and presented.strip() else None
+        presented = bearer_of(headers)
+        return find(presented) if presented else None
 
     return authenticate
+
+
+def bearer_of(headers: RequestHeaders) -> str:
+    """Return the token that a request presents in the usual way; empty if none."""
+    kind, _, presented = headers.get("authorization", "").partition(" ")
+    return presented.strip() if kind.lower() == "bearer" else ""
 
 
 class AuthMiddleware:
@@ -232,7 +240,10 @@ class AuthMiddleware:
 
     def _refuse(self, scope: ASGIScope, headers: RequestHeaders, rule: AccessRule) -> Problem | None:
         if rule.authenticate is not None:
-            caller = rule.authenticate(headers)
+            try:
+                caller = rule.authenticate(headers)
+            except TokensAwayError as error:
+                return Problem(status=503, code="tokens_unavailable", title="tokens are away", detail=str(error))
             if caller is None:
                 return self._failed(str((scope.get("client") or ("", 0))[0]))
             scope[CALLER] = caller
@@ -373,8 +384,8 @@ async def _answer(send: ASGISend, problem: Problem, say: Callable[[Problem], tup
     headers = [(b"content-type", media_type.encode()), (b"content-length", str(len(body)).encode())]
     if problem.status == 401:  # noqa: PLR2004
         headers.append((b"www-authenticate", b"Bearer"))
-    if problem.status == 429:  # noqa: PLR2004
-        headers.append((b"retry-after", b"60"))
+    if problem.status in _RETRY_AFTER:
+        headers.append((b"retry-after", _RETRY_AFTER[problem.status]))
     if problem.status in (408, 413):
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})

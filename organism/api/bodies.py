@@ -7,7 +7,7 @@ import msgspec
 
 from organism.amounts import AMOUNT_MAX, NS_PER_S, ZERO, Amounts, Dimension, Limits
 from organism.amounts.units import DIMENSIONS, UNITS, limit_of
-from organism.api.tokens import TokenScope
+from organism.api.tokens.token_book import TokenScope
 from organism.budget.guards.freezes import labels_of
 from organism.budget.holds import Mode
 from organism.budget.requests import LimitsRequest

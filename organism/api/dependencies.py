@@ -5,7 +5,7 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from organism.api.streams import Reader
-from organism.api.tokens import TokenBook
+from organism.api.tokens.token_book import TokenBook
 from organism.control.control import Control
 from organism.control.idempotency import Order
 

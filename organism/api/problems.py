@@ -10,6 +10,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.types import Scope
 
+from organism.api.tokens.token_errors import OlderNodesError, TokensAwayError
 from organism.control.idempotency import AlreadyDoneError, KeyReusedError, UnknownLetterError
 from organism.errors import (
     BoundExceededError,
@@ -75,6 +76,8 @@ ERROR_STATUS: dict[type[OrganismError], tuple[int, str]] = {
     KeyReusedError: (422, "key_reused"),
     StoppedError: (503, "stopping"),
     JournalError: (503, "journal_unavailable"),
+    TokensAwayError: (503, "tokens_unavailable"),
+    OlderNodesError: (409, "older_nodes"),
 }
 """Everything else that organism raises on purpose is a mistake in the request: 400."""
 

@@ -9,7 +9,7 @@ from litestar.handlers import BaseRouteHandler
 
 from organism.api.auth_middleware import CALLER
 from organism.api.problems import Problem, ProblemError
-from organism.api.tokens import Caller, TokenScope
+from organism.api.tokens.token_book import Caller, TokenScope
 from organism.control.idempotency import Order
 
 _KEY_MAX = 255

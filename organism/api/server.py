@@ -3,7 +3,7 @@
 import socket
 
 from organism.api.application import Options, build_api
-from organism.api.tokens import TokenBook
+from organism.api.tokens.token_book import TokenBook
 from organism.control.control import Control
 from organism.errors import ConfigError
 from organism.providers.addresses import LOOPBACK, not_loopback

@@ -19,7 +19,7 @@ from organism.api.routes.metrics import metrics_group
 from organism.api.routes.pages import DASHBOARD
 from organism.api.server import ControlServer, url_of
 from organism.api.streams import Reader
-from organism.api.tokens import TokenBook
+from organism.api.tokens.token_book import TokenBook
 from organism.app import Organism
 from organism.billing.answer_links import AnswerLinks
 from organism.billing.delivery import EventSource, Export, exporting

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from organism.api.tokens import TokenBook, load_or_make_token
+from organism.api.tokens.first_token import load_or_make_token
+from organism.api.tokens.token_book import TokenBook
 from organism.app import Organism
 from organism.billing.answer_links import AnswerLinks
 from organism.billing.delivery import EventSource, exporting

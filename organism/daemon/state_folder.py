@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from organism.api.tokens import kept_token
+from organism.api.tokens.first_token import kept_token
 from organism.errors import ConfigError
 from organism.stores.private_files import (
     check_private_folder,

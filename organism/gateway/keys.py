@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 
 from organism.api.auth_middleware import Authenticate
-from organism.api.tokens import Caller, TokenView
+from organism.api.tokens.token_book import Caller, TokenView
+from organism.api.tokens.token_errors import TokensAwayError
 from organism.gateway.settings import Key
 
 KEY_PREFIX = "key:"
@@ -24,7 +25,16 @@ def authenticate(key_of: Callable[[str], Key | None], token_of: Callable[[str], 
         return token_of(secret) if key is None else Caller(KEY_PREFIX + key.name, frozenset({"send"}))
 
     def authenticated(headers: Mapping[str, str]) -> Caller | None:
-        return next((caller for secret in _presented(headers) if (caller := find(secret)) is not None), None)
+        away: TokensAwayError | None = None
+        for secret in _presented(headers):
+            try:
+                if (caller := find(secret)) is not None:
+                    return caller
+            except TokensAwayError as error:
+                away = error  # of two that are presented the other may be a key of the configuration
+        if away is not None:
+            raise away
+        return None
 
     return authenticated
 

@@ -6,7 +6,7 @@ from hashlib import sha256
 import msgspec
 
 from organism.amounts import NS_PER_S, Limits
-from organism.api.tokens import Caller
+from organism.api.tokens.token_book import Caller
 from organism.budget.requests import grant_limits
 from organism.control.control import Control
 from organism.control.idempotency import Order

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from organism.amounts import NS_PER_S
 from organism.api.auth_middleware import ASGIReceive, ASGIScope, ASGISend
-from organism.api.tokens import Caller
+from organism.api.tokens.token_book import Caller
 from organism.control.control import Control
 from organism.errors import OrganismError
 from organism.formats.errors.faults import Fault, FaultError, bad_request

@@ -22,7 +22,7 @@ from organism.api.auth_middleware import (
 from organism.api.mounts import Mount
 from organism.api.problems import Problem, ProblemError, log_unexpected
 from organism.api.scopes import caller_of, check_scope, needs
-from organism.api.tokens import Caller, TokenBook
+from organism.api.tokens.token_book import Caller, TokenBook
 from organism.errors import OrganismError
 from organism.formats.anthropic_messages.server import MessagesFormat
 from organism.formats.errors.faults import Fault, FaultError, FaultKind, bad_request

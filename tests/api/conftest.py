@@ -14,7 +14,7 @@ from organism.api.mounts import Mount
 from organism.api.routes.metrics import metrics_group
 from organism.api.routes.pages import DASHBOARD
 from organism.api.server import ControlServer, bind, url_of
-from organism.api.tokens import TokenBook
+from organism.api.tokens.token_book import TokenBook
 from organism.gateway.request_handler import Gateway
 from organism.gateway.routes import gateway_group
 from organism.gateway.settings import Settings

@@ -18,7 +18,7 @@ from organism.api.auth_middleware import AccessRule, AuthMiddleware, RequestBoun
 from organism.api.mounts import Mount
 from organism.api.routes.pages import DASHBOARD
 from organism.api.server import bind
-from organism.api.tokens import Caller, TokenBook
+from organism.api.tokens.token_book import Caller, TokenBook
 from organism.control.control import Control
 from organism.gateway.request_handler import Gateway
 from organism.gateway.routes import gateway_group
@@ -153,19 +153,25 @@ async def test_revoked_and_expired_tokens_are_none(tmp_path: Path) -> None:
     """From the instant of its revocation or its end a token is refused, and its sessions with it."""
     now = [0]
     book = TokenBook.open(tmp_path / "state", lambda: now[0])
-    made = book.make("ci", ["read"], days=1)
+    made = await book.make("ci", ["read"], days=1)
     caller = book.find(made.secret)
     assert caller is not None
-    session = book.begin_session(caller)
+    session = book.begin_session(made.secret)
+    assert session is not None
+    assert book.begin_session(session.secret) is not None
     assert TokenBook.open(tmp_path / "state", lambda: now[0]).find(made.secret) == caller
 
     now[0] = 86_400 * 10**9
     assert book.find(made.secret) is None
+    assert book.find(session.secret) is None
     now[0] = 0
-    assert book.revoke("ci")
+    assert book.find(session.secret) == caller
+    assert await book.revoke("ci") == ()
     assert book.find(made.secret) is None
     assert book.find(session.secret) is None
-    assert not book.revoke("owner")
+    assert book.begin_session(made.secret) is None  # a request that was let in before, and has come whole only now
+    assert book.begin_session(session.secret) is None
+    assert await book.revoke("owner") is None
     assert made.secret not in (tmp_path / "state" / "tokens.json").read_text()
     assert (tmp_path / "state" / "tokens.json").stat().st_mode & 0o077 == 0
 

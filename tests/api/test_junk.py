@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from organism.api.application import build_application
-from organism.api.tokens import TokenBook
+from organism.api.tokens.token_book import TokenBook
 
 pytestmark = pytest.mark.anyio
 

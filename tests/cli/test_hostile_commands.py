@@ -23,7 +23,8 @@ from cyclopts import App
 from organism import Bounds, Context, Limits, Organism, Text, agent
 from organism.api.application import Options
 from organism.api.server import ControlServer, bind, url_of
-from organism.api.tokens import TokenBook, load_or_make_token
+from organism.api.tokens.first_token import load_or_make_token
+from organism.api.tokens.token_book import TokenBook
 from organism.cli.app import call, command_tree
 from organism.daemon.event_log import log_event
 from organism.daemon.state_folder import write_address

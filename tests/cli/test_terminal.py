@@ -20,7 +20,8 @@ from organism import Bounds, Context, Organism, Text, agent
 from organism.amounts import NS_PER_S, Amounts, BudgetState, Limits, TokenUsage
 from organism.api.application import Options
 from organism.api.server import ControlServer, bind, url_of
-from organism.api.tokens import TokenBook, load_or_make_token
+from organism.api.tokens.first_token import load_or_make_token
+from organism.api.tokens.token_book import TokenBook
 from organism.cli import exit_codes, output
 from organism.cli.app import call
 from organism.cli.budget_bars import budget_lines

@@ -14,7 +14,7 @@ import httpx2
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from organism.api.tokens import TokenBook
+from organism.api.tokens.token_book import TokenBook
 from organism.cluster.node import ClusterNode
 from organism.cluster.routing import request_router
 from organism.cluster.routing.event_reader import written
@@ -377,7 +377,7 @@ async def test_token_is_revoked_at_every_node_or_at_none(
     monkeypatch.setattr(sys, "path", sys.path[:])
     cluster = Cluster(tmp_path, postgres.database())
     folders = [cluster.file(name).parent / ".organism" for name in "ab"]
-    secret = TokenBook.open(folders[0], lambda: 0).make("ci", ["read"]).secret
+    secret = (await TokenBook.open(folders[0], lambda: 0).make("ci", ["read"])).secret
     TokenBook.open(folders[1], lambda: 0)
     (folders[1] / "tokens.json").write_bytes((folders[0] / "tokens.json").read_bytes())
     (folders[1] / "tokens.json").chmod(0o600)

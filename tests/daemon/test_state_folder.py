@@ -9,9 +9,10 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
 
-from organism.api.tokens import TokenBook
+from organism.api.tokens.token_book import TokenBook
 from organism.daemon.state_folder import owned, read_address, read_token, remove_address, write_address
 from organism.errors import ConfigError, OrganismError
 from organism.stores.sqlite_file import SqliteFile
@@ -139,7 +140,7 @@ def test_what_lies_where_files_are_replaced_is_not_written_through(
     state.mkdir(0o700)
     (plant(name, 0o666) if plant is mode else plant(name))(state, victim)
     start(state)
-    TokenBook.open(state, lambda: 0).make("ci", ["read"])
+    anyio.run(TokenBook.open(state, lambda: 0).make, "ci", ["read"])
     assert victim.read_text() == PRECIOUS
     for ours in ("token", "tokens.json", "daemon.json"):
         status = (state / ours).lstat()

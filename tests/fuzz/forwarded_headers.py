@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from organism.api.tokens import Caller
+from organism.api.tokens.token_book import Caller
 from organism.cluster.routing.forwarded import VALID_S, ForwardedRequest, Signatures, digest_of, opened
 from tests.fuzz.junk import broken, damaged, written
 

@@ -16,7 +16,7 @@ import msgspec
 
 from organism import Context, Limits, Organism, Text, agent
 from organism.api.application import Options, build_api, build_application
-from organism.api.tokens import TokenBook
+from organism.api.tokens.token_book import TokenBook
 from organism.gateway.request_handler import Gateway
 from organism.gateway.routes import COUNTS, FORMATS, GOOGLE, gateway_group
 from organism.gateway.settings import Key, Settings

@@ -7,7 +7,7 @@ import pytest
 from organism import Limits, Organism
 from organism.api.application import Options
 from organism.api.server import ControlServer, bind, url_of
-from organism.api.tokens import TokenBook
+from organism.api.tokens.token_book import TokenBook
 from organism.gateway.request_handler import Gateway
 from organism.gateway.routes import gateway_group
 from organism.gateway.settings import Settings

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from organism import Organism
 from organism.api.application import Options, build_api
-from organism.api.tokens import TokenBook
+from organism.api.tokens.token_book import TokenBook
 from organism.gateway.request_handler import Gateway
 from organism.gateway.routes import gateway_group
 from organism.gateway.settings import Settings

@@ -21,7 +21,7 @@ from organism.amounts import NANOUSD_PER_USD, TokenUsage
 from organism.api.application import Options
 from organism.api.routes.metrics import metrics_group
 from organism.api.server import ControlServer, bind, url_of
-from organism.api.tokens import TokenBook
+from organism.api.tokens.token_book import TokenBook
 from organism.clock import SystemClock, utc
 from organism.errors import RejectedError
 from organism.llm.requests import CompletionRequest

@@ -91,7 +91,7 @@ ERROR_ANSWERS = tuple(sorted((*_PLAIN, *_RAISED), key=lambda answer: (answer.sta
 """Every error answer there is."""
 
 _ALWAYS = ("cross_site", "wrong_host", "head_too_large", "internal_error", "too_many_connections")
-_WITH_TOKEN = ("unauthorized", "scope_missing", "too_many_failures", "unknown_parameter")
+_WITH_TOKEN = ("unauthorized", "scope_missing", "too_many_failures", "unknown_parameter", "tokens_unavailable")
 _WITH_BODY = (
     "http_error", "invalid_request", "too_slow", "too_large", "too_many_values", "too_deep", "not_json", "not_text",
     "unreadable_encoding",
@@ -139,6 +139,8 @@ def error_answers(method: str, path: str, operation: Document) -> tuple[ErrorAns
         codes |= set(_OF_ORDERS)
     if method == "post" and path in _SENDS:
         codes |= set(_OF_MESSAGES)
+    if method != "get" and path.startswith("/v1/tokens"):
+        codes |= {"older_nodes"}
     for name in parameters:
         codes |= set(_OF_PARAMETERS.get(name, ()))
     return tuple(answer for answer in ERROR_ANSWERS if answer.code in codes)

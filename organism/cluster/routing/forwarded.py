@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from organism.amounts import NS_PER_S
-from organism.api.tokens import Caller
+from organism.api.tokens.token_book import Caller
 
 PATH = "/v1/cluster/forwarded"
 """Where nodes send each other requests."""

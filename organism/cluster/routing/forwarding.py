@@ -20,7 +20,7 @@ from organism.api.auth_middleware import (
     RequestHeaders,
     head_size,
 )
-from organism.api.tokens import Caller
+from organism.api.tokens.token_book import Caller
 from organism.cluster.node import ClusterNode
 from organism.cluster.routing.forwarded import HEADER, PATH, ForwardedRequest, Signatures, digest_of, opened
 from organism.cluster.routing.local_parts import LocalParts, PartAnswer, RoutedRequest

@@ -11,7 +11,7 @@ import msgspec
 
 from organism.api.auth_middleware import CALLER, ASGIApp, ASGIReceive, ASGIScope, ASGISend
 from organism.api.problems import MEDIA_TYPE, SAY, Problem
-from organism.api.tokens import Caller
+from organism.api.tokens.token_book import Caller
 from organism.cluster.node import ClusterNode
 from organism.cluster.routing.forwarded import PATH
 from organism.cluster.routing.forwarding import Forwarding, ForwardOutcome

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from organism import BudgetPlan, Limits
-from organism.api.tokens import TokenBook
+from organism.api.tokens.token_book import TokenBook
 from organism.budget.scopes import LabelLimits, ScopedLimits
 
 pytestmark = pytest.mark.anyio
@@ -67,9 +67,10 @@ async def test_labels_that_would_bind_nothing_are_refused(served: Served, scopes
 
 async def test_labels_outlive_the_daemon_and_hold_in_a_session(tmp_path: Path) -> None:
     """Neither a restart nor a browser's session takes them off."""
-    made = TokenBook.open(tmp_path / "state", lambda: 1).make("ci", ("send",), labels={"tenant": "acme"})
+    made = await TokenBook.open(tmp_path / "state", lambda: 1).make("ci", ("send",), labels={"tenant": "acme"})
     book = TokenBook.open(tmp_path / "state", lambda: 1)
     caller = book.find(made.secret)
     assert caller is not None
-    session = book.find(book.begin_session(caller).secret)
+    begun = book.begin_session(made.secret)
+    session = begun and book.find(begun.secret)
     assert (caller.labels, session and session.labels) == ({"tenant": "acme"}, {"tenant": "acme"})

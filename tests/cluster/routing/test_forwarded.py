@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from organism.api.tokens import Caller
+from organism.api.tokens.token_book import Caller
 from organism.cluster.routing.forwarded import VALID_S, ForwardedRequest, Signatures, digest_of, opened
 
 REQUEST = ForwardedRequest(

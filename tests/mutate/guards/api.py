@@ -14,7 +14,7 @@ GUARDS = (
     guard(
         "token-compare",
         "A token is known by its whole secret.",
-        "api/tokens.py::_hash",
+        "api/tokens/token_book.py::_hash",
         "return sha256(secret.encode()).hexdigest()",
         "return secret[:20]",
         "api/test_auth_middleware.py::test_every_route_refuses_every_bad_credential",
@@ -22,7 +22,7 @@ GUARDS = (
     guard(
         "token-expires",
         "A token that has expired is none.",
-        "api/tokens.py::TokenBook.find",
+        "api/tokens/token_book.py::TokenBook.find",
         "(kept.expires_ns is not None and kept.expires_ns <= self._now_ns())",
         "False",
         "api/test_auth_middleware.py::test_revoked_and_expired_tokens_are_none",
@@ -30,9 +30,9 @@ GUARDS = (
     guard(
         "session-is-revoked",
         "The sessions of a token end with it.",
-        "api/tokens.py::TokenBook.revoke",
-        "self._sessions = {key: session for key, session in self._sessions.items() if session.name != name}",
-        "pass",
+        "api/tokens/token_book.py::TokenBook._begun_with",
+        "return self._tokens.get(session.origin)",
+        "return next(iter(self._tokens.values()))",
         "api/test_auth_middleware.py::test_revoked_and_expired_tokens_are_none",
     ),
     guard(

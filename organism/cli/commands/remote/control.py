@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from organism.api.tokens import NewToken
+from organism.api.tokens.token_book import NewToken
 from organism.cli.client import RefusedError
 from organism.cli.options import DAEMON, DaemonOptions, Json, ModeName
 from organism.cli.output import print_answer

@@ -5,7 +5,6 @@ API, each with its scopes. Sessions are tokens that live in memory for some hour
 """
 
 import os
-import re
 import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping
 from hashlib import sha256
@@ -16,8 +15,9 @@ import msgspec
 from msgspec.structs import replace
 
 from organism.amounts import NS_PER_S, Limits
+from organism.api.tokens.first_token import load_or_make_token
 from organism.errors import ConfigError
-from organism.stores.private_files import UnsafeFileError, explained, make_private_folder, read_private, write_private
+from organism.stores.private_files import explained, read_private, write_private
 
 TokenScope = Literal["read", "send", "operate", "admin"]
 """``read``: see everything but what agents say. ``send``: open threads and write into them; alone, only to its own.
@@ -25,17 +25,13 @@ TokenScope = Literal["read", "send", "operate", "admin"]
 
 SCOPES: tuple[TokenScope, ...] = ("read", "send", "operate", "admin")
 
-TOKEN_FILE = "token"  # noqa: S105 - a file name
 OWNER = "owner"
 """The name of the first token."""
-
-_TOKEN = re.compile(rb"[!-~]{1,512}")
-"""What can be sent in a header: anything else would be refused there, request by request."""
 
 _BOOK_FILE = "tokens.json"
 _SESSION_S = 12 * 3600
 _SESSIONS_MAX = 64
-_TOKENS_MAX = 1_000
+TOKENS_MAX = 1_000
 _INCLUDES: dict[TokenScope, tuple[TokenScope, ...]] = {
     "read": ("read",),
     "send": ("send",),
@@ -105,7 +101,9 @@ class NewToken(msgspec.Struct, frozen=True):
     expires_ns: int | None
 
 
-class _Kept(msgspec.Struct, frozen=True, kw_only=True):
+class KeptToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A token as it is kept: with a hash of its secret, SHA-256 in hexadecimal digits, in the place of the secret."""
+
     name: str
     hash: str
     scopes: tuple[TokenScope, ...]
@@ -113,6 +111,13 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
     expires_ns: int | None = None
     limits: Limits | None = None
     labels: dict[str, str] = {}
+
+
+class _Session(msgspec.Struct, frozen=True):
+    """What a browser has: good as long as the token it was begun with, and for some hours at most."""
+
+    origin: str
+    expires_ns: int
 
 
 class TokenBook:
@@ -126,8 +131,8 @@ class TokenBook:
     def __init__(self, now_ns: Callable[[], int], file: Path | None = None) -> None:
         self._now_ns = now_ns
         self._file = file
-        self._tokens: dict[str, _Kept] = {}
-        self._sessions: dict[str, _Kept] = {}
+        self._tokens: dict[str, KeptToken] = {}
+        self._sessions: dict[str, _Session] = {}
         self._configured: Callable[[], Iterable[TokenView]] = tuple
 
     @classmethod
@@ -137,36 +142,40 @@ class TokenBook:
         Raises:
             ConfigError: If it cannot be read, or others could read it.
         """
-        book = cls(now_ns, state / _BOOK_FILE)
-        path = state / _BOOK_FILE
+        book = TokenBook(now_ns, state / _BOOK_FILE)
         secret = load_or_make_token(state)
-        try:
-            with explained(path):
-                kept = msgspec.json.decode(read_private(path), type=list[_Kept]) if os.path.lexists(path) else []
-        except msgspec.MsgspecError as error:
-            raise ConfigError(f"the tokens cannot be read: {error}", where=str(path)) from None
-        book._tokens = {token.hash: token for token in kept}
+        book._tokens = {token.hash: token for token in kept_tokens(state)}
         book.know(OWNER, secret, ("admin",))
         return book
 
     def know(self, name: str, secret: str, scopes: Iterable[TokenScope]) -> None:
         """Accept a token that is kept elsewhere."""
-        kept = _Kept(name=name, hash=_hash(secret), scopes=tuple(scopes), created_ns=self._now_ns())
+        kept = KeptToken(name=name, hash=_hash(secret), scopes=tuple(scopes), created_ns=self._now_ns())
         self._tokens[kept.hash] = kept
 
     def find(self, secret: str) -> Caller | None:
         """Return who holds a secret, or ``None``.
 
         Looked up by its whole hash: how long that takes says nothing about any other secret.
+
+        Raises:
+            TokensAwayError: If that cannot be said now.
         """
         key = _hash(secret)
-        kept = self._tokens.get(key) or self._sessions.get(key)
+        kept = self._tokens.get(key) or self._begun_with(key)
         if kept is None or (kept.expires_ns is not None and kept.expires_ns <= self._now_ns()):
             return None
         scopes = frozenset(scope for given in kept.scopes for scope in _INCLUDES[given])
         return Caller(kept.name, scopes, kept.limits, kept.labels)
 
-    def make(
+    def _begun_with(self, key: str) -> KeptToken | None:
+        """Return the token, as it is now, that a session was begun with."""
+        session = self._sessions.get(key)
+        if session is None or session.expires_ns <= self._now_ns():
+            return None
+        return self._tokens.get(session.origin)
+
+    async def make(
         self,
         name: str,
         scopes: Collection[TokenScope],
@@ -180,30 +189,46 @@ class TokenBook:
         Raises:
             ConfigError: If the name is taken, there are too many, or limits or labels would bind nothing.
             OSError: If it cannot be kept.
+            JournalError: Likewise, where a database keeps it.
+        """
+        kept, secret = self._drafted(name, scopes, days, limits, labels)
+        self._write([*self._tokens.values(), kept])
+        self._tokens[kept.hash] = kept
+        return NewToken(name, secret, kept.expires_ns)
+
+    def _drafted(
+        self,
+        name: str,
+        scopes: Collection[TokenScope],
+        days: int | None,
+        limits: Limits | None,
+        labels: dict[str, str] | None,
+    ) -> tuple[KeptToken, str]:
+        """Return a token that may be kept, and its secret.
+
+        Raises:
+            ConfigError: If the name is taken, there are too many, or limits or labels would bind nothing.
         """
         _check_bounds(scopes, limits, labels)
         if any(token.name == name for token in self._tokens.values()):
-            raise ConfigError(f"there is a token {name!r} already; revoke it first, or choose another name")
-        if len(self._tokens) >= _TOKENS_MAX:
-            raise ConfigError(f"there are {_TOKENS_MAX} tokens already; revoke some")
+            raise name_taken(name)
+        if len(self._tokens) >= TOKENS_MAX:
+            raise ConfigError(f"there are {TOKENS_MAX} tokens already; revoke some")
         secret = secrets.token_urlsafe(32)
         now_ns = self._now_ns()
-        expires = None if days is None else now_ns + days * 86_400 * NS_PER_S
-        kept = _Kept(
+        kept = KeptToken(
             name=name,
             hash=_hash(secret),
             scopes=tuple(scopes),
             created_ns=now_ns,
-            expires_ns=expires,
+            expires_ns=None if days is None else now_ns + days * 86_400 * NS_PER_S,
             limits=limits,
             labels=labels or {},
         )
-        self._write([*self._tokens.values(), kept])
-        self._tokens[kept.hash] = kept
-        return NewToken(name, secret, expires)
+        return kept, secret
 
-    def limit(self, name: str, limits: Limits | None) -> TokenView | None:
-        """Give a token other limits, for threads that it opens from now on.
+    async def limit(self, name: str, limits: Limits | None) -> TokenView | None:
+        """Give a token other limits, for threads that it and its sessions open from now on.
 
         Args:
             name: The token.
@@ -215,72 +240,103 @@ class TokenBook:
         Raises:
             ConfigError: If limits would bind nothing.
             OSError: If that cannot be kept.
+            JournalError: Likewise, where a database keeps it.
         """
-        before = next((token for token in self._tokens.values() if token.name == name and name != OWNER), None)
+        before = self._made(name)
         if before is None:
             return None
-        _check_bounds(before.scopes, limits, None)
-        tokens = self._tokens | {before.hash: replace(before, limits=limits)}
+        tokens = self._tokens | {before.hash: limited(before, limits)}
         self._write(tokens.values())
         self._tokens = tokens
-        for key, session in self._sessions.items():
-            if session.name == name:
-                self._sessions[key] = replace(session, limits=limits)
-        return _view(before)
+        return view_of(before)
 
-    def revoke(self, name: str) -> bool:
-        """Forget a token and its sessions; whether there was one. The first one stays: it is a file's.
+    def _made(self, name: str) -> KeptToken | None:
+        """Return a token that can be changed: the first one is a file's."""
+        return next((token for token in self._tokens.values() if token.name == name and name != OWNER), None)
+
+    async def revoke(self, name: str) -> tuple[str, ...] | None:
+        """Forget a token, and with it its sessions. The first one stays: it is a file's.
+
+        Returns:
+            The nodes of a cluster that it does not reach, as a rule none; ``None`` if there is no such token.
 
         Raises:
             OSError: If that cannot be kept.
+            JournalError: Likewise, where a database keeps it.
         """
-        if name == OWNER:
-            return False
+        if self._made(name) is None:
+            return None
         left = {key: token for key, token in self._tokens.items() if token.name != name}
-        found = len(left) < len(self._tokens)
-        if found:
-            self._write(left.values())
+        self._write(left.values())
         self._tokens = left
-        self._sessions = {key: session for key, session in self._sessions.items() if session.name != name}
-        return found
+        return ()
 
-    def begin_session(self, caller: Caller) -> NewToken:
-        """Make a token that lives in memory for some hours, with the same scopes; the oldest goes if there are many."""
-        now_ns = self._now_ns()
-        self._sessions = {key: one for key, one in self._sessions.items() if (one.expires_ns or 0) > now_ns}
+    def begin_session(self, secret: str) -> NewToken | None:
+        """Make a token that lives in memory for some hours, as good as another; the oldest goes if there are many.
+
+        Args:
+            secret: Of the token, or of a session of it.
+
+        Returns:
+            ``None`` if that is none, or none any more: its request may have been let in some seconds ago.
+
+        Raises:
+            TokensAwayError: If that cannot be said now.
+        """
+        caller = self.find(secret)
+        if caller is None:
+            return None
+        now_ns, key = self._now_ns(), _hash(secret)
+        parent = self._sessions.get(key)
+        self._sessions = {key: one for key, one in self._sessions.items() if one.expires_ns > now_ns}
         while len(self._sessions) >= _SESSIONS_MAX:
             del self._sessions[next(iter(self._sessions))]
-        secret = secrets.token_urlsafe(32)
-        expires = now_ns + _SESSION_S * NS_PER_S
-        session = _Kept(
-            name=caller.name,
-            hash=_hash(secret),
-            scopes=tuple(sorted(caller.scopes)),
-            created_ns=now_ns,
-            expires_ns=expires,
-            limits=caller.limits,
-            labels=caller.labels,
-        )
-        self._sessions[session.hash] = session
-        return NewToken(caller.name, secret, expires)
+        made = secrets.token_urlsafe(32)
+        session = _Session(key if parent is None else parent.origin, now_ns + _SESSION_S * NS_PER_S)
+        self._sessions[_hash(made)] = session
+        return NewToken(caller.name, made, session.expires_ns)
 
-    def list(self) -> tuple[TokenView, ...]:
-        """Return every token without its secret, oldest first, and then the keys of the configuration."""
+    async def list(self) -> tuple[TokenView, ...]:
+        """Return every token without its secret, oldest first, and then the keys of the configuration.
+
+        Raises:
+            JournalError: If they are in a database that does not answer.
+        """
         made = sorted(self._tokens.values(), key=lambda kept: kept.created_ns)
-        return (*map(_view, made), *self._configured())
+        return (*map(view_of, made), *self._configured())
 
     def list_also(self, configured: Callable[[], Iterable[TokenView]]) -> None:
         """List the keys of the configuration too, as they are at the time."""
         self._configured = configured
 
-    def _write(self, tokens: Iterable[_Kept]) -> None:
+    def _write(self, tokens: Iterable[KeptToken]) -> None:
         """Replace the file whole, so that a crash leaves the old one or the new one."""
         if self._file is None:
             return
         write_private(self._file, msgspec.json.encode([token for token in tokens if token.name != OWNER]))
 
 
-def _view(kept: _Kept) -> TokenView:
+def kept_tokens(state: Path) -> list[KeptToken]:
+    """Return the tokens that a state folder holds beside the first one.
+
+    Raises:
+        ConfigError: If they cannot be read, or others could read them.
+    """
+    path = state / _BOOK_FILE
+    try:
+        with explained(path):
+            return msgspec.json.decode(read_private(path), type=list[KeptToken]) if os.path.lexists(path) else []
+    except msgspec.MsgspecError as error:
+        raise ConfigError(f"the tokens cannot be read: {error}", where=str(path)) from None
+
+
+def name_taken(name: str) -> ConfigError:
+    """Return the refusal of a second token of a name."""
+    return ConfigError(f"there is a token {name!r} already; revoke it first, or choose another name")
+
+
+def view_of(kept: KeptToken) -> TokenView:
+    """Return a token as it is shown: without the hash."""
     return TokenView(
         name=kept.name,
         scopes=kept.scopes,
@@ -289,6 +345,16 @@ def _view(kept: _Kept) -> TokenView:
         limits=kept.limits,
         labels=kept.labels,
     )
+
+
+def limited(token: KeptToken, limits: Limits | None) -> KeptToken:
+    """Return a token with other limits.
+
+    Raises:
+        ConfigError: If they would bind nothing.
+    """
+    _check_bounds(token.scopes, limits, None)
+    return replace(token, limits=limits)
 
 
 def _check_bounds(scopes: Collection[TokenScope], limits: Limits | None, labels: Mapping[str, str] | None) -> None:
@@ -305,50 +371,6 @@ def _check_bounds(scopes: Collection[TokenScope], limits: Limits | None, labels:
         raise ConfigError("labels bind no token that may operate, since it can make others", path="labels")
     if labels and "send" not in scopes:
         raise ConfigError("labels are for tokens with the scope 'send'; others open no threads", path="labels")
-
-
-def load_or_make_token(state: Path) -> str:
-    """Return the first token, made at the first start and kept in a file that only its owner can read.
-
-    Raises:
-        ConfigError: If the folder or the file is open to others or not ours, or cannot be used.
-    """
-    make_private_folder(state)
-    path = state / TOKEN_FILE
-    with explained(path):
-        if os.path.lexists(path) and (token := _kept_token(path)):
-            return token
-        # An empty one was left by an older program that was killed between making the file and writing into it.
-        token = secrets.token_urlsafe(32)
-        write_private(path, f"{token}\n".encode())
-    return token
-
-
-def kept_token(state: Path, owner: int) -> str:
-    """Return the token that is kept in a state folder.
-
-    Args:
-        state: The folder.
-        owner: The user whose folder it is.
-
-    Raises:
-        ConfigError: If there is none, or it may be somebody else's.
-    """
-    path = state / TOKEN_FILE
-    with explained(path):
-        token = _kept_token(path, owner)
-    if not token:
-        raise ConfigError("the token's file is empty; start the daemon again to get a new one", where=str(path))
-    return token
-
-
-def _kept_token(path: Path, owner: int | None = None) -> str:
-    """Return the text of a token's file; empty if there is none in it."""
-    token = read_private(path, owner).strip()
-    if token and not _TOKEN.fullmatch(token):
-        reason = "this is no token: it must be one line of letters, digits and signs; remove the file to get a new one"
-        raise UnsafeFileError(path, reason)
-    return token.decode("ascii")
 
 
 def _hash(secret: str) -> str:

@@ -12,7 +12,7 @@ import msgspec
 from organism.errors import ConfigError
 from organism.pricing.names import undated
 from organism.pricing.rates import FREE, Rates
-from organism.pricing.shipped import ShippedPrices
+from organism.pricing.shipped import shipped_rates
 
 
 class DatedRates(msgspec.Struct, frozen=True):
@@ -48,7 +48,6 @@ class PriceBook:
         self._overrides = dict(overrides or {})
         self._now = now
         self._otherwise = otherwise
-        self._shipped = ShippedPrices()
         for name in self._overrides:
             check_aliases(self._overrides, name)
 
@@ -87,7 +86,7 @@ class PriceBook:
             if in_force:
                 return max(in_force, key=lambda dated: dated.since or date.min).rates
         kind = kinds.get(provider, provider)
-        return FREE if kind == "local" else self._shipped.rates(kind, model, now)
+        return FREE if kind == "local" else shipped_rates(kind, model, now)
 
 
 class ProviderPrices:

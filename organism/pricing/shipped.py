@@ -7,6 +7,7 @@ no price for its input is a model without a price; one that has none for its out
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -16,53 +17,46 @@ from organism.pricing.rates import Rate, Rates, Tier
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, TieredPrices
 
-_CACHE_MAX = 10_000
-"""So many names are remembered; a provider that answers with ever new names must not fill the memory."""
+
+class _Known:
+    """A model of the data, with its price as it was read last."""
+
+    __slots__ = ("info", "prices", "rates")
+
+    def __init__(self, info: "ModelInfo") -> None:
+        self.info = info
+        self.prices: ModelPrice | None = None
+        self.rates: Rates | None = None
 
 
-class ShippedPrices:
-    """Looks up models in the data, and remembers where they stand there: finding one takes a millisecond.
+def shipped_rates(kind: str, model: str, now: datetime) -> Rates | None:
+    """Return a model's prices at an instant: they change from day to day, and with some providers by the hour.
 
     The active price is looked up each time; it is read as integers, which takes 40 µs, only when it has changed.
+
+    Args:
+        kind: What the data call the provider.
+        model: The model's name there, dated or not.
+        now: The instant, with its time zone.
     """
+    known = _find(kind, model)
+    if known is None:
+        return None
+    prices = known.info.get_prices(now)
+    if known.prices is not prices:
+        known.prices, known.rates = prices, _rates(prices)
+    return known.rates
 
-    def __init__(self) -> None:
-        self._found: dict[tuple[str, str], ModelInfo | None] = {}
-        self._read: dict[tuple[str, str], tuple[ModelPrice, Rates | None]] = {}
 
-    def rates(self, kind: str, model: str, now: datetime) -> Rates | None:
-        """Return a model's prices at an instant: they change from day to day, and with some providers by the hour.
+@lru_cache(maxsize=10_000)  # finding one takes a millisecond, and a provider may answer with ever new names
+def _find(kind: str, model: str) -> _Known | None:
+    # Imported late: it brings pydantic, which would triple the time of `import organism`.
+    from genai_prices import data_snapshot
 
-        Args:
-            kind: What the data call the provider.
-            model: The model's name there, dated or not.
-            now: The instant, with its time zone.
-        """
-        key = (kind, model)
-        info = self._found[key] if key in self._found else self._find(key)
-        if info is None:
-            return None
-        prices = info.get_prices(now)
-        last, rates = self._read.get(key, (None, None))
-        if last is not prices:
-            rates = _rates(prices)
-            self._read[key] = (prices, rates)
-        return rates
-
-    def _find(self, key: tuple[str, str]) -> "ModelInfo | None":
-        # Imported late: it brings pydantic, which would triple the time of `import organism`.
-        from genai_prices import data_snapshot
-
-        if len(self._found) >= _CACHE_MAX:
-            self._found.clear()
-            self._read.clear()
-        kind, model = key
-        try:
-            info = data_snapshot.get_snapshot().find_provider_model(model, None, kind, None)[1]
-        except LookupError:
-            info = None
-        self._found[key] = info
-        return info
+    try:
+        return _Known(data_snapshot.get_snapshot().find_provider_model(model, None, kind, None)[1])
+    except LookupError:
+        return None
 
 
 def kinds_of(model: str) -> Iterator[str]:

@@ -1,16 +1,19 @@
 """Where prices are found: the configuration's own first, then the shipped ones."""
 
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from genai_prices import data_snapshot
+from genai_prices.types import TieredPrices
 
 from organism.amounts import NANOUSD_PER_USD
 from organism.errors import ConfigError
 from organism.pricing.book import DatedRates, PriceBook, ProviderPrices
 from organism.pricing.names import undated
-from organism.pricing.rates import Rates, flat_rates
-from organism.pricing.shipped import kinds_of
+from organism.pricing.rates import Rate, Rates, flat_rates
+from organism.pricing.shipped import kinds_of, shipped_rates
 
 
 def rate(usd: int, source: str = "mine") -> Rates:
@@ -103,6 +106,45 @@ def test_reasoning_and_requests_have_the_prices_of_the_data() -> None:
     assert research.reasoning != research.output
 
 
+def test_each_price_of_the_data_is_read_as_it_stands() -> None:
+    """Of every model and kind of token, with its steps: what has no price of its own costs what the like of it does."""
+    now, read = datetime(2026, 1, 1, tzinfo=UTC), 0
+    for provider in data_snapshot.get_snapshot().providers:
+        for model in provider.models:
+            found = provider.find_model(model.id)
+            prices = found.get_prices(now) if found is not None else None
+            rates = shipped_rates(provider.id, model.id, now)
+            if prices is None or prices.input_mtok is None:
+                assert rates is None, model.id
+                continue
+            read += 1
+            assert rates is not None, model.id
+            output = prices.output_mtok or Decimal(0)
+            kinds = {
+                "input": prices.input_mtok,
+                "output": output,
+                "cached_input": prices.cache_read_mtok or prices.input_mtok,
+                "cache_write": prices.cache_write_mtok or prices.input_mtok,
+                "reasoning": prices.output_reasoning_mtok or output,
+            }
+            assert {kind: steps_of(getattr(rates, kind)) for kind in kinds} == {
+                kind: steps_of(usd) for kind, usd in kinds.items()
+            }, model.id
+            a_thousand = max(price for _, price in steps_of(prices.requests_kcount or Decimal(0)))
+            assert 1000 * (rates.request - 1) < a_thousand <= 1000 * rates.request, model.id
+    assert read > 500
+
+
+def steps_of(price: Decimal | TieredPrices | Rate) -> list[tuple[int, int]]:
+    """From how many tokens on what costs how many nano-USD."""
+    if isinstance(price, Rate):
+        return [(0, price.base), *((tier.above_input, tier.nanousd_per_mtok) for tier in price.tiers)]
+    if isinstance(price, Decimal):
+        return [(0, int(price * NANOUSD_PER_USD))]
+    tiers = ((tier.start, tier.price) for tier in price.tiers)
+    return [(start, int(usd * NANOUSD_PER_USD)) for start, usd in ((0, price.base), *tiers)]
+
+
 def test_model_is_found_at_every_provider_that_has_it() -> None:
     """Looking for a name finds who serves it."""
     assert {"openai", "openrouter"} <= set(kinds_of("openai/gpt-5")) | set(kinds_of("gpt-5"))
@@ -140,3 +182,13 @@ def test_prices_on_trial_win_over_those_of_the_book() -> None:
 
     assert [tried.rates("p", name) for name in ("a", "b", "unknown-of-all")] == [rate(5), rate(2), rate(9)]
     assert prices.rates("p", "a") == rate(1)
+
+
+def test_prices_on_trial_win_over_those_of_a_configured_provider() -> None:
+    """What a call would have cost is asked by the provider's name in the configuration, and so are prices on trial."""
+    prices = ProviderPrices(book(), {"mine": "openai"})
+
+    tried = prices.with_overrides({"gpt-4o-mini": rate(5)})
+
+    assert tried.rates("mine", "gpt-4o-mini") == rate(5)
+    assert tried.rates("mine", "gpt-4o") == prices.rates("mine", "gpt-4o") == book().rates("openai", "gpt-4o")

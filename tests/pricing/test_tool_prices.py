@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from organism.amounts import CALL_NANOUSD_MAX
 from organism.errors import ConfigError
 from organism.pricing.tool_prices import ToolPrice, tool_price, units_of
 
@@ -24,6 +25,9 @@ MILLI = 1_000_000
         ({"call": 1, "unit": "0.001", "max_units": 20}, ToolPrice(call=1000 * MILLI, unit=MILLI, max_units=20)),
         ({"call": "0.01", "second": None, "unit": None, "of": None, "max_units": None}, ToolPrice(call=10 * MILLI)),
         (ToolPrice(call=7), ToolPrice(call=7)),
+        ({"unit": "0.001", "max_units": 1}, ToolPrice(unit=MILLI, max_units=1)),
+        ({"unit": "0.000001", "max_units": 10**9}, ToolPrice(unit=1000, max_units=10**9)),
+        (ToolPrice(call=CALL_NANOUSD_MAX), ToolPrice(call=CALL_NANOUSD_MAX)),
     ],
     ids=str,
 )
@@ -38,6 +42,7 @@ def test_a_price_is_read_as_people_write_it(written: Any, price: ToolPrice) -> N
         None, "much", -1, True, float("nan"), "0.0000000001", [], {}, {"calls": 1}, {"call": "x"}, {"of": "results"},
         {"max_units": 3, "call": 1}, {"unit": 1, "max_units": 0}, {"unit": 1, "max_units": True},
         {"unit": 1, "of": ""}, {"unit": 1, "of": 3}, {"second": 1_000_000}, ToolPrice(call=-1),
+        {"unit": "0.000001", "max_units": 10**9 + 1}, ToolPrice(call=CALL_NANOUSD_MAX + 1),
     ],
     ids=repr,
 )  # fmt: skip
@@ -57,6 +62,7 @@ def test_the_worst_case_bounds_the_cost() -> None:
             assert price.cost(seconds, units) <= worst
     assert price.cost(0.5, 2) == 10 * MILLI + 1_500_000 + 2 * MILLI
     assert ToolPrice(second=1).cost(0.000000001, 0) == 1
+    assert ToolPrice(call=7, second=1).cost(0.0, 0) == ToolPrice(call=7, second=1).cost(-1.0, 0) == 7
 
 
 @pytest.mark.parametrize(
@@ -68,6 +74,9 @@ def test_the_worst_case_bounds_the_cost() -> None:
         ("", "[1, 2]", 2),
         ("", "12", 12),
         ("", "[]", 0),
+        ("", "0", 0),
+        ("", "1000000000", 10**9),
+        ("", "1000000001", None),
         ("results", '{"found": [1]}', None),
         ("results", "three pages", None),
         ("results", '{"results": -1}', None),

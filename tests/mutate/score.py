@@ -77,6 +77,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
         (
             "tests/router/answers",
+            "tests/router/test_orphaned_holds.py",
             "tests/router/test_what_is_held_and_charged.py",
             "tests/router/test_recorded_vs_billed.py",
             "tests/router/test_adapters.py",

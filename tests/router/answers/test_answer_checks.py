@@ -1,5 +1,6 @@
 """What adapters return, before anything is charged by it."""
 
+import math
 from typing import Any
 
 import pytest
@@ -65,3 +66,24 @@ def test_what_an_adapter_s_own_refusal_says_of_another_try_counts(again: bool) -
 
     assert isinstance(told, RejectedError)
     assert told.again is again
+
+
+@pytest.mark.parametrize(("said", "wait_s"), [(0, 0), (0.0, 0), (2.5, 2.5), (-1, None), (math.nan, None), ("3", None)])
+def test_a_wait_that_an_adapter_asks_for_is_kept_if_it_is_one(said: Any, wait_s: float | None) -> None:
+    """At once is a wait too; of what is none nobody knows how long, so it is as long as without a word."""
+    for told in (
+        checked_failure(HomeMadeError("p", "not now", again=True, retry_after_s=said), "p"),
+        checked_failure(RejectedError("p", "not now", again=True, retry_after_s=said), "p"),
+    ):
+        assert isinstance(told, RejectedError)
+        assert told.retry_after_s == wait_s
+
+
+def test_an_error_of_ours_is_passed_on_as_it_is_if_its_words_are_words() -> None:
+    """Whoever catches it finds what was raised; what is no text becomes one before an event or a log carries it."""
+    sound = RejectedError("p", "not now", status=429, again=True)
+    wrong: Any = RejectedError("p", "not now", status=429)
+    wrong.detail = 5
+
+    assert checked_failure(sound, "p") is sound
+    assert (checked_failure(wrong, "p").detail, checked_failure(wrong, "p").status) == ("5", 429)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from organism.amounts import Amounts, TokenUsage
+from organism.amounts import Amounts, TokenUsage, nanousd
 from organism.budget.holds import GrantedHold, Spender
 from organism.budget.policy import Ask
 from organism.ledger.entries import CallRecord
@@ -26,7 +26,9 @@ class NoPrices:
         return None
 
 
-def charge(usage: TokenUsage | None, *, rates: Rates | None = DEAR, cost_nanousd: int | None = None) -> Charge:
+def charge(
+    usage: TokenUsage | None, *, rates: Rates | None = DEAR, cost_nanousd: int | None = None, held_usd: str = "0.20"
+) -> Charge:
     """Charge an answer to a call that held two thousand tokens, at its price."""
     record = CallRecord(
         thread_id="t", root_thread_id="t", agent="a", message_id="", call_id="c", attempt=1, provider="p", model="main",
@@ -36,7 +38,10 @@ def charge(usage: TokenUsage | None, *, rates: Rates | None = DEAR, cost_nanousd
         Route("p", "m"), Spender("t", "a", "main"), Ask(input_tokens=1_000, output_cap=1_000), record, rates, None
     )
     held = GrantedHold(
-        hold_id="h", accounts=("thread:t",), amounts=Amounts(2_000, DOLLAR // 5 if rates else 0, 1), output_cap=1_000
+        hold_id="h",
+        accounts=("thread:t",),
+        amounts=Amounts(2_000, nanousd(held_usd) if rates else 0, 1),
+        output_cap=1_000,
     )
     answer = Completion(text="yes", model="m", finish_reason="stop", usage=usage, cost_nanousd=cost_nanousd)
     return Charges(prepared, REQUEST, held).answer(answer, NoPrices())
@@ -68,6 +73,15 @@ def test_a_count_beyond_belief_is_disputed(tokens: int, outcome: str) -> None:
 def test_a_cost_beyond_belief_is_disputed(cost: int, outcome: str) -> None:
     """The same for what the provider itself says that a call has cost."""
     assert charge(TokenUsage(input=1_000, output=1), cost_nanousd=cost).outcome == outcome
+
+
+def test_a_call_that_was_dear_by_itself_may_cost_more_than_ten_dollars() -> None:
+    """Not every large bill is a mistake: one in proportion to what was held is believed."""
+    dearest = flat_rates(input=2_500 * DOLLAR, output=2_500 * DOLLAR, source="list")
+
+    made = charge(TokenUsage(input=7_999, output=1), rates=dearest, held_usd="5")
+
+    assert (made.outcome, made.amounts.cost_nanousd) == ("settled", 20 * DOLLAR)
 
 
 def test_an_answer_without_a_price_is_charged_in_tokens() -> None:

@@ -67,6 +67,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no further one after so many")
     parser.add_argument("--json", metavar="FILE", help="write the verdicts there, too, as they come")
     parser.add_argument("--score", type=int, default=0, metavar="N", help="try N changes chosen at random instead")
+    parser.add_argument(
+        "--at-least", type=float, default=100, metavar="PER CENT", help="of the score, or it fails (100)"
+    )
     parser.add_argument("--survived", metavar="FILE", help="try again those that survived in the figures of a score")
     parser.add_argument(
         "--forget", action="store_true", help="go on from no earlier score, and keep nothing for a next"
@@ -103,7 +106,7 @@ def _score(options: argparse.Namespace) -> int:
     print(f"noticed: {share:.1f} % of those that change the program; 95 % interval {low:.1f} to {high:.1f} %")
     _survivors(result.survivors)
     keep(result)
-    return 1 if result.survivors or result.red else 0
+    return 1 if share < options.at_least or result.red else 0
 
 
 def _survived(figures: str | None) -> set[str]:

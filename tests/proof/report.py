@@ -30,7 +30,7 @@ What is promised is in [Guarantees](GUARANTEES.md), each line with its test. Thi
 """
 
 
-_HELD = {0: "held", UNKNOWN: "**not known of all**, see below"}
+_RESULTS = {0: "held", UNKNOWN: "pinned; the rest **not asked**, see below"}
 """What the code of a part says."""
 
 
@@ -69,9 +69,18 @@ def render(ran: Sequence[Ran], on: str) -> Page:
     return page
 
 
+def can_be_shown(one: Ran) -> bool:
+    """Whether the figures of a part are as this version of the proof writes them."""
+    try:
+        render([one], "")
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
+    return True
+
+
 def _summary(ran: Iterable[Ran]) -> Iterator[tuple[object, ...]]:
     for each in ran:
-        held = "**stopped**" if each.stopped else _HELD.get(each.code, "**did not hold**, see below")
+        held = "**stopped**" if each.stopped else _RESULTS.get(each.code, "**did not hold**, see below")
         load = "not noted" if each.load is None else f"{each.load:g}"
         yield each.part, each.form, f"`{each.commit}`", each.date, f"{each.seconds / 60:.0f}", load, held
 
@@ -147,6 +156,8 @@ def _score(found: Mapping[str, Any], _page: Page) -> Iterator[str]:
         f"{share:.1f} % of those\nthat matter noticed, and of all that could be made {low:.1f} to {high:.1f} % "
         "(95 % interval; each room counts by its possible changes).\n"
     )
+    if found["reused"]:
+        yield f"{found['reused']:,} of them were tried by a run before, which was stopped, of the same code and seed.\n"
     names = ("possible", "tried", "noticed", "equivalent", "survived")
     yield from _table(
         ("room", *names), ((room, *(each.get(name, 0) for name in names)) for room, each in found["rooms"].items())
@@ -171,14 +182,18 @@ def _fuzzing(found: Mapping[str, Any], _page: Page) -> Iterator[str]:
 
 
 def _dependencies(found: Mapping[str, Any], _page: Page) -> Iterator[str]:
-    yield (
-        f"{found['locked']} packages for all extras, each pinned by the hash of its file; {found['answered']} of them "
-        f"could be asked about, and {len(found['known'])} weaknesses are known.\n"
-    )
+    locked, answered = found["locked"], found["answered"]
+    yield f"{locked} packages for all extras are pinned by the hash of their file; {len(found['without'])} have none.\n"
     if found["why"]:
         yield f"Not done: {_cell(found['why'])}.\n"
-    elif found["answered"] < found["locked"]:
-        yield "The package index that this was run with answers no such questions, so nothing is known of the others.\n"
+    elif answered:
+        yield f"Asked about {answered} of them: {len(found['known'])} weaknesses are known.\n"
+    if answered < locked and not found["why"]:
+        yield (
+            f"Not asked about {locked - answered}: the package index that this was run with answers no questions about "
+            "weaknesses,\nso nothing is known of these, for good or bad. Where the public index is reached, the same "
+            "command asks it.\n"
+        )
     yield from (f"- no hash: {name}" for name in found["without"])
     if found["known"]:
         rows = ((each["package"], each["version"], each["id"], each["fixed in"]) for each in found["known"])

@@ -8,9 +8,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.proof.parts import FORMS, PARTS, Part, Ran, commit_here, read, run
+from tests.dependencies.audit import Audit
+from tests.proof.parts import FORMS, PARTS, Part, Ran, commit_here, read, run, set_aside
 from tests.proof.plots import bars, line
-from tests.proof.report import render
+from tests.proof.report import can_be_shown, render
 
 STORM = {
     "limit": 100,
@@ -55,6 +56,7 @@ FOUND: dict[str, Any] = {
         "tried": 4,
         "noticed": [75.04, 30.1, 95.4],
         "late": {"budget": 3},
+        "reused": 2,
         "rooms": {"budget": {"tried": 4, "noticed": 3, "survived": 1}},
         "survivors": [{"room": "budget", "place": "organism/budget/x.py:1 f", "change": "a < b -> (a <= b)"}],
     },
@@ -105,7 +107,10 @@ def test_report_says_what_every_part_found() -> None:
         "75.0 % of those\nthat matter",
         "30.1 to 95.4 % (95 % interval",
         "Not in it: 3",
-        "69 of them could be asked about, and 1 weaknesses are known",
+        "2 of them were tried by a run before",
+        "70 packages for all extras are pinned by the hash of their file; 1 have none",
+        "Asked about 69 of them: 1 weaknesses are known",
+        "Not asked about 1: the package index",
         "| p | 1.0 | X-1 | 1.1 |",
         "`a < b -> (a <= b)`",
         "1,234",
@@ -124,6 +129,45 @@ def test_report_says_what_did_not_hold_and_what_was_not_run() -> None:
     assert "**did not hold**" in text
     assert "It has written no figures" in text
     assert "Not run this time: clusters, faults, mutation, score, dependencies, trust, soak." in text
+
+
+def test_what_nobody_could_be_asked_about_has_not_failed_and_is_not_claimed() -> None:
+    """Where the index answers nothing, the hashes were checked all the same; of weaknesses the page says nothing."""
+    audit = Audit(locked=70)
+    one = ran("dependencies", audit.figures, audit.code)
+
+    text = render([one], "a machine").text
+    assert not one.failed
+    assert "pinned; the rest **not asked**, see below" in text
+    assert "Not asked about 70" in text
+    assert "weaknesses are known" not in text
+    assert "did not hold" not in text
+    assert ran("dependencies", None, 1).failed
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        {"part": "score", "commit": "c", "command": "x", "seconds": 1.0, "code": 0, "date": "d", "found": {"tried": 4}},
+        {"part": "score", "commit": "c"},
+        {"part": "score", "of": "tomorrow"},
+        [],
+        None,
+    ],
+    ids=["older figures", "fewer fields", "other fields", "no part", "half a file"],
+)
+def test_what_another_version_has_left_is_set_aside_with_a_word(tmp_path: Path, left: object) -> None:
+    """An old file neither ends the proof nor stands for a part that was not run."""
+    file = tmp_path / "score.json"
+    file.write_text("{" if left is None else json.dumps(left), encoding="utf-8")
+    (tmp_path / "fuzzing.json").write_text(json.dumps(asdict(ran("fuzzing", FOUND["fuzzing"]))), encoding="utf-8")
+    said: list[str] = []
+
+    set_aside(tmp_path, can_be_shown, said.append)
+
+    assert [each.part for each in read(tmp_path)] == ["fuzzing"]
+    assert "cannot be read: it is score.unread now" in said[0]
+    assert len(said) == 1
 
 
 @pytest.mark.parametrize("code", [130, -15])

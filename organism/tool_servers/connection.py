@@ -136,6 +136,7 @@ class ToolServerConnection:
         self._dispatcher = dispatcher
         self._program = program
         self._offered: tuple[Tool, ...] | None = None
+        self._is_silent = False
         self._session = ClientSession(
             dispatcher=dispatcher,
             message_handler=self._on_message,
@@ -215,6 +216,16 @@ class ToolServerConnection:
             return read_result({"content": "the tool asks for input, which it is not given here", "isError": True})
         return read_result(raw)
 
+    async def answers(self, within_s: float) -> bool:
+        """Whether the server says anything to a ping, be it that it knows none."""
+        with anyio.move_on_after(within_s) as scope:
+            try:
+                await self._session.send_ping()
+            except Exception as error:  # noqa: BLE001 - whatever it says, it says something
+                _log.debug("tool_server_ping", error=type(error).__name__)
+        self._is_silent = scope.cancelled_caught
+        return not self._is_silent
+
     def complaint(self, tool: str, result: Result) -> str | None:
         """Say how a result misses what the server has said of its results; ``None`` if it does not.
 
@@ -240,6 +251,8 @@ class ToolServerConnection:
 
     def reason(self, error: BaseException | None = None) -> str:
         """Say why the connection is gone."""
+        if self._is_silent:
+            return "it hangs: a call was not answered in time, and neither was a ping"
         if self._program is not None and self._program.ended is not None:
             said = self._program.last_words
             return self._program.ended + (f"; it said: {said}" if said else "")

@@ -6,9 +6,11 @@ costs the call in which it does it.
 """
 
 import importlib.util
+import math
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.abc
 import msgspec
 import structlog
 
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
 _log = structlog.get_logger("organism.tools")
 
 _STOP_TIMEOUT_S = 10.0
+
+_PING_S = 5.0
+"""Seconds within which a server must give a sign of life, after a call that it has not answered in time."""
+_PROGRESS_S = 0.5
+_LATE_MAX = 2
+"""So often in a row a server may not be ready in time before those who need it are told so at once for a while."""
 
 
 def _unheard() -> None:
@@ -53,16 +61,21 @@ class MCPServer:
         self._failure = "it was not ready in time"
         self._wanted = anyio.Event()
         self._opening: anyio.Event | None = None
+        self._checking: anyio.Event | None = None
+        self._tasks: anyio.abc.TaskGroup | None = None
+        self._late = 0
+        self._late_until_s = -math.inf
 
     async def run(self) -> None:
         """Keep the connection while it is wanted; see :class:`organism.agents.tools.tool.ToolServer`.
 
         One task opens and closes it, as the SDK demands; all others only use it.
         """
-        while True:
-            await self._wanted.wait()
-            self._wanted = anyio.Event()
-            await self._keep()
+        async with anyio.create_task_group() as self._tasks:
+            while True:
+                await self._wanted.wait()
+                self._wanted = anyio.Event()
+                await self._keep()
 
     async def tools(self) -> tuple[Tool, ...]:
         """Ask what it offers, once a connection and again when it says that this has changed.
@@ -80,6 +93,10 @@ class MCPServer:
             except LostError as error:
                 self._lose(connection)
                 lost = error
+            except TimeoutError as error:
+                self._check(connection)
+                late = f"it has not listed its tools within {self._start_timeout_s:g} s"
+                raise ToolServerError(self.name, late) from error
             except Exception as error:
                 raise ToolServerError(self.name, _words(error)) from error
         raise ToolServerError(self.name, str(lost))
@@ -97,7 +114,7 @@ class MCPServer:
             return ToolOutput(f"wrong arguments: {error}", is_error=True, ran=False)
         for last in (False, True):
             try:
-                connection = await self._connected()
+                connection = await self._connected(progress)
             except ToolServerError as error:
                 return ToolOutput(str(error), is_error=True, ran=False)
             try:
@@ -110,6 +127,9 @@ class MCPServer:
                     )
             except Exception as error:  # noqa: BLE001 - the SDK has its own errors, and the transports theirs
                 return ToolOutput(f"the server failed: {_words(error)}", is_error=True, ran=None)
+            except BaseException:  # it has taken too long, or nobody waits for it any more
+                self._check(connection)
+                raise
             else:
                 return self._output(connection, tool, result)
         raise AssertionError("the second try returns")
@@ -125,15 +145,24 @@ class MCPServer:
             return ToolOutput(content, result.is_error)
         return ToolOutput(parts, result.is_error)
 
-    async def _connected(self) -> "ToolServerConnection":
+    async def _connected(self, progress: OnProgress = _unheard) -> "ToolServerConnection":
         """Return the open connection; ask the running task for one if there is none.
+
+        Args:
+            progress: Called while it is looked whether the server is still there: that is none of a call's own time.
 
         Raises:
             ToolServerError: It cannot be opened.
         """
+        while (checking := self._checking) is not None:
+            progress()
+            with anyio.move_on_after(_PROGRESS_S):
+                await checking.wait()
         if self._connection is not None and self._connection.lost.is_set():
             self._connection = None
         if self._connection is None:
+            if anyio.current_time() < self._late_until_s:
+                raise ToolServerError(self.name, f"{self._failure}, {self._late} times; it is tried again later")
             if self._opening is None:
                 self._opening = anyio.Event()
                 self._wanted.set()
@@ -143,6 +172,22 @@ class MCPServer:
         if self._connection is None:
             raise ToolServerError(self.name, self._failure)
         return self._connection
+
+    def _check(self, connection: "ToolServerConnection") -> None:
+        """Look at a server that has not answered in time: one that hangs is given up, one that is slow is not."""
+        if self._checking is None and self._tasks is not None and not connection.lost.is_set():
+            self._checking = anyio.Event()
+            self._tasks.start_soon(self._end_if_silent, connection)
+
+    async def _end_if_silent(self, connection: "ToolServerConnection") -> None:
+        checking = self._checking
+        try:
+            if not await connection.answers(_PING_S):
+                self._lose(connection)
+        finally:
+            self._checking = None
+            if checking is not None:
+                checking.set()
 
     def _lose(self, connection: "ToolServerConnection") -> None:
         """Give up a connection that has failed; the next use opens another."""
@@ -158,13 +203,16 @@ class MCPServer:
         opened = False
         try:
             async with connect(program or self._target, self._start_timeout_s) as connection:  # type: ignore[arg-type]
-                self._connection, opened = connection, True
+                self._connection, opened, self._late = connection, True, 0
                 self._opened()
                 _log.info("tool_server_ready", server=self.name)
                 await connection.lost.wait()
                 _log.warning("tool_server_lost", server=self.name, error=connection.reason())
         except Exception as error:  # noqa: BLE001 - a foreign program may raise anything; those who need it get the error
             self._failure = _failure(error, program)
+            self._late = self._late + 1 if isinstance(error, TimeoutError) else 0
+            if self._late >= _LATE_MAX:
+                self._late_until_s = anyio.current_time() + self._start_timeout_s
             _log.warning("tool_server_failed", server=self.name, error=self._failure)
         finally:
             self._connection = None

@@ -51,6 +51,9 @@ def fail(number: int) -> bool:
             for _ in range(20):
                 put(b"y" * 1_048_576)
             put(b'"}]}}\n')
+    if MODE == "hangs":
+        while True:
+            time.sleep(60)
     return MODE in ("huge answer", "never answers")
 
 
@@ -135,6 +138,9 @@ for line in sys.stdin:
             version = {"unknown version": "2031-01-01", "old version": "2024-10-07"}.get(MODE, "2025-06-18")
             result = {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": {"name": "odd"}}
             say({"jsonrpc": "2.0", "id": number, "result": result})
+        case "tools/list" if MODE == "hangs on its list" and Path(LOG).read_text().count("tools/list") == 1:
+            while True:
+                time.sleep(60)
         case "tools/list":
             say({"jsonrpc": "2.0", "id": number, "result": tools(message.get("params", {}))})
         case "tools/call":

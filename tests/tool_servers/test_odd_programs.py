@@ -203,3 +203,40 @@ async def test_call_that_is_given_up_is_cancelled_at_the_server(tmp_path: Path) 
 
     assert "notifications/cancelled" in (tmp_path / "log").read_text()
     assert starts(tmp_path / "log") == 1
+
+
+async def test_program_that_hangs_in_a_call_is_started_again(tmp_path: Path) -> None:
+    """Who answers neither a call nor a ping is ended; the call that comes next has a new one, and all of its time."""
+    async with running("hangs", tmp_path / "log") as server:
+        await server.tools()
+        with anyio.move_on_after(0.3) as given_up:
+            await server.call("die", "{}")
+        more: list[float] = []
+        after = await server.call("count", "{}", lambda: more.append(anyio.current_time()))
+
+    assert given_up.cancelled_caught
+    assert after == ToolOutput("call 1")
+    assert starts(tmp_path / "log") == 2
+    assert len(more) > 2, "while it is looked for, the next call's time does not run"
+
+
+async def test_program_that_hangs_on_its_list_is_started_again(tmp_path: Path) -> None:
+    """A list that does not come is an error in words, and the next one is asked of a new program."""
+    async with running("hangs on its list", tmp_path / "log", start_timeout_s=2) as server:
+        with pytest.raises(ToolServerError, match="not listed its tools within 2 s"):
+            await server.tools()
+        assert [tool.name for tool in await server.tools()] == ["count", "die"]
+
+    assert starts(tmp_path / "log") == 2
+
+
+async def test_program_that_hangs_at_its_start_does_not_hold_up_each_try(tmp_path: Path) -> None:
+    """A message is tried five times: not each time with all the patience that the first two have had."""
+    async with running("never ready", tmp_path / "log", start_timeout_s=1.5) as server:
+        begun_s = anyio.current_time()
+        for _ in range(5):
+            with pytest.raises(ToolServerError, match="not ready within"):
+                await server.tools()
+        assert anyio.current_time() - begun_s < 4 * 1.5 + 2
+
+    assert starts(tmp_path / "log") == 2

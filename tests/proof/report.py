@@ -98,7 +98,26 @@ def _simulator(found: Mapping[str, Any], _page: Page) -> Iterator[str]:
     )
     if found["failure"]:
         yield f"```text\n{found['failure']}\n```\n"
-    yield from _table(("what happened", "how often"), ((name, f"{times:,}") for name, times in found["seen"].items()))
+    seen = found["seen"]
+    known = {**dict.fromkeys(never, 0), **seen}
+    yield "Each move that a thread may make from one state to the next, and how often it was made:\n"
+    moves = sorted(name.split()[1:] for name in known if name.startswith("move "))
+    yield from _table(
+        ("state", "move", "how often"), ((*each, f"{known[' '.join(('move', *each))]:,}") for each in moves)
+    )
+    yield "\nThe outcome table: what was paid for, and how it ended (`-`: cannot be):\n"
+    outcomes = [name.split()[1:] for name in known if name.startswith("outcome ")]
+    kinds, ends = (sorted({each[place] for each in outcomes}) for place in (0, 1))
+    rows = ((kind, *(_times(known.get(f"outcome {kind} {end}")) for end in ends)) for kind in kinds)
+    yield from _table(("operation", *ends), rows)
+    rest = ((name, f"{times:,}") for name, times in seen.items() if not name.startswith(("move ", "outcome ")))
+    yield "\n<details><summary>All else that happened, by its name</summary>\n"
+    yield from _table(("what happened", "how often"), rest)
+    yield "\n</details>"
+
+
+def _times(count: int | None) -> str:
+    return "-" if count is None else f"{count:,}"
 
 
 def _clusters(found: Mapping[str, Any], _page: Page) -> Iterator[str]:

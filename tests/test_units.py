@@ -228,7 +228,7 @@ def test_amounts_of_any_unit_add_up(unit: Dimension) -> None:
     assert limited(five, Limits()) == positive(Amounts() - five) == Amounts()
     assert room([parent], five) == _amounts(unit, 4)
     assert isinstance(carve([parent], _only(unit, 5)), Refusal)
-    assert (amount_of(five, 0, unit), limit_of(_only(unit, 5), unit)) == (5, 5)
+    assert (amount_of(five, unit), limit_of(_only(unit, 5), unit)) == (5, 5)
     assert sorted(numbers_of(five)) == [0] * (len(ADDITIVE) - 1) + [5]
     assert [each for each in ceilings_of(_only(unit, 5)) if each is not None] == [5]
     with pytest.raises(ConfigError, match="cannot be taken off"):

@@ -29,7 +29,7 @@ def budget_left(budgets: Iterable[BudgetState]) -> str:
     for budget in budgets:
         for dimension in DIMENSIONS:
             if (limit := limit_of(budget.limits, dimension)) is not None:
-                taken = amount_of(budget.spent, budget.elapsed_ns, dimension) + amount_of(budget.held, 0, dimension)
+                taken = amount_of(budget.spent, dimension, budget.elapsed_ns) + amount_of(budget.held, dimension)
                 least[dimension] = min(max(0, limit - taken), least.get(dimension, limit))
     left = ", ".join(format_amount(dimension, amount) for dimension, amount in least.items())
     return f"[Budget left: {left}.]" if left else ""

@@ -79,8 +79,8 @@ def limit_of(limits: Limits, dimension: Dimension) -> int | None:
     return limit
 
 
-def amount_of(amounts: Amounts, elapsed_ns: int, dimension: Dimension) -> int:
-    """Return what counts against the limit of one dimension."""
+def amount_of(amounts: Amounts, dimension: Dimension, elapsed_ns: int = 0) -> int:
+    """Return what counts against the limit of one dimension; time, which is no amount, is given beside them."""
     field = UNITS[dimension].amount
     amount: int = elapsed_ns if field is None else getattr(amounts, field)
     return amount

@@ -340,11 +340,11 @@ class AccountBook:
         if not self._ledger.has(account) or self.over(account):
             return True
         scope = self.headrooms((account,))[0]
-        spent, limit = amount_of(scope.spent, scope.elapsed_ns, unit), limit_of(scope.limits, unit)
+        spent, limit = amount_of(scope.spent, unit, scope.elapsed_ns), limit_of(scope.limits, unit)
         if limit is None or limit > refusal.limit or not rolling(account):
             return limit is None or limit > refusal.limit or spent < refusal.spent
         # What is kept for last calls is no room: else the same would be refused again and again, in no time.
-        return spent + amount_of(scope.held, 0, unit) + refusal.needed + refusal.final_reserve <= limit
+        return spent + amount_of(scope.held, unit) + refusal.needed + refusal.final_reserve <= limit
 
     def close_idle(self) -> None:
         """Close accounts on which no call will hold again; see :mod:`organism.budget.accounts.idle_accounts`.

@@ -261,7 +261,7 @@ class BudgetEngine:
             used, raised = balance.spent + balance.held, {}
             check_correction(name, used, more)
             for unit in ADDITIVE:
-                limit, least = limit_of(balance.limits, unit), amount_of(used + more, 0, unit)
+                limit, least = limit_of(balance.limits, unit), amount_of(used + more, unit)
                 if limit is not None and limit_of(limits, unit) is None:
                     raise ConfigError(f"{account} is carved out of {name}, which has a limit of {unit}", path=unit)
                 raised[UNITS[unit].limit] = limit if limit is None else max(limit, least)

@@ -144,8 +144,8 @@ def carve(headrooms: Iterable[Headroom], limits: Limits) -> Amounts | Refusal:
                     f"{scope.account} limits {dimension}, so a carved child of it needs its own limit of {dimension}; "
                     "give it one, or spawn it with budget='shared'"
                 )
-            spent, held = amount_of(scope.spent, 0, dimension), amount_of(scope.held, 0, dimension)
-            final_reserve = amount_of(scope.final_reserve(), 0, dimension)
+            spent, held = amount_of(scope.spent, dimension), amount_of(scope.held, dimension)
+            final_reserve = amount_of(scope.final_reserve(), dimension)
             if spent + held + final_reserve + needed > limit:
                 return Refusal(scope.account, dimension, limit, spent, held, needed, final_reserve)
     return whole(limits)
@@ -153,11 +153,11 @@ def carve(headrooms: Iterable[Headroom], limits: Limits) -> Amounts | Refusal:
 
 def room(headrooms: Iterable[Headroom], wanted: Amounts) -> Amounts:
     """Return how much of some amounts every scope has room for, what it keeps for a last call included."""
-    left = {unit: amount_of(wanted, 0, unit) for unit in ADDITIVE}
+    left = {unit: amount_of(wanted, unit) for unit in ADDITIVE}
     for scope in headrooms:
         for unit in ADDITIVE:
             if (limit := limit_of(scope.limits, unit)) is not None:
-                free = limit - amount_of(scope.spent, 0, unit) - amount_of(scope.held, 0, unit)
+                free = limit - amount_of(scope.spent, unit) - amount_of(scope.held, unit)
                 left[unit] = max(0, min(left[unit], free))
     return Amounts(*left.values())
 
@@ -169,7 +169,7 @@ def check_correction(account: str, spent: Amounts, by: Amounts) -> None:
         ConfigError: If it would.
     """
     for unit in ADDITIVE:
-        was, change = amount_of(spent, 0, unit), amount_of(by, 0, unit)
+        was, change = amount_of(spent, unit), amount_of(by, unit)
         if was + change < 0:
             less = format_amount(unit, -change)
             raise ConfigError(f"{account} has spent {format_amount(unit, was)}; {less} cannot be taken off", path=unit)
@@ -212,9 +212,9 @@ def _shortfall(scope: Headroom, dimension: Dimension, needed: Amounts) -> Refusa
         account=scope.account,
         dimension=dimension,
         limit=0 if limit is None else limit,
-        spent=amount_of(scope.spent, scope.elapsed_ns, dimension),
-        held=amount_of(scope.held, 0, dimension),
-        needed=amount_of(needed, 1, dimension),
-        final_reserve=amount_of(scope.final_reserve(), 0, dimension),
-        reserved_by_others=amount_of(scope.others_last_calls, 0, dimension),
+        spent=amount_of(scope.spent, dimension, scope.elapsed_ns),
+        held=amount_of(scope.held, dimension),
+        needed=amount_of(needed, dimension, 1),
+        final_reserve=amount_of(scope.final_reserve(), dimension),
+        reserved_by_others=amount_of(scope.others_last_calls, dimension),
     )

@@ -105,7 +105,7 @@ def amount_option(dimension: Dimension, amount: int, prefix: str = "") -> tuple[
 
 
 def _left(state: BudgetState, dimension: Dimension) -> int:
-    taken = amount_of(state.spent, 0, dimension) + amount_of(state.held, 0, dimension)
+    taken = amount_of(state.spent, dimension) + amount_of(state.held, dimension)
     return (limit_of(state.limits, dimension) or 0) - taken
 
 
@@ -154,7 +154,7 @@ def approval_relief(
     if not steps and (end_ns := window_end_ns(state.account, plan.time_zone)) is not None:
         steps = ((end_ns, state.spent),)
     below = refusal.limit * refusal.threshold
-    left = ((at, amount_of(state.spent - gone, 0, refusal.dimension)) for at, gone in steps)
+    left = ((at, amount_of(state.spent - gone, refusal.dimension)) for at, gone in steps)
     return next((Relief(at) for at, spent in left if spent * 100 < below), None)
 
 

@@ -77,7 +77,7 @@ def whole_limits(
     """
     for dimension in DIMENSIONS:
         if limit := limit_of(limits, dimension):
-            passed = amount_of(spent, elapsed_ns, dimension) // limit
+            passed = amount_of(spent, dimension, elapsed_ns) // limit
             told = max(last, noted.get(dimension, 0)) // 100
             if passed - told > WHOLE_LIMITS_MAX:
                 yield Due(dimension, passed * 100, limits_passed=passed - told)

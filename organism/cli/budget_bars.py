@@ -48,12 +48,12 @@ def budget_lines(states: Iterable[BudgetState], columns: int = 0, width: int = _
 
 
 def _bar_of(state: BudgetState, dimension: Dimension, limit: int, width: int) -> Markup:
-    return bar(amount_of(state.spent, state.elapsed_ns, dimension), amount_of(state.held, 0, dimension), limit, width)
+    return bar(amount_of(state.spent, dimension, state.elapsed_ns), amount_of(state.held, dimension), limit, width)
 
 
 def _said(state: BudgetState, dimension: Dimension, limit: int, *, with_left: bool, with_reset: bool) -> str:
     """Say what stands beside a bar: what is used, what remains, until when it counts, and what happens near its end."""
-    spent, held = amount_of(state.spent, state.elapsed_ns, dimension), amount_of(state.held, 0, dimension)
+    spent, held = amount_of(state.spent, dimension, state.elapsed_ns), amount_of(state.held, dimension)
     text = share_text(dimension, spent, limit)
     if with_left:
         text += f", {format_amount(dimension, max(0, limit - spent - held))} left"

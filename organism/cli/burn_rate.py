@@ -24,7 +24,7 @@ def time_left_s(state: BudgetState, burn: Iterable[Burn]) -> int | None:
         limit = limit_of(state.limits, dimension)
         if limit is None:
             continue
-        free = max(0, limit - amount_of(state.spent, state.elapsed_ns, dimension) - amount_of(state.held, 0, dimension))
+        free = max(0, limit - amount_of(state.spent, dimension, state.elapsed_ns) - amount_of(state.held, dimension))
         if dimension == "seconds":
             left.append(free // NS_PER_S)
             continue
@@ -61,7 +61,7 @@ def time_text(seconds: int | None) -> str:
 def tightest(state: BudgetState) -> tuple[Dimension, int, int, int] | None:
     """Return the dimension whose limit is nearest, with what is spent, held and allowed; ``None`` without limits."""
     found = [
-        (dimension, amount_of(state.spent, state.elapsed_ns, dimension), amount_of(state.held, 0, dimension), limit)
+        (dimension, amount_of(state.spent, dimension, state.elapsed_ns), amount_of(state.held, dimension), limit)
         for dimension in DIMENSIONS
         if (limit := limit_of(state.limits, dimension)) is not None
     ]

@@ -29,8 +29,8 @@ def budget_headers(thread_id: str, states: Iterable[BudgetState], warning: Budge
             limit = limit_of(state.limits, dimension)
             if limit is None:
                 continue
-            spent = amount_of(state.spent, state.elapsed_ns, dimension)
-            held = amount_of(state.held, 0, dimension)
+            spent = amount_of(state.spent, dimension, state.elapsed_ns)
+            held = amount_of(state.held, dimension)
             rest = max(0, limit - spent - held)
             left[dimension] = min(left.get(dimension, rest), rest)
             percent = spent * 100 // limit if limit else 100

@@ -163,5 +163,5 @@ def _decided(entry: Adjusted | Remarked | ThresholdPassed, own: str) -> Note | N
 
 def _signed(amounts: Amounts) -> str:
     """Write what a correction adds and takes off, unit by unit."""
-    changes = ((unit, amount_of(amounts, 0, unit)) for unit in ADDITIVE)
+    changes = ((unit, amount_of(amounts, unit)) for unit in ADDITIVE)
     return ", ".join(f"{'+' if by > 0 else ''}{format_amount(unit, by)}" for unit, by in changes if by)

@@ -117,7 +117,7 @@ class ReplayedCalls:
             return
         state = self._book.state(shortfall.account)
         limit = limit_of(state.limits, shortfall.dimension)
-        spent = amount_of(state.spent, state.elapsed_ns, shortfall.dimension)
+        spent = amount_of(state.spent, shortfall.dimension, state.elapsed_ns)
         if limit and shortfall.needed > limit - shortfall.final_reserve - spent:
             here = msgspec.structs.replace(shortfall, limit=limit)
             self.warn(self._warnings.fire_final(here, ""))

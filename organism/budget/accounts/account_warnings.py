@@ -74,7 +74,7 @@ class AccountWarnings:
         for dimension, threshold, call_size in balance.ahead:
             calls = self._accounts.plan.warn_ahead if threshold == thresholds[0] else 1
             limit = limit_of(limits, dimension)
-            if limit and limit - amount_of(spent, elapsed_ns, dimension) < call_size * calls:
+            if limit and limit - amount_of(spent, dimension, elapsed_ns) < call_size * calls:
                 standing.add((dimension, threshold))
         return standing & balance.fired_at(now_ns)
 
@@ -209,7 +209,7 @@ class AccountWarnings:
         account, dimension = balance.account, due.dimension
         limit = limit_of(balance.limits, dimension) or 0
         elapsed_ns = self._accounts.elapsed_ns(account)
-        spent = amount_of(balance.total_at(self._clock.now_ns()), elapsed_ns, dimension)
+        spent = amount_of(balance.total_at(self._clock.now_ns()), dimension, elapsed_ns)
         return BudgetWarning(
             account=account,
             dimension=dimension,

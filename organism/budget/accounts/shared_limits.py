@@ -140,7 +140,7 @@ class SharedLimits:
         balance = self._ledger.balance(refusal.account)
         if balance.slice is None or refusal.spent + refusal.needed + refusal.final_reserve <= refusal.limit:
             return refusal
-        return replace(refusal, held=amount_of(balance.held_now, 0, refusal.dimension))
+        return replace(refusal, held=amount_of(balance.held_now, refusal.dimension))
 
     def due(self, account: str, dues: Iterable[Due], agent: str) -> None:
         """Know that thresholds are reached, which one partition warns of."""
@@ -158,8 +158,7 @@ class SharedLimits:
         limits = self._spendable(balance)
         left, floor = balance.total_by(self._clock.now_ns), ask.amounts(min(ask.output_min, ask.output_cap)) + last_call
         return any(
-            (limit := limit_of(limits, unit)) is not None and amount_of(left + floor, 0, unit) > limit
-            for unit in ADDITIVE
+            (limit := limit_of(limits, unit)) is not None and amount_of(left + floor, unit) > limit for unit in ADDITIVE
         )
 
     def _need(self, account: str, full: Amounts) -> None:
@@ -169,13 +168,13 @@ class SharedLimits:
     def _refusal(self, balance: Balance, full: Amounts) -> Refusal:
         """Return the refusal of a call that waits for a slice."""
         lacking = self.lacking(balance, full)
-        unit = next(unit for unit in ADDITIVE if amount_of(lacking, 0, unit))
+        unit = next(unit for unit in ADDITIVE if amount_of(lacking, unit))
         return Refusal(
             account=balance.account,
             dimension=unit,
             limit=limit_of(self._spendable(balance), unit) or 0,
-            spent=amount_of(balance.total_by(self._clock.now_ns), 0, unit),
+            spent=amount_of(balance.total_by(self._clock.now_ns), unit),
             # At least one: what waits for a slice stands in line, also where nobody is known to hold anything.
-            held=max(1, amount_of(balance.held_now + others_hold(balance, self._spendable(balance)), 0, unit)),
-            needed=amount_of(full, 0, unit),
+            held=max(1, amount_of(balance.held_now + others_hold(balance, self._spendable(balance)), unit)),
+            needed=amount_of(full, unit),
         )

@@ -163,7 +163,7 @@ class ThresholdActions:
             due = to_approve(actions, limits, spent, elapsed_ns, balance.passed_at(now_ns))
             if due is not None:
                 unit, threshold = due
-                numbers = (limit_of(limits, unit) or 0, amount_of(spent, elapsed_ns, unit))
+                numbers = (limit_of(limits, unit) or 0, amount_of(spent, unit, elapsed_ns))
                 return approval_refusal(account, unit, threshold, numbers, balance.revision)
         return None
 

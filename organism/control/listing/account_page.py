@@ -30,5 +30,5 @@ def next_page(page: Sequence[BudgetState], scopes: Iterable[str], search: str, l
 def fullness(state: BudgetState) -> float:
     """Return which part of its nearest limit is spent or held."""
     used = state.spent + state.held
-    limited = ((limit_of(state.limits, unit), amount_of(used, state.elapsed_ns, unit)) for unit in DIMENSIONS)
+    limited = ((limit_of(state.limits, unit), amount_of(used, unit, state.elapsed_ns)) for unit in DIMENSIONS)
     return max((amount / limit if limit else 1.0 for limit, amount in limited if limit is not None), default=0.0)

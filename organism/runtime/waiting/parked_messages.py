@@ -140,15 +140,15 @@ class ParkedMessages:
             state, unit = self._registry.state(waits.account), waits.dimension
         except UnknownAccountError:
             return True  # it is found out anew what limits the call
-        held, others = amount_of(state.held, 0, unit), 0
+        held, others = amount_of(state.held, unit), 0
         if waits.reserved_by_others:
-            others = amount_of(self._last_calls.on(waits.account), 0, unit)
+            others = amount_of(self._last_calls.on(waits.account), unit)
         if not held and not others:
             return True  # nobody has anything to give back any more, so it is found out anew what is missing
         place = (waits.account, unit)
         needed = taken.get(place, 0) + waits.needed
         kept = waits.final_reserve - waits.reserved_by_others + others
-        used = amount_of(state.spent, state.elapsed_ns, unit) + held + kept
+        used = amount_of(state.spent, unit, state.elapsed_ns) + held + kept
         # Of a limit that ends before 100 % only that part: else what was refused would be run again and again.
         limit = limit_of(self._accounts.headrooms((waits.account,))[0].limits, unit)
         if limit is not None and used + needed > limit:

@@ -181,5 +181,5 @@ def _part(state: BudgetState, dimension: Dimension) -> float | None:
     limit = limit_of(state.limits, dimension)
     if limit is None:
         return None
-    used = amount_of(state.spent + state.held, state.elapsed_ns, dimension)
+    used = amount_of(state.spent + state.held, dimension, state.elapsed_ns)
     return used / limit if limit else float(used > 0)

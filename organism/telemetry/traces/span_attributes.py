@@ -148,8 +148,8 @@ def _budget(budgets: Sequence[BudgetState]) -> Attributes:
             limit = limit_of(state.limits, dimension)
             if not limit:
                 continue
-            spent = amount_of(state.spent, state.elapsed_ns, dimension)
-            held = 0 if dimension == "seconds" else amount_of(state.held, 0, dimension)
+            spent = amount_of(state.spent, dimension, state.elapsed_ns)
+            held = 0 if dimension == "seconds" else amount_of(state.held, dimension)
             part = (spent + held) / limit
             if tightest is None or part > tightest[0]:
                 tightest = (

@@ -14,7 +14,7 @@ import structlog
 from organism.agents import arguments
 from organism.agents.asking_several import ask_all, each_for
 from organism.agents.llm_client import LLM
-from organism.agents.runtime import Draft, Runtime
+from organism.agents.runtime import Runtime, Sending
 from organism.amounts import BudgetState, Dollars, Limits
 from organism.budget.budget_hold import BudgetHold
 from organism.budget.holds import ChildBudget
@@ -124,17 +124,16 @@ class Context:
             ConfigError: Another argument is wrong.
         """
         arguments.text(recipient, "the recipient", empty=False)
-        self._runtime.send(
-            Draft(message=message, recipient=recipient, delay_s=arguments.seconds(delay_s, "delay_s", zero=True))
-        )
+        delay_s = arguments.seconds(delay_s, "delay_s", zero=True)
+        self._runtime.send(message, Sending(recipient=recipient, delay_s=delay_s))
 
     def reply(self, message: Message) -> None:
         """Answer the waiter for the present message's result, whatever `next` says; raises as :meth:`send`."""
-        self._runtime.send(Draft(message=message, is_reply=True))
+        self._runtime.send(message, Sending(is_reply=True))
 
     def publish(self, message: Message) -> None:
         """Send a message to every peer that accepts its type; raises as :meth:`send`."""
-        self._runtime.send(Draft(message=message, to_all=True))
+        self._runtime.send(message, Sending(to_all=True))
 
     def report(self, name: str, result: str) -> None:
         """Tell the outcome of a decision, such as ``ctx.report("review", "passed")``: an event, and a count.

@@ -21,24 +21,24 @@ from organism.threads.approvals import BudgetRequest, Decision
 T = TypeVar("T")
 
 
-class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A message on its way out, before the pump has made an envelope of it.
+class Sending(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How a handler wants a message sent.
 
     Attributes:
-        message: The payload.
         recipient: Who gets it; ``None`` leaves that to the routing rules.
         delay_s: Seconds to wait before it is delivered.
         is_reply: Whether it answers the present message.
         to_all: Whether it goes to every peer that accepts its type.
-        beside: Whether it is a question asked beside others: it is handled beside other messages for its recipient.
     """
 
-    message: Message
     recipient: str | None = None
     delay_s: float = 0.0
     is_reply: bool = False
     to_all: bool = False
-    beside: bool = False
+
+
+AS_USUAL = Sending()
+"""At once, and to whom the routing rules say: what a handler returns."""
 
 
 class Spending(Protocol):
@@ -74,7 +74,7 @@ class Runtime(Protocol):
         """Have vectors made of texts, charged to the thread."""
         ...
 
-    def send(self, draft: Draft) -> None:
+    def send(self, message: Message, sending: Sending = AS_USUAL) -> None:
         """Check a message and keep it until the handler has finished."""
         ...
 

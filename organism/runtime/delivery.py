@@ -12,7 +12,6 @@ import structlog
 from msgspec.structs import replace
 
 from organism.agents.agent import Agent
-from organism.agents.runtime import Draft
 from organism.amounts import NS_PER_S
 from organism.errors import AskCycleError, BoundExceededError, MailboxFullError, UnknownRecipientError
 from organism.ids import USER
@@ -22,6 +21,7 @@ from organism.messages import (
     Envelope,
     Gathered,
     GatheredPart,
+    Message,
     SpendingNote,
     as_text,
     sendable,
@@ -34,7 +34,6 @@ from organism.runtime.waiting.questions import Questions
 from organism.runtime.waiting.timers import sleep_until
 from organism.runtime.workers.guard import guarded
 from organism.threads.dead_letters import DeadLetter, DeadLetters, Reason
-from organism.threads.envelopes import RoutedMessage
 from organism.threads.lanes import Lane
 from organism.threads.mailbox import MailboxBound
 from organism.threads.routing import check_work, takes_by_name
@@ -172,30 +171,13 @@ class Delivery:
 
     # -- what a handler sends -------------------------------------------------------------------------------------
 
-    def dispatch_output(
-        self, thread: Thread, cause: Envelope, sender: str, routed: RoutedMessage, trace: str | None
-    ) -> bool:
-        """Send one message that a handler has returned; ``False`` if it stands before a full mailbox."""
-        if routed.answers:
-            if not self._questions.answer(thread, cause, routed.message):
-                why = "its asker had stopped waiting, or had its reply already"
-                self.give_up(thread, cause, "late_reply", why)
-            return True
-        envelope = self._envelopes.caused(cause, sender, routed, trace)
-        if routed.recipient == USER:
-            self._put_out(thread, envelope)
-            return True
-        if envelope.hops > (hops := self._active.bounds.hops):
-            self.give_up(thread, envelope, "hop_limit", f"the bound 'hops' is {hops}")
-            return True
-        if routed.delay_s > 0:
-            due = replace(envelope, due_ns=envelope.created_ns + round(routed.delay_s * NS_PER_S))
-            self._state_writer.save_message(due)
-            self.defer(thread, due)
-            return True
-        return self.try_enqueue(thread, envelope)
+    def answer(self, thread: Thread, question: Envelope, reply: Message) -> None:
+        """Give the reply to the question that was handled to who waits for it."""
+        if not self._questions.answer(thread, question, reply):
+            why = "its asker had stopped waiting, or had its reply already"
+            self.give_up(thread, question, "late_reply", why)
 
-    def _put_out(self, thread: Thread, envelope: Envelope) -> None:
+    def put_out(self, thread: Thread, envelope: Envelope) -> None:
         """Give a message to the opener of the thread: a user, or for a child the agent that spawned it."""
         envelope = replace(envelope, recipient=thread.origin.opened_by)
         self._outbox.publish_content(thread.root, envelope, envelope.created_ns, output=True)
@@ -203,25 +185,46 @@ class Delivery:
         thread.outputs.append(envelope.payload)
         thread.note_change()
 
-    async def ask(self, thread: Thread, agent: Agent, asker: Envelope, index: int, draft: Draft) -> Question:
+    def send(self, thread: Thread, envelope: Envelope, delay_s: float) -> bool:
+        """Send a message of a handler to an agent; ``False`` if it stands before a full mailbox."""
+        if envelope.hops > (hops := self._active.bounds.hops):
+            self.give_up(thread, envelope, "hop_limit", f"the bound 'hops' is {hops}")
+            return True
+        if delay_s > 0:
+            due = replace(envelope, due_ns=envelope.created_ns + round(delay_s * NS_PER_S))
+            self._state_writer.save_message(due)
+            self.defer(thread, due)
+            return True
+        return self.try_enqueue(thread, envelope)
+
+    async def ask(
+        self,
+        thread: Thread,
+        agent: Agent,
+        asker: Envelope,
+        index: int,
+        recipient: str,
+        message: Message,
+        *,
+        beside: bool,
+    ) -> Question:
         """Send a question of a handler.
 
         Args:
             index: Which of its questions this is.
-            draft: The question, and who is asked.
+            beside: Whether it is asked beside others: it is handled beside other messages for its recipient.
 
         Raises:
             AskCycleError: If the recipient waits for this answer itself.
             DeliveryError: If it cannot be delivered.
         """
-        bounds, recipient = self._active.bounds, draft.recipient or ""
+        bounds = self._active.bounds
         chain = (*asker.asking, agent.name)
         if recipient in chain:
             raise AskCycleError((*chain, recipient))
-        message, size = sendable(draft.message, bounds.message_bytes)
+        message, size = sendable(message, bounds.message_bytes)
         check_work(agent, recipient, message, self._active.agents)
-        routed = RoutedMessage(recipient=recipient, message=message, size=size, beside=draft.beside)
-        envelope = self._envelopes.question(asker, agent.name, routed, index)
+        envelope = self._envelopes.question(asker, agent.name, recipient, message, size, index, beside=beside)
         if envelope.hops > bounds.hops:
             raise BoundExceededError("hops", bounds.hops, "this thread goes round too long")
         thread.know(question := Question(envelope.id, recipient, (asker.id, index)))

@@ -74,6 +74,7 @@ class MessageLoop:
         self._threshold_questions = parked.threshold_questions
         self._warnings = run_services.warnings
         self._outbox = loop_services.outbox
+        self._envelopes = loop_services.envelopes
         self._activity = loop_services.activity
         self._mailboxes = delivery.mailboxes
         self._runners: dict[str, AgentRunner] = {}
@@ -201,10 +202,18 @@ class MessageLoop:
         if returned.reports:
             self._report(thread, lane.agent, returned)
         for routed in returned.outgoing:
-            if not (routed.answers or routed.recipient == USER):
-                self._breakers.on_message(thread, lane.agent, routed.recipient)
-            if not self._delivery.dispatch_output(thread, envelope, lane.agent, routed, returned.trace):
-                full = (*full, routed.recipient)
+            if routed.answers:
+                self._delivery.answer(thread, envelope, routed.message)
+                continue
+            for recipient in routed.recipients:
+                sent = self._envelopes.caused(envelope, lane.agent, recipient, routed, returned.trace)
+                if recipient == USER:
+                    self._delivery.put_out(thread, sent)
+                    continue
+                if rounds := thread.watch.add_message(lane.agent, recipient):
+                    self._breakers.on_rounds(thread, lane.agent, recipient, rounds)
+                if not self._delivery.send(thread, sent, routed.delay_s):
+                    full = (*full, recipient)
         # After its outputs: a reply among them has answered the question, and then this finds nothing to fail.
         if envelope.reply_to is not None:
             self._questions.fail(thread, envelope, "it ended without a reply")

@@ -14,25 +14,23 @@ from organism.tracing import current_trace
 
 
 class RoutedMessage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One message with one recipient, checked.
+    """One message with its recipients, checked.
 
     Attributes:
-        recipient: An agent, or ``user``.
+        recipients: Agents, or ``user``; each gets an envelope of its own.
         message: The payload.
         size: Its bytes as JSON.
         return_path: Who waits for its result.
         delay_s: Seconds before it is delivered.
-        answers: Whether it is the reply to the question being handled.
-        beside: Whether it is a question asked beside others.
+        answers: Whether it is the reply to the question being handled, which needs no envelope.
     """
 
-    recipient: str
+    recipients: tuple[str, ...]
     message: Message
     size: int
     return_path: tuple[str, ...] = (USER,)
     delay_s: float = 0.0
     answers: bool = False
-    beside: bool = False
 
 
 def own_copy(envelope: Envelope) -> Envelope:
@@ -76,13 +74,15 @@ class EnvelopeFactory:
             trace=thread.origin.trace,
         )
 
-    def caused(self, cause: Envelope, sender: str, outgoing: RoutedMessage, trace: str | None) -> Envelope:
+    def caused(
+        self, cause: Envelope, sender: str, recipient: str, outgoing: RoutedMessage, trace: str | None
+    ) -> Envelope:
         """Wrap a message that the handling of another has caused; the trace context is that of the handling."""
         return Envelope(
             id=MessageId(self._ids.next("msg")),
             thread_id=cause.thread_id,
             sender=sender,
-            recipient=outgoing.recipient,
+            recipient=recipient,
             payload=outgoing.message,
             created_ns=self._clock.now_ns(),
             causation_id=cause.id,
@@ -92,24 +92,25 @@ class EnvelopeFactory:
             trace=trace,
         )
 
-    def question(self, asker: Envelope, sender: str, outgoing: RoutedMessage, index: int) -> Envelope:
+    def question(
+        self, asker: Envelope, sender: str, recipient: str, message: Message, size: int, index: int, *, beside: bool
+    ) -> Envelope:
         """Wrap a question: its reply carries its id, and it remembers who waits and for which of their questions."""
         name = MessageId(self._ids.next("msg"))
         return Envelope(
             id=name,
             thread_id=asker.thread_id,
             sender=sender,
-            recipient=outgoing.recipient,
-            payload=outgoing.message,
+            recipient=recipient,
+            payload=message,
             created_ns=self._clock.now_ns(),
             causation_id=asker.id,
             hops=asker.hops + 1,
-            return_path=outgoing.return_path,
             reply_to=name,
             question=index,
-            beside=outgoing.beside,
+            beside=beside,
             asking=(*asker.asking, sender),
-            size=outgoing.size,
+            size=size,
             trace=current_trace(),
         )
 

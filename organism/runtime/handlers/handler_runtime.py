@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from organism.agents.agent import Agent, Output
-from organism.agents.runtime import Draft
+from organism.agents.runtime import AS_USUAL, Sending
 from organism.amounts import BudgetState, Limits
 from organism.budget.holds import ChildBudget, Spender
 from organism.errors import AskFailedError, AskTimeoutError, BudgetExhaustedError, ConfigError, ContextClosedError
@@ -29,7 +29,7 @@ from organism.router.call import Call, LastWord
 from organism.runtime.children import SpawnRequest
 from organism.runtime.handlers.callers import CallingTask
 from organism.runtime.handlers.handler_outcome import HandlerParked, HandlerReturned, encode_state
-from organism.runtime.handlers.output_routing import drafts_of, route, too_many
+from organism.runtime.handlers.output_routing import messages_of, route, too_many
 from organism.runtime.handlers.run_expenses import RunExpenses, payer_of
 from organism.runtime.handlers.run_services import AgentRunner, RunServices
 from organism.runtime.workers.cancel_scope import ReusableCancelScope
@@ -77,6 +77,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
     _approvals: int = 0
     _callers: "list[asyncio.Task[Any]] | None" = None
     _outgoing: tuple[RoutedMessage, ...] = ()
+    _sent: int = 0
     _reports: tuple[tuple[str, str], ...] = ()
     _state: dict[str, Any] | None = None
     _spending: RunExpenses | None = None
@@ -101,10 +102,10 @@ class HandlerRuntime(PlaceHolder, eq=False):
             OrganismError: If something of it cannot be sent or kept; then nothing is.
         """
         if isinstance(output, Message):
-            self.send(Draft(message=output))
+            self.send(output)
         elif output is not None:
-            for draft in drafts_of(output, self._services.active.bounds):
-                self.send(draft)
+            for message, sending in messages_of(output, self._services.active.bounds):
+                self.send(message, sending)
         state = self._lane.stored if self._state is None else encode_state(self._agent.name, self._state)
         return HandlerReturned(self._outgoing, state, self._reports, self.trace)
 
@@ -165,7 +166,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
 
     # -- what leaves when it has ended ----------------------------------------------------------------------------
 
-    def send(self, draft: Draft) -> None:
+    def send(self, message: Message, sending: Sending = AS_USUAL) -> None:
         """Check a message and keep it until the handler has finished.
 
         Raises:
@@ -175,10 +176,12 @@ class HandlerRuntime(PlaceHolder, eq=False):
         if self.closed:
             self.check()
         active = self._services.active
-        outgoing = self._outgoing + route(self._runner, self._envelope, draft, active)
-        if len(outgoing) > active.bounds.fan_out:
-            raise too_many(len(outgoing), active.bounds)
-        self._outgoing = outgoing
+        routed = route(self._runner, self._envelope, message, sending, active)
+        sent = self._sent + len(routed.recipients)
+        if sent > active.bounds.fan_out:
+            raise too_many(sent, active.bounds)
+        self._sent = sent
+        self._outgoing += (routed,)
 
     def report(self, name: str, result: str) -> None:
         """Keep the outcome of a decision until the handler has finished.
@@ -260,18 +263,19 @@ class HandlerRuntime(PlaceHolder, eq=False):
         """Number a question; what comes back sends it, or takes up the one that an earlier run has sent."""
         self.check()
         index, self._questions = self._questions, self._questions + 1
-        draft = Draft(message=message, recipient=recipient, beside=beside)
-        work = partial(self._ask, index, recipient, draft, timeout_s)
+        work = partial(self._ask, index, recipient, message, timeout_s, beside=beside)
         return partial(self._services.places.lending, self, "ctx.ask", work)
 
-    async def _ask(self, index: int, recipient: str, draft: Draft, timeout_s: float) -> Message:
+    async def _ask(self, index: int, recipient: str, message: Message, timeout_s: float, *, beside: bool) -> Message:
         with (
             self._services.worker_pool.lending(),
             self._services.paused_time.waiting(self._thread, self._envelope.id),
         ):
             question = self._thread.asked_before((self._envelope.id, index))
             if question is None:
-                question = await self._services.delivery.ask(self._thread, self._agent, self._envelope, index, draft)
+                question = await self._services.delivery.ask(
+                    self._thread, self._agent, self._envelope, index, recipient, message, beside=beside
+                )
             timer = self._services.timers.start(timeout_s, question.wake, self._thread)
             try:
                 while question.open and question.parked is None and not timer.passed:

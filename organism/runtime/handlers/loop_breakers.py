@@ -76,13 +76,11 @@ class LoopBreakers:
         trip = thread.watch.sequence(agent, "tools").add(item, f"the same result of tool {name!r}", breakers, place)
         return self._act(thread, agent, breakers, trip, told=True)
 
-    def on_message(self, thread: Thread, sender: str, recipient: str) -> None:
-        """Count a message from one agent to another."""
-        rounds = thread.watch.add_message(sender, recipient)
-        if rounds:
-            breakers = self._breakers_of(recipient)
-            if (trip := rounds_trip(sender, recipient, rounds, breakers)) is not None:
-                self._act(thread, recipient, breakers, trip)
+    def on_rounds(self, thread: Thread, sender: str, recipient: str, rounds: int) -> None:
+        """Look at two agents that have written to nobody but each other for so many rounds."""
+        breakers = self._breakers_of(recipient)
+        if (trip := rounds_trip(sender, recipient, rounds, breakers)) is not None:
+            self._act(thread, recipient, breakers, trip)
 
     def _breakers_of(self, agent: str) -> Breakers:
         known = self._active.agents.get(agent)

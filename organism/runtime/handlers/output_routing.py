@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from organism.agents.agent import Agent, Output, To
-from organism.agents.runtime import Draft
+from organism.agents.runtime import AS_USUAL, Sending
 from organism.errors import BoundExceededError
 from organism.ids import USER
 from organism.messages import Envelope, Message, PayloadError, is_runtime, sendable
@@ -15,8 +15,8 @@ from organism.threads.envelopes import RoutedMessage
 from organism.threads.routing import by_type, check_work
 
 
-def drafts_of(output: Output, bounds: Bounds) -> tuple[Draft, ...]:
-    """Turn what a handler returned into drafts.
+def messages_of(output: Output, bounds: Bounds) -> tuple[tuple[Message, Sending], ...]:
+    """Return the messages among what a handler returned, and how each is to be sent.
 
     Raises:
         PayloadError: If it returned something that is no message.
@@ -28,7 +28,7 @@ def drafts_of(output: Output, bounds: Bounds) -> tuple[Draft, ...]:
     if len(items) > bounds.fan_out:
         raise too_many(len(items), bounds)
     return tuple(
-        Draft(message=item.message, recipient=_text(item.recipient)) if isinstance(item, To) else Draft(message=item)
+        (item.message, Sending(recipient=_text(item.recipient))) if isinstance(item, To) else (item, AS_USUAL)
         for item in items
     )
 
@@ -44,8 +44,10 @@ def too_many(count: int, bounds: Bounds) -> BoundExceededError:
     return BoundExceededError("fan_out", bounds.fan_out, f"one run of a handler sends {count:,} messages")
 
 
-def route(runner: AgentRunner, cause: Envelope, draft: Draft, active: ActiveConfig) -> tuple[RoutedMessage, ...]:
-    """Give a draft its recipients, in order: of the agents its sender began with, if that is itself no longer active.
+def route(
+    runner: AgentRunner, cause: Envelope, message: Message, sending: Sending, active: ActiveConfig
+) -> RoutedMessage:
+    """Give a message its recipients, in order: of the agents its sender began with, if that is itself no longer active.
 
     Args:
         active: The active agents and bounds.
@@ -57,58 +59,54 @@ def route(runner: AgentRunner, cause: Envelope, draft: Draft, active: ActiveConf
     agents, allowed = active.agents, runner.allowed
     if agents is not runner.agents:
         agents, allowed = (agents if runner.agent.name in agents else runner.agents), set()
-    message, size = sendable(draft.message, active.bounds.message_bytes)
-    answers = cause.reply_to is not None and draft.recipient is None and not draft.to_all
-    recipients, return_path = _recipients(runner.agent, cause, draft, message, agents)
-    routed = []
-    for recipient in recipients:
-        if (answers or (recipient, type(message)) not in allowed) and recipient != USER:
-            _check(runner, recipient, message, cause, agents, answers=answers)
-        routed.append(
-            RoutedMessage(
-                recipient=recipient,
-                message=message,
-                size=size,
-                return_path=return_path,
-                delay_s=draft.delay_s,
-                answers=answers,
-            )
-        )
-    return tuple(routed)
+    message, size = sendable(message, active.bounds.message_bytes)
+    answers = cause.reply_to is not None and sending.recipient is None and not sending.to_all
+    recipients, return_path = _recipients(runner.agent, cause, sending, message, agents)
+    if answers or (recipients, type(message)) not in allowed:
+        _check(runner, recipients, message, cause, agents, answers=answers)
+    return RoutedMessage(
+        recipients=recipients,
+        message=message,
+        size=size,
+        return_path=return_path,
+        delay_s=sending.delay_s,
+        answers=answers,
+    )
 
 
 def _check(
     runner: AgentRunner,
-    recipient: str,
+    recipients: tuple[str, ...],
     message: Message,
     cause: Envelope,
     agents: Mapping[str, Agent],
     *,
     answers: bool,
 ) -> None:
-    agent = runner.agent
-    if answers:
-        if recipient in agents:  # an asker that is gone from them still runs, and waits
-            check_work(agent, recipient, message, agents, reply=True, answers=True)
-        return
-    reply = recipient == cause.sender or recipient in cause.return_path
-    check_work(agent, recipient, message, agents, reply=reply)  # replaced meanwhile, its own permissions hold
-    if agents is runner.agents and (not reply or agent.may_write_to(recipient)):
-        runner.allow((recipient, type(message)))
+    agent, permitted = runner.agent, True
+    for recipient in recipients:
+        reply = recipient == cause.sender or recipient in cause.return_path
+        if recipient == USER or (answers and recipient not in agents):
+            continue  # every agent may write to users; an asker that is gone from the agents still runs, and waits
+        # Replaced meanwhile, its own permissions hold.
+        check_work(agent, recipient, message, agents, reply=reply or answers, answers=answers)
+        permitted = permitted and (not reply or agent.may_write_to(recipient))
+    if permitted and not answers and agents is runner.agents:
+        runner.allow((recipients, type(message)))
 
 
 def _recipients(
-    agent: Agent, cause: Envelope, draft: Draft, message: Message, agents: Mapping[str, Agent]
+    agent: Agent, cause: Envelope, sending: Sending, message: Message, agents: Mapping[str, Agent]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return a draft's recipients, and the return path of what goes to them."""
-    if draft.recipient is not None:
+    """Return a message's recipients, and the return path of what goes to them."""
+    if sending.recipient is not None:
         # Who has spawned the thread is an agent of another: what goes there is an output, as what goes to a user is.
-        to_opener = draft.recipient == cause.sender and cause.from_outside and not is_runtime(cause.payload)
-        return (USER if to_opener else draft.recipient,), (*cause.return_path, agent.name)
-    if draft.to_all:
+        to_opener = sending.recipient == cause.sender and cause.from_outside and not is_runtime(cause.payload)
+        return (USER if to_opener else sending.recipient,), (*cause.return_path, agent.name)
+    if sending.to_all:
         return by_type(agent, message, agents.values()), (*cause.return_path, agent.name)
     # A question is answered by what its handler returns; only an explicit recipient sends it elsewhere.
-    if not draft.is_reply and cause.reply_to is None:
+    if not sending.is_reply and cause.reply_to is None:
         onward = agent.next or by_type(agent, message, agents.values())
         if onward:
             return onward, cause.return_path

@@ -88,7 +88,7 @@ class AgentRunner:
     Attributes:
         start: Calls a handler that is an async function; ``None`` for a plain one, which runs on a worker thread.
         runs: Counts them.
-        allowed: Recipients, with the type of the message, that :func:`organism.threads.routing.check_work` has allowed
+        allowed: Recipients of one message, with its type, that :func:`organism.threads.routing.check_work` has allowed
             the agent to write to. It looks at the agents and nothing else, so it need not look again.
     """
 
@@ -99,12 +99,12 @@ class AgentRunner:
         self.runs = services.active.runs
         self.agents: Mapping[str, Agent] = services.active.agents
         self.agent = agent = self.agents[name]
-        self.allowed: set[tuple[str, type[Message]]] = set()
+        self.allowed: set[tuple[tuple[str, ...], type[Message]]] = set()
         self.start: Callable[[Message, Context], Coroutine[Any, Any, Output]] | None = None
         if is_async(agent.handler):
             self.start = cast("Callable[[Message, Context], Coroutine[Any, Any, Output]]", agent.handler)
 
-    def allow(self, passage: tuple[str, type[Message]]) -> None:
+    def allow(self, passage: tuple[tuple[str, ...], type[Message]]) -> None:
         """Remember that a check was passed."""
         if len(self.allowed) >= _ALLOWED_MAX:  # types may be made while the process runs
             self.allowed.clear()

@@ -47,7 +47,7 @@ GUARDS = (
     guard(
         "hop-bound",
         "Agents that write to each other without end are stopped at the bound of hops.",
-        "runtime/delivery.py::Delivery.dispatch_output",
+        "runtime/delivery.py::Delivery.send",
         "if envelope.hops > (hops := self._active.bounds.hops):",
         "if envelope.hops > 10 * (hops := self._active.bounds.hops):",
         "runtime/test_pump.py::test_ping_pong_ends_at_the_hop_bound",

@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from organism.agents.agent import Agent
 from organism.amounts import NS_PER_S
 from organism.errors import AskCycleError, BoundExceededError, MailboxFullError, UnknownRecipientError
-from organism.ids import USER
 from organism.messages import (
     AgentFailed,
     BudgetWarning,

@@ -57,7 +57,7 @@ class HandlerRun(HandlerRuntime, eq=False):
         Raises:
             asyncio.CancelledError: The worker itself is being cancelled.
         """
-        agent, envelope, holder = self._agent.name, self._envelope, self._holder
+        agent, envelope, holder = self.agent.name, self._envelope, self._holder
         task, context = holder.task, holder.context.copy()
         context.run(work_on, Work(thread_id=self._thread.id, agent=agent, message_id=envelope.id, trace=self.trace))
         # Counted before the handler runs: cancellations from before are the worker's own, those above it the handler's.
@@ -156,14 +156,14 @@ class HandlerRun(HandlerRuntime, eq=False):
         Before its first call, so that a crash after that finds it. What an earlier run has kept is replaced: nothing
         of that one is paid, and others may have been handled meanwhile.
         """
-        raw = encode_state(self._agent.name, self.state())
+        raw = encode_state(self.agent.name, self.state())
         if raw != self._lane.stored or self.kept(BEGAN) is not None:
             self._services.state_writer.save_step(self._thread, self._envelope.id, BEGAN, raw)
 
     # -- deadlines ------------------------------------------------------------------------------------------------
 
     def _start_timer(self) -> None:
-        self._timer = self._services.timers.start(self._agent.timeout_s, self.cancel, self._thread)
+        self._timer = self._services.timers.start(self.agent.timeout_s, self.cancel, self._thread)
 
     def _begin_to_wait(self) -> None:
         """Be cut short from here on by the end of the thread and by the timeout, and be waited for by a reload."""

@@ -66,7 +66,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
 
     _runner: AgentRunner
     _services: RunServices
-    _agent: Agent
+    agent: Agent
     _thread: Thread
     _lane: Lane
     _envelope: Envelope
@@ -87,7 +87,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
     @property
     def work_of(self) -> tuple[str, str, str]:
         """The agent, its thread and that thread's root."""
-        return self._agent.name, self._thread.id, self._thread.root
+        return self.agent.name, self._thread.id, self._thread.root
 
     # -- its end --------------------------------------------------------------------------------------------------
 
@@ -106,7 +106,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
         elif output is not None:
             for message, sending in messages_of(output, self._services.active.bounds):
                 self.send(message, sending)
-        state = self._lane.stored if self._state is None else encode_state(self._agent.name, self._state)
+        state = self._lane.stored if self._state is None else encode_state(self.agent.name, self._state)
         return HandlerReturned(self._outgoing, state, self._reports, self.trace)
 
     def close(self) -> None:
@@ -128,7 +128,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
             ContextClosedError: If so.
         """
         if self.closed:
-            raise ContextClosedError(self._agent.name, self._envelope.id)
+            raise ContextClosedError(self.agent.name, self._envelope.id)
 
     def inside(self, call: str) -> CallingTask:
         """Mark the task as being inside a call until it leaves the block.
@@ -162,7 +162,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
             self._callers.remove(task)
         if cancelled and self.closed and task is not self._holder.task:
             task.uncancel()
-            raise ContextClosedError(self._agent.name, self._envelope.id)
+            raise ContextClosedError(self.agent.name, self._envelope.id)
 
     # -- what leaves when it has ended ----------------------------------------------------------------------------
 
@@ -180,8 +180,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
         sent = self._sent + len(routed.recipients)
         if sent > active.bounds.fan_out:
             raise too_many(sent, active.bounds)
-        self._sent = sent
-        self._outgoing += (routed,)
+        self._sent, self._outgoing = sent, (*self._outgoing, routed)
 
     def report(self, name: str, result: str) -> None:
         """Keep the outcome of a decision until the handler has finished.
@@ -214,7 +213,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
         index, self._calls = self._calls, self._calls + 1
         model = self._services.model_for(model)
         return Call(
-            spender=Spender(self._thread.id, self._agent.name, model),
+            spender=Spender(self._thread.id, self.agent.name, model),
             root_thread_id=self._thread.root,
             request=replace(request, model=model),
             labels=self._thread.labels,
@@ -251,7 +250,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
         self.check()
         if self._spending is None:
             raises = self._services.active.on_exhausted == "fail"
-            payer = payer_of(self._thread, self._agent.name, self._envelope.id, raises=raises)
+            payer = payer_of(self._thread, self.agent.name, self._envelope.id, raises=raises)
             self._spending = RunExpenses(self, payer, self._services.router.expenses, self._holder.task.get_loop())
         return self._spending
 
@@ -273,9 +272,8 @@ class HandlerRuntime(PlaceHolder, eq=False):
         ):
             question = self._thread.asked_before((self._envelope.id, index))
             if question is None:
-                question = await self._services.delivery.ask(
-                    self._thread, self._agent, self._envelope, index, recipient, message, beside=beside
-                )
+                send = partial(self._services.delivery.ask, self._thread, self.agent, self._envelope, index)
+                question = await send(recipient, message, beside=beside)
             timer = self._services.timers.start(timeout_s, question.wake, self._thread)
             try:
                 while question.open and question.parked is None and not timer.passed:
@@ -303,7 +301,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
             index, self._questions = self._questions, self._questions + 1
             try:
                 child = await self._services.children.spawn(
-                    self._thread, self._agent, (self._envelope.id, index), request
+                    self._thread, self.agent, (self._envelope.id, index), request
                 )
             except BudgetExhaustedError as error:
                 await self.exhausted(error)
@@ -326,7 +324,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
             return msgspec.json.decode(said, type=Decision)
 
     def _asked(self, name: str, what: str, detail: str, budget: BudgetRequest | None = None) -> Approval:
-        where = (self._thread.id, self._thread.root, self._agent.name, self._envelope.id)
+        where = (self._thread.id, self._thread.root, self.agent.name, self._envelope.id)
         return Approval(name, *where, what=what, detail=detail, asked_ns=self._services.clock.now_ns(), budget=budget)
 
     async def _park(self, waits: WaitReason, stands: Callable[[], bool] | None = None) -> NoReturn:
@@ -342,7 +340,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
         if (told := self.kept(key := f"loop:{place}")) is not None:
             return told.decode()
         at = (self._envelope.id, place)
-        note = self._services.breakers.on_tool(self._thread, self._agent.name, at, name, arguments, result)
+        note = self._services.breakers.on_tool(self._thread, self.agent.name, at, name, arguments, result)
         if note is not None:
             self.keep(key, note.encode())
         return note
@@ -378,12 +376,12 @@ class HandlerRuntime(PlaceHolder, eq=False):
     def budgets(self) -> tuple[BudgetState, ...]:
         """Return every account that limits the agent in this thread."""
         self.check()
-        return self._services.registry.budgets(self._thread.id, self._agent.name)
+        return self._services.registry.budgets(self._thread.id, self.agent.name)
 
     def standing_warning(self) -> BudgetWarning | None:
         """Return the warning of the limit that is nearest to its end, if any is near."""
         self.check()
-        return self._services.registry.standing_warning(self._thread.id, self._agent.name)
+        return self._services.registry.standing_warning(self._thread.id, self.agent.name)
 
     def take_warnings(self) -> tuple[BudgetWarning, ...]:
         """Return the thresholds that the agent has not heard of; it has, by that."""
@@ -397,5 +395,5 @@ class HandlerRuntime(PlaceHolder, eq=False):
         level, aside = (self._thread.depth, len(self._envelope.asking)), self._services.places.aside(self)
         with self.inside("ctx.on_thread"):
             return await self._services.worker_pool.run(
-                function, agent=self._agent.name, message_id=self._envelope.id, level=level, begun=begun, aside=aside
+                function, agent=self.agent.name, message_id=self._envelope.id, level=level, begun=begun, aside=aside
             )

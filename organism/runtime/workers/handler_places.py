@@ -53,6 +53,11 @@ class PlaceHolder(msgspec.Struct, eq=False, kw_only=True):
     returning: bool = False
 
 
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
 class _Run(Protocol):
     lends: int
     place_lent: bool
@@ -60,7 +65,7 @@ class _Run(Protocol):
     closed: bool
 
     @property
-    def work_of(self) -> tuple[str, str, str]: ...
+    def agent(self) -> _Named: ...
 
     def inside(self, call: str) -> AbstractContextManager[object]: ...
 
@@ -131,13 +136,13 @@ class HandlerPlaces:
         """Lend the place of a run, if it has one."""
         if not run.place_lent and not run.closed:
             run.place_lent = True
-            self.leave(run.work_of[0])
+            self.leave(run.agent.name)
 
     def take_back(self, run: _Run) -> None:
         """Give a run its place again at once, whether or not one is free."""
         if run.place_lent:
             run.place_lent = False
-            self.retake(run.work_of[0])
+            self.retake(run.agent.name)
 
     def aside(self, run: _Run) -> tuple[Callable[[], object], Callable[[], object]]:
         """Return what lends the place of a run, and what takes it back."""
@@ -146,7 +151,7 @@ class HandlerPlaces:
     async def _come_back(self, run: _Run) -> None:
         if run.lends or run.closed or run.returning or not run.place_lent:
             return
-        agent = run.work_of[0]
+        agent = run.agent.name
         if agent not in self._returning and self._has_room(agent):
             self.take_back(run)
             return
@@ -160,7 +165,7 @@ class HandlerPlaces:
     def _seat(self, run: _Run) -> None:
         """Give a run the place it waited for, unless it has ended meanwhile or waits for others again."""
         if run.closed or run.lends or not run.place_lent:
-            self.leave(run.work_of[0])
+            self.leave(run.agent.name)
         else:
             run.place_lent = False
 

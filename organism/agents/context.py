@@ -32,7 +32,7 @@ REPORT_MAX = 64
 """Characters of a reported name or result."""
 
 
-class Context:
+class Context(msgspec.Struct, eq=False):
     """One message's view of the organism.
 
     Attributes:
@@ -40,12 +40,13 @@ class Context:
         agent: The name of the agent that handles it.
     """
 
-    __slots__ = ("_runtime", "agent", "envelope")
+    envelope: Envelope
+    agent: str
+    _runtime: Runtime
 
-    def __init__(self, envelope: Envelope, agent: str, runtime: Runtime) -> None:
-        self.envelope = envelope
-        self.agent = agent
-        self._runtime = runtime
+    def __repr__(self) -> str:
+        """Name it; what it reaches, such as the prompts of the thread, belongs into no log."""
+        return f"<Context of {self.agent!r} for message {self.envelope.id}>"
 
     @property
     def state(self) -> dict[str, Any]:

@@ -32,7 +32,7 @@ PARTS = {
     "the journal": ("state_writer.py", "memory.py", "records.py", "memo.py", "tables.py"),
     "told to who listens": ("outbox.py", "tracker.py", "listeners.py", "sums.py", "history.py", "events.py"),
     "does it go round and round": ("loop_breakers.py", "breakers.py"),
-    "workers and places": ("lane_workers.py", "handler_places.py", "scheduler.py", "lifecycle.py", "guard.py"),
+    "workers and places": ("handler_places.py", "scheduler.py", "lifecycle.py", "guard.py"),
     "opening and ending threads": ("pump.py", "registry.py", "ledger.py", "fold.py", "account_book.py", "app.py"),
     "asyncio and AnyIO": ("base_events.py", "events.py", "selectors.py", "wakeups.py", "_asyncio.py", "queues.py"),
 }

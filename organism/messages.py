@@ -266,15 +266,16 @@ def sendable(message: object, bytes_max: int) -> tuple[Message, int]:
         )
     reader = _reader(type(message))
     raw = encode(message)
-    if len(raw) > NESTED_MAX and nests_too_deep(raw):
+    size = len(raw)
+    if size > NESTED_MAX and nests_too_deep(raw):
         raise PayloadError(f"a {type_name(message)} is nested deeper than {NESTED_MAX} levels")
     try:
         copy = reader.decode(raw)
     except Exception as error:  # noqa: BLE001 - also what a `__post_init__` raises
         raise PayloadError(f"not a valid {type_name(message)}: {describe(error)}") from None
-    if len(raw) > bytes_max:
-        raise BoundExceededError("message_bytes", bytes_max, f"a message of {len(raw):,} bytes is too large")
-    return copy, len(raw)
+    if size > bytes_max:
+        raise BoundExceededError("message_bytes", bytes_max, f"a message of {size:,} bytes is too large")
+    return copy, size
 
 
 @lru_cache(maxsize=1024)

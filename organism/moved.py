@@ -151,7 +151,7 @@ MOVED = {
     "organism.pump.waiting": "organism.runtime.waiting.parked_messages",
     "organism.pump.worker_pool": "organism.runtime.workers.worker_pool",
     "organism.pump.worker_thread": "organism.runtime.workers.worker_thread",
-    "organism.pump.workers": "organism.runtime.workers.lane_workers",
+    "organism.pump.workers": "organism.runtime.scheduler",
     "organism.redaction": "organism.text.redaction",
     "organism.router.announcer": "organism.router.call_events",
     "organism.router.backoff": "organism.router.limits.backoff",

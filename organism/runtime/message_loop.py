@@ -1,6 +1,6 @@
 """The way of a message, top to bottom: take, check, run, route its outputs, complete, next.
 
-Each thread has a lane per agent. A worker of :mod:`organism.runtime.workers.lane_workers` calls
+Each thread has a lane per agent. A worker of :mod:`organism.runtime.scheduler` calls
 :meth:`MessageLoop.handle` with a lane that has messages, which handles the first of them.
 
 What holds at each step:

@@ -16,7 +16,7 @@ GUARDS = (
         "Of a thread an agent handles one message at a time.",
         (
             edit("runtime/delivery.py::Delivery._add", "if not lane.running and lane.queue:", "if lane.queue:"),
-            edit("runtime/scheduler.py::Scheduler.start_lane", "if not lane.running:", "if True:"),
+            edit("runtime/scheduler.py::Scheduler.start_lane", "if lane.running:", "if False:"),
         ),
         ("tests/runtime/test_pump.py::test_messages_of_a_thread_to_an_agent_are_handled_in_order_one_at_a_time",),
     ),

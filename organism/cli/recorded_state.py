@@ -1,6 +1,6 @@
 """What an organism was when its last process ended, read from its journal: for questions when no daemon runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, tzinfo
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from organism.cli.ledger_sources import KeptJournal, NamedConfig, kept_journal
 from organism.cli.options import DaemonOptions
 from organism.cli.output import note
 from organism.clock import SystemClock
+from organism.control.listing.shown_period import shown_period
 from organism.control.listing.thread_list import has_labels
 from organism.control.observed.history import History
 from organism.control.orders.budget_grants import WaitingGrants, granted
@@ -23,7 +24,8 @@ from organism.journal import Pieces
 from organism.ledger.entries import decode_entry
 from organism.ledger.ledger import Ledger
 from organism.usage.events import AnyEvent, ThreadBlocked, ThreadClosed, ThreadOpened, ThreadResumed
-from organism.usage.sums import Breakdown
+from organism.usage.series import Measure, SeriesStep, UsageOverTime, UsageSeries
+from organism.usage.sums import Breakdown, kept_upto
 from organism.usage.totals import UsageTotals
 from organism.usage.tracker import UsageTracker
 
@@ -46,10 +48,13 @@ class RecordedState:
         self._ledger = Ledger()
         stored = journal.load()
         self._ledger.restore(map(decode_entry, stored.entries))
-        self._grants = WaitingGrants(granted(Pieces(stored.pieces)))
+        pieces = Pieces(stored.pieces)
+        self._grants = WaitingGrants(granted(pieces))
         self._usage, self._history = UsageTracker(), History()
         self._breakdown = Breakdown(lambda: UTC)
         self._open: dict[str, ThreadSummary] = {}
+        self._over_time = UsageOverTime(lambda: zone, self._labels_of, self._opener_of)
+        self._over_time_upto = kept_upto(pieces) if self._over_time.restore(pieces) else 0
         after = ""
         while page := journal.events_after(after, _PAGE):
             for event in page:
@@ -91,7 +96,26 @@ class RecordedState:
         }
         return Usage(self._usage.total, by, groups[by]())
 
+    def usage_over_time(
+        self, measure: Measure, by: str, *, since: str | None, until: str | None, step: SeriesStep | None
+    ) -> UsageSeries:
+        """Return what was used over a time, in steps, as :meth:`Queries.usage_over_time` does.
+
+        Raises:
+            ConfigError: If an instant is none, the first is behind the last, or no such steps are kept of that time.
+        """
+        shown = shown_period(since, until, step, zone=self._zone, now_ns=self._now_ns)
+        return self._over_time.series(measure, by, *shown)
+
+    def _labels_of(self, thread_id: str) -> Mapping[str, str]:
+        return self._open[thread_id].labels if thread_id in self._open else {}
+
+    def _opener_of(self, thread_id: str) -> str:
+        return self._open[thread_id].opened_by if thread_id in self._open else ""
+
     def _take(self, event: AnyEvent) -> None:
+        if int(event.id) > self._over_time_upto:
+            self._over_time.on_event(event)
         self._usage.restore(event)
         self._breakdown.on_event(event)
         self._history.recall(event)

@@ -326,12 +326,13 @@ class Queries:
 
         Args:
             by: ``agent``, ``model``, ``key`` or ``label:NAME``.
-            since: The first day, an instant, or so long ago; 24 hours ago, or 30 days for steps of a day, unless given.
+            since: The first day, an instant, or so long ago; 24 hours ago unless given, or an hour for steps of
+                a minute and 30 days for those of a day.
             until: The last day, an instant or so long ago; now unless given.
-            step: In which steps; by the hour for at most three days unless given.
+            step: In which steps; the finest that is kept and fits unless given.
 
         Raises:
-            ConfigError: If an instant is none, or the first is behind the last.
+            ConfigError: If an instant is none, the first is behind the last, or no such steps are kept of that time.
         """
         shown = shown_period(since, until, step, zone=self.time_zone, now_ns=self._clock.now_ns())
         return self.usage_history.series(measure, by, *shown)

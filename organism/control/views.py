@@ -146,6 +146,8 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         tokens: Tokens of these calls.
         calls: How many they were.
         text: What it says; ``None`` unless asked for.
+        id: The message's; empty of one that came from outside.
+        caused_by: The id of the message whose handling sent it; empty where none did.
         recalled: Whether it is no message, but what its sender spent in a row before this process: the messages of
             then are not kept, what they have cost is.
     """
@@ -161,6 +163,8 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tokens: int = 0
     calls: int = 0
     text: str | None = None
+    id: str = ""
+    caused_by: str = ""
     recalled: bool = False
 
 

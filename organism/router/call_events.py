@@ -95,6 +95,7 @@ class CallEvents:
                 usage_note=charge.usage_note,
                 tool=record.tool,
                 truncated=charge.truncated,
+                message_id=record.message_id,
             )
         )
 

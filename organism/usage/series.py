@@ -1,10 +1,12 @@
-"""Usage over time: sums of each hour and day by agent, model, label and key, bounded, and kept with the other sums.
+"""Usage over time: sums of each minute, hour and day by agent, model, label and key, bounded, kept with other sums.
 
-Charts ask for months, so that nothing may be read again for them. An hour or a day is one cell: a few numbers for each
-name. It is one piece of the journal, written when it has changed, and the oldest goes when there are too many numbers.
+Charts ask for months, so that nothing may be read again for them. A minute, an hour or a day is one cell: a few numbers
+for each name. It is one piece of the journal, written when it has changed, and the oldest goes when there are too many
+numbers. An event is added to its minute only; a minute is added to its hour and day when the next one begins, or when
+somebody looks.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, time, timedelta, tzinfo
 from typing import Literal
 
@@ -17,19 +19,23 @@ from organism.usage.events import AnyEvent, BudgetExceeded, UsageEvent
 Measure = Literal["cost", "calls", "tokens", "refusals", "latency"]
 """What a series counts: nano-USD, calls that did work, tokens, limits that refused, or mean nanoseconds of a call."""
 
-SeriesStep = Literal["hour", "day"]
+SeriesStep = Literal["minute", "hour", "day"]
 
 OTHERS = "(others)"
 """The series of all names beyond those that are shown or kept."""
 
 SHOWN_MAX = 20
 _KIND = "series"
-_HOUR_S = 3600
-_STEP_S: dict[SeriesStep, int] = {"hour": _HOUR_S, "day": 24 * _HOUR_S}
-_CELLS_MAX: dict[SeriesStep, int] = {"hour": 32 * 24, "day": 400}
+_MINUTE_S, _HOUR_S = 60, 3600
+_STEP_S: dict[SeriesStep, int] = {"minute": _MINUTE_S, "hour": _HOUR_S, "day": 24 * _HOUR_S}
+_CELLS_MAX: dict[SeriesStep, int] = {"minute": 6 * 60, "hour": 32 * 24, "day": 400}
 _NAMES_MAX = 500
 _SIZE_MAX = 50_000
-"""So many names of all cells together: some 15 MB."""
+"""So many names of all hours and days together: some 15 MB."""
+_MINUTES_SIZE_MAX = 15_000
+"""So many of all minutes, which never push out an hour."""
+
+_LASTING: tuple[SeriesStep, ...] = ("hour", "day")
 
 _CALLS, _TOKENS, _COST, _LATENCY, _REFUSALS = range(5)
 _NOTHING = (0, 0, 0, 0, 0)
@@ -49,11 +55,16 @@ _Place = tuple[SeriesStep, int]
 """A step, and the second in which it begins."""
 
 
+def kept_ns(step: SeriesStep) -> int:
+    """Return for how long steps are kept, at most: six hours of minutes, 32 days of hours, 400 days."""
+    return _CELLS_MAX[step] * _STEP_S[step] * NS_PER_S
+
+
 class SeriesCell(msgspec.Struct, frozen=True, kw_only=True):
-    """One hour or day, as a journal keeps it.
+    """One minute, hour or day, as a journal keeps it.
 
     Attributes:
-        step: Which of the two.
+        step: Which of the three.
         start_s: When it begins, seconds since the Unix epoch.
         sums: The numbers by name: ``agent:NAME``, ``model:NAME``, ``label:NAME=VALUE``, ``key:NAME``.
     """
@@ -93,7 +104,7 @@ class UsageSeries(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UsageOverTime:
-    """Adds usage up by hour and day. Give its :meth:`on_event` to a tracker.
+    """Adds usage up by minute, hour and day. Give its :meth:`on_event` to a tracker.
 
     Args:
         labels_of: Finds the labels of an open thread, for events that do not tell them.
@@ -114,6 +125,8 @@ class UsageOverTime:
         self._gone: set[_Place] = set()
         self._sizes: dict[SeriesStep, int] = dict.fromkeys(_STEP_S, 0)
         self._day: tuple[tzinfo | None, int, int] = (None, 0, 0)
+        self._minute_s = 0
+        self._of_minute: dict[str, Numbers] = {}
 
     def on_event(self, event: AnyEvent) -> None:
         """Count an event of usage, or of a refusal, in."""
@@ -122,8 +135,12 @@ class UsageOverTime:
         numbers, names, labels = counted
         names += [f"label:{name}={value}" for name, value in (labels or self._labels_of(event.thread_id)).items()]
         names += [f"key:{key}"] if (key := self._key_of(event.root_thread_id)) else ()
-        for step in _STEP_S:
-            self._add((step, self._start_of(step, event.time_ns)), names, numbers)
+        minute_s = event.time_ns // (_MINUTE_S * NS_PER_S) * _MINUTE_S
+        if minute_s != self._minute_s:
+            self._add_minute()
+            self._minute_s = minute_s
+        for name in names:
+            _add_to(self._of_minute, name, numbers)
 
     def series(self, measure: Measure, by: str, step: SeriesStep, since_ns: int, until_ns: int) -> UsageSeries:
         """Return what was counted in a time.
@@ -134,6 +151,7 @@ class UsageOverTime:
             since_ns: From the step that holds this instant on.
             until_ns: Up to the step that holds the instant before this one.
         """
+        self._add_minute()
         starts = self._starts(step, since_ns, until_ns)
         lines = _largest(self._lines(by, step, starts), _COLUMNS[measure])
         series = (Series(name, tuple(_value(measure, each) for each in line)) for name, line in lines.items())
@@ -156,6 +174,7 @@ class UsageOverTime:
 
     def keep(self, journal: Journal) -> None:
         """Keep what has changed since this was called last."""
+        self._add_minute()
         for place in sorted(self._gone - self._cells.keys()):
             journal.append(Drop(_key(place), ""))
         for place in sorted(self._changed & self._cells.keys()):  # a set's order would differ in every process
@@ -164,25 +183,32 @@ class UsageOverTime:
         self._gone.clear()
         self._changed.clear()
 
-    def _add(self, place: _Place, names: Iterable[str], numbers: Numbers) -> None:
-        cell = self._cells.setdefault(place, {})
-        before = len(cell)
-        for name in names:
-            if name not in cell and len(cell) >= _NAMES_MAX:
-                name = f"{_group_of(name)}{OTHERS}"  # noqa: PLW2901 - the name that it counts under
-            cell[name] = _sum(cell.get(name, _NOTHING), numbers)
-        self._changed.add(place)
-        if len(cell) > before:
-            self._sizes[place[0]] += len(cell) - before
-            self._forget_oldest()
+    def _add_minute(self) -> None:
+        """Add what has come in of a minute to all steps that hold it."""
+        if not self._of_minute:
+            return
+        for step in _STEP_S:
+            place = step, self._start_of(step, self._minute_s * NS_PER_S)
+            cell = self._cells.setdefault(place, {})
+            before = len(cell)
+            for name, numbers in self._of_minute.items():
+                _add_to(cell, name, numbers)
+            self._changed.add(place)
+            self._sizes[step] += len(cell) - before
+        self._of_minute.clear()
+        self._forget_oldest()
 
     def _forget_oldest(self) -> None:
         for step in _STEP_S:
             while len(places := [place for place in self._cells if place[0] == step]) > _CELLS_MAX[step]:
                 self._forget(min(places))
-        while sum(self._sizes.values()) > _SIZE_MAX and len(self._cells) > len(_STEP_S):
-            larger = max(self._sizes, key=self._sizes.__getitem__)
-            self._forget(min(place for place in self._cells if place[0] == larger))
+        while self._sizes["minute"] > _MINUTES_SIZE_MAX:
+            self._forget(min(place for place in self._cells if place[0] == "minute"))
+        while sum(self._sizes[step] for step in _LASTING) > _SIZE_MAX:
+            larger = max(_LASTING, key=self._sizes.__getitem__)
+            if len(places := [place for place in self._cells if place[0] == larger]) == 1:
+                return
+            self._forget(min(places))
 
     def _forget(self, place: _Place) -> None:
         self._sizes[place[0]] -= len(self._cells.pop(place))
@@ -192,8 +218,8 @@ class UsageOverTime:
     def _start_of(self, step: SeriesStep, time_ns: int) -> int:
         """Return when the step begins that holds an instant, in seconds."""
         time_s = time_ns // NS_PER_S
-        if step == "hour":
-            return time_s // _HOUR_S * _HOUR_S
+        if step != "day":
+            return time_s // _STEP_S[step] * _STEP_S[step]
         zone = self._time_zone()
         known, start_s, end_s = self._day
         if zone is not known or not start_s <= time_s < end_s:  # once a day, and not for each event
@@ -209,7 +235,9 @@ class UsageOverTime:
         starts = [self._start_of(step, max(since_ns, until_ns - (1 + _CELLS_MAX[step]) * _STEP_S[step] * NS_PER_S))]
         while True:
             # A day may have 25 hours, and none has less than 23: 26 hours on is always in the next.
-            following = self._start_of(step, (starts[-1] + (26 * _HOUR_S if step == "day" else _HOUR_S)) * NS_PER_S)
+            following = self._start_of(
+                step, (starts[-1] + (26 * _HOUR_S if step == "day" else _STEP_S[step])) * NS_PER_S
+            )
             if following * NS_PER_S >= until_ns:
                 return starts
             starts.append(following)
@@ -252,6 +280,17 @@ def _largest(lines: dict[str, list[Numbers]], column: int) -> dict[str, list[Num
     for name in folded:
         together = [_sum(first, other) for first, other in zip(together, lines[name], strict=True)]
     return {name: lines[name] for name in shown} | {OTHERS: together}
+
+
+def _add_to(cell: dict[str, Numbers], name: str, numbers: Numbers) -> None:
+    """Add numbers to those of a name; there are only so many, and all others count as one."""
+    if (found := cell.get(name)) is not None:
+        cell[name] = _sum(found, numbers)
+    elif len(cell) < _NAMES_MAX:
+        cell[name] = numbers
+    else:
+        rest = f"{_group_of(name)}{OTHERS}"
+        cell[rest] = _sum(cell.get(rest, _NOTHING), numbers)
 
 
 def _sum(first: Numbers, other: Numbers) -> Numbers:

@@ -137,8 +137,7 @@ class KeptSums:
                 pieces.refuse(piece, f"nothing is added up by {record.of}")
             else:
                 sums.restore(record)
-        for _, upto in pieces.read(_UPTO, UpTo):
-            self.upto = self._kept = upto.event
+        self.upto = self._kept = kept_upto(pieces)
         self.history_upto = self.upto if self._history.restore(pieces) else 0
 
     def caught_up(self, number: int) -> None:
@@ -161,6 +160,11 @@ class KeptSums:
         self._history.keep(self._journal)
         self._journal.append(Keep(_UPTO, "", UpTo(self.upto)))
         self._kept = self.upto
+
+
+def kept_upto(pieces: Pieces) -> int:
+    """Return the number of the last event that is in the sums that are kept; 0 if none are."""
+    return max((upto.event for _, upto in pieces.read(_UPTO, UpTo)), default=0)
 
 
 def _key(kind: str, name: str) -> str:

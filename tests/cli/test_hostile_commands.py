@@ -66,6 +66,11 @@ SHOWN: dict[str, tuple[str, ...]] = {
           for form in ("", " --json", " --csv")),
         "usage --by label --since 1h", "usage --by tool --since 1h --csv",
     ),
+    "usage series": (
+        *(f"usage series --measure {measure} --by {by}{form}" for measure in ("cost", "refusals", "latency")
+          for by in ("agent", "model", "key", "label:tenant") for form in ("", " --json", " --csv")),
+        "usage series --since 1h --step minute", "usage series --step day --until 1h",
+    ),
     "usage report": (
         "usage report", "usage report --json", "usage report --csv",
         *(f"usage report --output {{folder}}/report.{suffix}" for suffix in ("html", "md", "csv", "json")),

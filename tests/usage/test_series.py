@@ -112,7 +112,8 @@ def test_names_beyond_those_shown_are_one_line_and_nothing_is_lost() -> None:
 def test_memory_is_bounded_and_the_oldest_hours_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long it runs and however many names there are, a bounded number of sums is kept, the newest."""
     monkeypatch.setattr(series, "_NAMES_MAX", 5)
-    monkeypatch.setattr(series, "_SIZE_MAX", 100)
+    monkeypatch.setattr(series, "_SIZE_MAX", 60)
+    monkeypatch.setattr(series, "_MINUTES_SIZE_MAX", 40)
     over_time = history()
     for number in range(2_000):
         over_time.on_event(at(number / 4, agent=f"a{number}"))
@@ -123,6 +124,18 @@ def test_memory_is_bounded_and_the_oldest_hours_go_first(monkeypatch: pytest.Mon
     assert len(by_hour.starts_ns) <= 770
 
 
+def test_minutes_are_a_fine_look_at_the_last_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each minute has its own sums, those of the one under way too; many names never push out an hour."""
+    monkeypatch.setattr(series, "_MINUTES_SIZE_MAX", 12)
+    over_time = history()
+    for second, cost in ((0, 1), (59.9, 2), (60, 4), (3 * 60 + 1, 8), (2 * 60, 16)):
+        over_time.on_event(at(second / HOUR_S, cost_nanousd=cost))
+    since, until = BEGIN * NS_PER_S, (BEGIN + 4 * 60) * NS_PER_S
+    made = over_time.series("cost", "agent", "minute", since, until)
+    assert (made.step_s, [line.values for line in made.series]) == (60, [(0, 4, 16, 8)]), "the oldest has gone"
+    assert shown(over_time)["writer"] == (31, 0, 0), "and is in its hour all the same"
+
+
 async def kept_pieces(journal: MemoryJournal) -> Pieces:
     await journal.commit()
     return Pieces(journal.load().pieces)
@@ -131,7 +144,7 @@ async def kept_pieces(journal: MemoryJournal) -> Pieces:
 @pytest.mark.anyio
 async def test_history_outlives_the_process_and_what_is_forgotten_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A restart shows the same chart, and an hour that was forgotten does not come back."""
-    monkeypatch.setattr(series, "_CELLS_MAX", {"hour": 2, "day": 2})
+    monkeypatch.setattr(series, "_CELLS_MAX", {"minute": 60, "hour": 2, "day": 2})
     journal, over_time = MemoryJournal(), history()
     for event in EVENTS[:4]:
         over_time.on_event(event)

@@ -20,9 +20,12 @@ from organism.usage.series import Measure, SeriesStep, UsageSeries
 _GROUPS = r"^(?:agent|model|key|label:.+)$"
 _MEASURE = "cost in nano-USD, calls, tokens, refusals, or latency: the mean nanoseconds of a step's calls."
 _BY = "agent, model, key, or label:NAME, for the values of that label."
-_STEP = "hour for three days or less unless given, else day."
+_STEP = (
+    "minute (6 hours are kept), hour (32 days) or day (400 days); unless given the finest that is kept of a time: "
+    "minutes of two hours or less, hours of three days or less."
+)
 _INSTANT = "A day (2026-11-24), an instant (2026-11-24T18:00), or so long ago (24h, 7d)"
-_SINCE_BACK = f"{_INSTANT}; 24 hours ago, or 30 days for steps of a day, unless given."
+_SINCE_BACK = f"{_INSTANT}; 24 hours ago unless given, or an hour for steps of a minute and 30 days of a day."
 _UNTIL_NOW = "Likewise; a day is part of it, an instant is not. Now unless given."
 _SINCE = f"{_INSTANT}; all that is recorded unless given."
 _UNTIL = "Likewise; a day is part of it, an instant is not. Up to the last event unless given."
@@ -111,7 +114,7 @@ async def usage_series(
     until: Annotated[str | None, QueryParameter(name="until", max_length=40, description=_UNTIL_NOW)] = None,
     step: Annotated[SeriesStep | None, QueryParameter(name="step", description=_STEP)] = None,
 ) -> UsageSeries:
-    """Show usage over time, by the hour (32 days are kept) or the day (400 days), from recorded history.
+    """Show usage over time, by the minute, hour or day, from recorded history.
 
     The 20 largest names have a series each, where there are more the last is all ``(others)``. A refusal is a limit
     that has refused a call, counted once until the limit is changed.

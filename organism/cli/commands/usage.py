@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from cyclopts import App, Parameter
 
-from organism.amounts import TokenUsage
+from organism.amounts import NS_PER_S, TokenUsage, format_usd
 from organism.billing.period import GroupedSums, Period, report_period
 from organism.billing.reconciliation import reconcile
 from organism.billing.reports.report_formats import SUFFIXES, ReportFormat, write_report
@@ -19,15 +19,16 @@ from organism.cli.completion import ThreadName
 from organism.cli.event_sources import recorded_events
 from organism.cli.ledger_sources import NamedConfig
 from organism.cli.options import DAEMON, DaemonOptions, Json
-from organism.cli.output import note, print_csv, print_json, print_text
+from organism.cli.output import note, print_csv, print_json, print_line, print_text
 from organism.cli.recorded_state import answer_of
-from organism.cli.tables import USAGE_HEADINGS, state_table, usage_row
-from organism.cli.terminal import Terminal
+from organism.cli.tables import USAGE_HEADINGS, instant_text, state_table, usage_row
+from organism.cli.terminal import Table, Terminal
 from organism.clock import SystemClock
 from organism.control.views import By, Usage
 from organism.errors import ConfigError
 from organism.usage.events import AnyEvent
 from organism.usage.instants import zone_of
+from organism.usage.series import Measure, SeriesStep, UsageSeries
 from organism.usage.totals import UsageTotals, remainder
 
 app = App(name="usage")
@@ -102,6 +103,83 @@ def usage_rows(usage: Usage) -> Iterator[tuple[str, UsageTotals]]:
         if (rest := remainder(usage.total, rows.values())) is not None:
             yield (_OTHERS.get(usage.by) or (f"(without {label})" if label else "(no label)")), rest
         yield "all", usage.total
+
+
+@app.command
+def series(
+    *,
+    daemon: DaemonOptions = DAEMON,
+    measure: Measure = "cost",
+    by: str = "agent",
+    since: str | None = None,
+    until: str | None = None,
+    step: SeriesStep | None = None,
+    json: Json = False,
+    csv: bool = False,
+) -> int:
+    """Show usage over time, in steps of a minute, an hour or a day.
+
+    Without a daemon the journal of the state folder is read.
+
+    Args:
+        measure: What is counted: cost, calls, tokens, refusals, or latency, the mean of a step's calls.
+        by: Broken down by agent, model, key, or label:NAME, for the values of that label.
+        since: The first day, an instant, or so long ago, such as 1h; the last 24 hours unless given.
+        until: The last day, which is part of it, or an instant, which is not.
+        step: 6 hours of minutes are kept, 32 days of hours, 400 days; the finest that fits unless given.
+        csv: Print CSV, with every step and every name.
+    """
+    if by not in ("agent", "model", "key") and not by.startswith("label:"):
+        raise ConfigError(f"{by!r} is nothing to break down by; write agent, model, key, or label:NAME", path="--by")
+    asked = {"since": since, "until": until, "step": step}
+    found = answer_of(
+        daemon,
+        lambda client: client.ask(UsageSeries, "/v1/usage/series", measure=measure, by=by, **asked),
+        lambda recorded: recorded.usage_over_time(measure, by, since=since, until=until, step=step),
+    )
+    if json:
+        return print_json(found)
+    if csv:
+        head = ["start", *(line.name for line in found.series)]
+        values = zip(*(line.values for line in found.series), strict=True) if found.series else ()
+        starts = map(instant_text, found.starts_ns)
+        return print_csv([head, *([start, *row] for start, row in zip(starts, values, strict=False))])
+    if not found.series:
+        return print_line("nothing in this time")
+    Terminal().show(_series_table(found))
+    return exit_codes.OK
+
+
+_COLUMNS_MAX = 4
+"""So many names are columns of a table, the largest; all others are one."""
+
+
+def _series_table(found: UsageSeries) -> Table:
+    """Return a row for each step in which anything was, times in UTC, and the sums of what can be added up."""
+    adds_up = found.measure != "latency"
+    shown, others = found.series[:_COLUMNS_MAX], found.series[_COLUMNS_MAX:]
+    columns = {line.name: line.values for line in shown}
+    if others and adds_up:
+        columns[f"{len(others)} others"] = tuple(map(sum, zip(*(line.values for line in others), strict=True)))
+    every = tuple(columns.values())
+    table = Table("from (UTC)", *columns, *(["all"] if adds_up else []), title_column=True)
+    for start_ns, row in zip(found.starts_ns, zip(*every, strict=True), strict=True):
+        if any(row):
+            table.add_row(instant_text(start_ns)[:-3], *_amounts(found.measure, row, adds_up=adds_up))
+    if adds_up:
+        table.add_row("all", *_amounts(found.measure, tuple(map(sum, every)), adds_up=True), style="bold")
+    return table
+
+
+def _amounts(measure: Measure, row: tuple[int, ...], *, adds_up: bool) -> list[str]:
+    values = [*row, sum(row)] if adds_up else row
+    match measure:
+        case "cost":
+            return [format_usd(value) if value else "" for value in values]
+        case "latency":
+            return [f"{value / NS_PER_S:.2f} s" if value else "" for value in values]
+        case _:
+            return [f"{value:,}" if value else "" for value in values]
 
 
 @app.command

@@ -1,9 +1,10 @@
 """What has happened in a thread, as one list in order of time: messages, calls, charges, warnings, orders. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from organism.control.views import Hop
 from organism.ledger.entries import Hold
@@ -47,6 +48,8 @@ class TimelineItem(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         tokens: Likewise.
         title: What it is, in a few words.
         detail: More about it. What was said, and what errors say beyond their headline, only if asked for.
+        id: What :attr:`under` of others names; empty of what nothing is under.
+        under: The id of the message in whose handling it has happened; empty where there is none.
     """
 
     at: int
@@ -58,6 +61,8 @@ class TimelineItem(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tokens: int = 0
     title: str
     detail: str = ""
+    id: str = ""
+    under: str = ""
 
 
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +99,59 @@ def items_of_hops(hops: Iterable[Hop]) -> Iterator[TimelineItem]:
                 agent=hop.sender,
                 title=f"{hop.sender} to {hop.recipient}{kind}",
                 detail=hop.text or "",
+                id=id_of(hop),
+                under=hop.caused_by,
             )
+
+
+def id_of(hop: Hop) -> str:
+    """Return the id of a message; one from outside is known by its number."""
+    return hop.id or f"hop {hop.number}"
+
+
+def nested(items: Iterable[TimelineItem], hops: Iterable[Hop]) -> tuple[TimelineItem, ...]:
+    """Put each thing under the message in whose handling it has happened.
+
+    Messages and calls know it. Of all else it is found out: an agent handles a message of a thread at a time, so what
+    it does belongs to the last one that was for it. What happens to a child thread belongs to the child's first one.
+
+    Args:
+        items: In order of time.
+        hops: The messages among them.
+    """
+    openings: dict[str, str] = {}
+    handled: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    for hop in hops:
+        if not hop.recalled:
+            openings.setdefault(hop.thread_id, id_of(hop))
+            for thread_id in (hop.thread_id, ""):  # who begins a child does so from another thread
+                handled.setdefault((thread_id, hop.recipient), []).append((hop.time_ns, id_of(hop)))
+    found = list(items)
+    above = {item.id: item.under for item in found if item.id}
+
+    def is_below(under: str, item: TimelineItem) -> bool:
+        while under and under != item.id:
+            under = above.get(under, "")
+        return bool(under)
+
+    for place, item in enumerate(found):
+        if item.under in above:
+            continue
+        under = openings.get(item.thread_id, "") if item.kind == "child" else _last_for(item, handled)
+        if item.id:
+            under = "" if is_below(under, item) else under
+            above[item.id] = under
+        found[place] = replace(item, under=under)
+    return tuple(found)
+
+
+def _last_for(item: TimelineItem, handled: Mapping[tuple[str, str], list[tuple[int, str]]]) -> str:
+    """Return the last message before an item that was for its agent: in its thread, or else anywhere in the tree."""
+    for thread_id in (item.thread_id, ""):
+        before = [found for found in handled.get((thread_id, item.agent), ()) if found[0] <= item.at]
+        if before and item.agent:
+            return max(before)[1]
+    return ""
 
 
 def items_of_holds(holds: Iterable[Hold], thread_id: str, now_ns: int) -> Iterator[TimelineItem]:
@@ -112,6 +169,7 @@ def items_of_holds(holds: Iterable[Hold], thread_id: str, now_ns: int) -> Iterat
                 tokens=hold.amounts.tokens,
                 title=f"{call.tool or call.model} under way",
                 detail=f"attempt {call.attempt} at {call.provider}/{call.request_model}" if call.model else "",
+                under=call.message_id,
             )
 
 
@@ -129,6 +187,7 @@ def _of_usage(event: UsageEvent) -> TimelineItem:
         tokens=event.usage.total,
         title=event.tool or event.model,
         detail=f"{place}{event.outcome}{attempt}{why}",
+        under=event.message_id,
     )
 
 

@@ -7,7 +7,14 @@ from operator import attrgetter
 
 from organism.amounts import NS_PER_S
 from organism.control.components import Components
-from organism.control.listing.timeline import Timeline, TimelineItem, items_of_events, items_of_holds, items_of_hops
+from organism.control.listing.timeline import (
+    Timeline,
+    TimelineItem,
+    items_of_events,
+    items_of_holds,
+    items_of_hops,
+    nested,
+)
 from organism.usage.event_log import EventLog, first_number, last_number
 from organism.usage.events import AnyEvent
 
@@ -45,13 +52,14 @@ class TimelineReader:
         async for page in _events_between(self._log, opened_ns, ended_ns):
             found.extend(items_of_events(page, thread_id, content=content))
         now_ns = self._clock.now_ns()
+        hops = self._history.hops(thread_id, content=content)
         others = [
-            *items_of_hops(self._history.hops(thread_id, content=content)),
+            *items_of_hops(hops),
             *items_of_holds(self._ledger.open_holds, thread_id, now_ns),
         ]
         when = attrgetter("at")
         items = list(merge(sorted(found, key=when), sorted(others, key=when), key=when))
-        return Timeline(thread_id=thread_id, items=tuple(items[-limit:]), more=len(items) > limit)
+        return Timeline(thread_id=thread_id, items=nested(items[-limit:], hops), more=len(items) > limit)
 
     def _life_of(self, thread_id: str) -> tuple[int, int]:
         """Return when a thread was opened and has ended; 0 where that is not known or has not happened."""

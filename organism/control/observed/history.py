@@ -215,6 +215,8 @@ class History:
             recipient=envelope.recipient,
             message_type=type_name(envelope.payload),
             text=as_text(envelope.payload)[:LONG_TEXT],
+            id=envelope.id,
+            caused_by=envelope.causation_id or "",
         )
 
     def note_opening(self, thread_id: str, message: Message) -> None:

@@ -39,6 +39,7 @@ class UsageEvent(Event, frozen=True, kw_only=True):
         tool: The tool that ran, or what else a handler has paid for. Then there is no model: the names of model and
             provider are empty. Empty for a model call.
         truncated: Whether the answer's stream was closed because it had passed what was held for it.
+        message_id: The message whose handling made the call; empty where none did, as through the gateway.
     """
 
     agent: str
@@ -63,6 +64,7 @@ class UsageEvent(Event, frozen=True, kw_only=True):
     usage_note: str = ""
     tool: str = ""
     truncated: bool = False
+    message_id: str = ""
 
     @property
     def total_tokens(self) -> int:

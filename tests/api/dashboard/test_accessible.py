@@ -13,6 +13,8 @@ pytestmark = pytest.mark.debian
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
 VIEWS = [
     "overview",
+    "overview?range=own&from=2026-03-02T10%3A00Z",
+    "overview?range=own&from=never",
     "threads?state=all",
     "budgets",
     "agents",

@@ -39,6 +39,40 @@ def test_money_is_written_as_commands_write_it(page: Page) -> None:
     assert about[5] == "$1,234.57"
 
 
+def test_any_time_can_be_charted_and_stands_in_the_address(daemon: Daemon, page: Page) -> None:
+    """An hour shows minutes; a time of one's own is chosen with the keyboard, checked, and there after a reload."""
+    daemon.run("ask", "tides")
+    page.get_by_role("button", name="1 hour", exact=True).click()
+    expect(page).to_have_url(re.compile("range=hour"))
+    script = (
+        "async () => (await (await import('/dashboard/lib/api.js')).ask('/v1/usage/series', { since: '1h' })).step_s"
+    )
+    assert page.evaluate(script) == 60
+    expect(page.locator(".chart svg")).to_be_visible()
+    page.get_by_role("button", name="from … to").click()
+    expect(page.get_by_role("form", name="Period")).to_contain_text("up to now")
+    expect(page.locator(".chart svg")).to_be_visible()
+    begin, end = page.get_by_label("from", exact=True), page.get_by_label("to", exact=True)
+    begin.fill("2026-03-02T10:00")
+    end.fill("2026-03-02T09:00")
+    end.press("Enter")
+    expect(page.get_by_role("alert")).to_have_text("It ends before it begins.")
+    expect(begin).to_have_attribute("aria-invalid", "true")
+    end.fill("2026-03-05T09:00")
+    end.press("Enter")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(page.get_by_text("Nothing in this time.")).to_be_visible()
+    address = page.url
+    assert re.search("from=2026-03-0[12]T", address)
+    page.goto("about:blank")
+    page.goto(daemon.run("dashboard"))
+    page.evaluate("(hash) => { location.hash = hash; }", f"#{address.partition('#')[2]}")
+    expect(begin).to_have_value("2026-03-02T10:00")
+    expect(end).to_have_value("2026-03-05T09:00")
+    page.evaluate("location.hash = '#/overview?range=own&from=soon'")
+    expect(page.get_by_role("alert")).to_contain_text("Choose when it begins")
+
+
 def test_what_is_typed_stays_while_the_list_is_looked_for(page: Page) -> None:
     """A search that begins when the typing pauses takes nothing back of what is typed after it began."""
     go(page, "threads?search=tenant")
@@ -212,6 +246,16 @@ def test_thread_shows_where_its_budget_went_and_what_another_limit_had_done(daem
     expect(calls).to_have_count(2)
     expect(calls.first).to_contain_text("planner")
     expect(calls.first).to_contain_text("tokens")
+    levels = page.locator(".waterfall li").evaluate_all("all => all.map((one) => one.ariaLevel)")
+    assert levels.count("2") >= 2, "the planner's call, and what it has sent on"
+    assert "3" in levels, "the writer's call, under that"
+    opening = page.get_by_role("button", name=re.compile("^what .* to planner.* has led to$"))
+    opening.press("Enter")
+    expect(calls).to_have_count(0)
+    expect(opening).to_have_attribute("aria-expanded", "false")
+    page.get_by_role("button", name="list", exact=True).click()
+    expect(page).to_have_url(re.compile("form=list"))
+    expect(calls).to_have_count(2)
     page.get_by_role("link", name="Ledger").click()
     expect(page.get_by_role("row").filter(has_text="planner")).to_contain_text("settled")
     page.get_by_role("link", name="What if").click()

@@ -37,6 +37,27 @@ async def test_series_says_what_was_used_by_whom(served: Served, by: str, name: 
         assert daily["series"][0]["values"][-1] > 0
 
 
+@pytest.mark.parametrize(
+    ("query", "step_s", "steps"),
+    [
+        ({"since": "1h"}, 60, {61, 60}),
+        ({"step": "minute"}, 60, {61, 60}),
+        ({"step": "minute", "since": "2d"}, 60, {361, 360}),
+        ({"since": "3h"}, 3600, {3, 4}),
+        ({"since": "3d", "until": "1h"}, 3600, {71, 72}),
+        ({"since": "9h", "until": "8h"}, 3600, {1, 2}),
+        ({"since": "50d", "until": "49d"}, 86400, {1, 2}),
+    ],
+)
+async def test_time_is_shown_in_the_finest_steps_that_are_kept_of_it(
+    served: Served, query: dict[str, str], step_s: int, steps: set[int]
+) -> None:
+    """An hour has minutes, a day hours; what is long ago has coarser steps, and no zeros that look like sums."""
+    async with served() as (_, client):
+        made = (await client.get("/v1/usage/series", params=query)).json()
+        assert (made["step_s"], len(made["starts_ns"]) in steps) == (step_s, True), len(made["starts_ns"])
+
+
 async def test_refusals_are_a_series_of_their_own(served: Served) -> None:
     """What limits have refused is seen over time, by who was refused."""
     async with served(limits=Limits(calls=0)) as (organism, client):
@@ -52,7 +73,9 @@ async def test_refusals_are_a_series_of_their_own(served: Served) -> None:
         {"measure": "money"},
         {"by": "provider"},
         {"by": "label:"},
-        {"step": "minute"},
+        {"step": "second"},
+        {"step": "minute", "since": "8h", "until": "7h"},
+        {"step": "hour", "until": "60d"},
         {"since": "yesterday"},
         {"until": "7y"},
         {"since": "1h", "until": "2h"},

@@ -1,15 +1,18 @@
 """The timeline of a thread: everything that has happened in it, once, in order, and nothing of others."""
 
 from pathlib import Path
+from random import Random
 
 import pytest
 
-from organism import Limits, Text
+from organism import Context, Limits, Organism, Text, agent
 from organism.amounts import Amounts
 from organism.control.listing import timeline_reader
-from organism.control.listing.timeline import Timeline, items_of_holds
+from organism.control.listing.timeline import Timeline, items_of_holds, items_of_hops, nested
+from organism.control.views import Hop
 from organism.errors import ThreadClosedError
 from organism.ledger.entries import CallRecord, Hold
+from organism.testing import ScriptedProvider
 from tests.api.conftest import make
 
 pytestmark = pytest.mark.anyio
@@ -104,3 +107,59 @@ async def test_only_the_events_of_its_life_are_read(page: int, monkeypatch: pyte
             assert cut.items == found.items[-2:]
             assert cut.more
     assert titles[0] == titles[1] == ["opened", "thread.open", "main", "completed"]
+
+
+async def test_what_happened_in_the_handling_of_a_message_is_under_it() -> None:
+    """A trace is a tree: each call, answer and child is under the message that led to it, whatever ran beside it."""
+
+    @agent(peers=["write"])
+    async def plan(message: Text, ctx: Context) -> Text:
+        await ctx.llm.complete("how?")
+        await ctx.gather([("write", Text("one")), ("write", Text("two"))])
+        return Text("done")
+
+    @agent
+    async def write(message: Text, ctx: Context) -> Text:
+        said = await ctx.llm.complete(message.text)
+        return Text(said.text)
+
+    providers = {"s": ScriptedProvider(["well"])}
+    async with Organism([plan, write], models={"main": "s/m"}, providers=providers, entry="plan") as organism:
+        thread = await organism.open_thread(Text("go"))
+        await organism.wait(thread)
+        timeline = await organism.control.queries.timeline(thread, content=True)
+
+    by_id = {item.id: item for item in timeline.items if item.id}
+    led_to = {
+        (item.kind, item.agent, item.detail if item.kind == "message" else item.title): (
+            by_id[item.under].detail if item.under else ""
+        )
+        for item in timeline.items
+    }
+    assert (
+        led_to["message", "plan", "one"] == led_to["message", "plan", "two"] == led_to["call", "plan", "main"] == "go"
+    )
+    calls = [item for item in timeline.items if (item.kind, item.agent) == ("call", "write")]
+    assert {by_id[item.under].detail for item in calls} == {"one", "two"}
+
+
+def test_nothing_is_under_what_is_under_it() -> None:
+    """Clocks may disagree and messages may be unknown: each thing is in the tree once, and there is no circle."""
+    chance = Random(5)
+    for _ in range(200):
+        hops = [
+            Hop(number=number, time_ns=chance.randrange(5), thread_id=chance.choice("ab"), root_thread_id="a",
+                sender=chance.choice("xy"), recipient=chance.choice("xy"), message_type="T",
+                id=f"m{number}" if chance.random() < 0.7 else "",
+                caused_by=f"m{chance.randrange(number)}" if number and chance.random() < 0.5 else "")
+            for number in range(8)
+        ]  # fmt: skip
+        items = nested(sorted(items_of_hops(hops), key=lambda item: item.at), hops)
+        under = {item.id: item.under for item in items}
+        assert len(under) == len(hops)
+        for name, above in under.items():
+            seen = {name}
+            while above:
+                assert above not in seen
+                seen.add(above)
+                above = under[above]  # noqa: PLW2901 - the way up

@@ -69,7 +69,8 @@ const Says = ({ content, query }) => html`<label class="check"><input type="chec
 function Timeline({ id, content, query }) {
   const { data, error } = useData(`/v1/threads/${encodeURIComponent(id)}/timeline`, { content: content ? "true" : "" }, { every: 3000 });
   return html`<${Card} title="Timeline" aside=${html`<${Says} content=${content} query=${query} />`}><${Pending} data=${data} error=${error}>${({ items, more }) => html`
-    ${items.length ? html`<${Waterfall} items=${items} thread=${id} content=${content} kind=${query.kind ?? ""} onKind=${(kind) => refine({ ...query, kind })} />` : html`<${Empty}>Nothing has happened yet.<//>`}
+    ${items.length ? html`<${Waterfall} items=${items} thread=${id} content=${content} kind=${query.kind ?? ""} onKind=${(kind) => refine({ ...query, kind })}
+      form=${query.form ?? ""} onForm=${(form) => refine({ ...query, form })} />` : html`<${Empty}>Nothing has happened yet.<//>`}
     ${more && html`<p class="soft">There is more: the last ${count(items.length)} are shown.</p>`}`}<//><//>`;
 }
 

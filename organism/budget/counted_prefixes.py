@@ -31,8 +31,8 @@ class CountedPrefix(msgspec.Struct, frozen=True):
     """
 
     key: int
-    turns: int = 0
-    tokens: int = 0
+    turns: int
+    tokens: int
 
 
 class CountedPrefixes:

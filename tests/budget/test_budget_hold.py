@@ -8,7 +8,7 @@ import anyio.lowlevel
 import pytest
 
 from organism.budgets import BudgetHold, Limits, ThreadBudgetRegistry, TokenUsage
-from organism.errors import BudgetExhaustedError, LedgerStateError, UnknownAccountError
+from organism.errors import BudgetExhaustedError, ConfigError, LedgerStateError, UnknownAccountError
 
 pytestmark = pytest.mark.anyio
 
@@ -119,3 +119,24 @@ async def test_a_thread_without_a_budget_has_no_holds() -> None:
     with pytest.raises(UnknownAccountError, match="job"):
         async with made.hold("job", tokens=1):
             pass
+
+
+@pytest.mark.parametrize(("parts", "spent"), [([{"usd": "0.01"}], (0, 10)), ([{"tokens": 5}, {"tokens": 6}], (11, 0))])
+async def test_what_is_charged_in_parts_is_charged_as_said_and_nothing_beside(
+    parts: list[dict[str, Any]], spent: tuple[int, int]
+) -> None:
+    """Dollars alone are no tokens, and tokens alone no dollars."""
+    made = budgets(tokens=1000, usd="1")
+    async with made.hold("job", tokens=800, usd="0.02") as hold:
+        for part in parts:
+            hold.charge(**part)
+    state = made.budget("job")
+    assert (state.spent.tokens, state.spent.cost_nanousd, state.spent.calls) == (spent[0], spent[1] * 1_000_000, 1)
+
+
+async def test_a_plain_block_in_a_coroutine_is_refused_and_holds_nothing() -> None:
+    """It would run without having held anything, so it does not run."""
+    made, ran = budgets(tokens=100), []
+    with pytest.raises(ConfigError, match="async with"), made.hold("job", tokens=50):
+        ran.append(True)
+    assert (ran, made.budget("job").spent.tokens) == ([], 0)

@@ -184,3 +184,16 @@ def test_text_that_is_no_words_is_not_taken_for_a_few_long_ones(text: str, least
     whole, prose = (calibration.guess("m", [given_text]) for given_text in (PROSE + text, PROSE))
 
     assert whole.tokens - prose.tokens >= least
+
+
+def test_what_a_text_takes_is_told_as_a_range_once_enough_is_known() -> None:
+    """About what was seen, with a margin to both sides; of what nobody has counted nothing is said."""
+    known = taught(60)
+    guess = known.guess("m", [PROSE])
+    told = known.range("m", guess.kind)
+
+    assert told is not None
+    assert told.least < 600 <= told.most < 700
+    assert known.range("other", guess.kind) is None
+    assert Calibration().range("m", guess.kind) is None
+    assert taught(60, times=SAMPLES_MIN - 1).range("m", guess.kind) is None

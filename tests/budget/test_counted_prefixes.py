@@ -153,3 +153,11 @@ def test_the_conversations_used_last_are_remembered_and_no_more() -> None:
     for number in range(2 * FAMILIES_MAX):
         known.remember(f"n{number}", "n", known.find(f"n{number}", (), ["x"]), 10, 4)
     assert len(known._answered_by) == FAMILIES_MAX
+
+
+def test_a_count_of_a_fourth_of_the_guess_is_relied_on_and_one_below_it_is_not() -> None:
+    """No tokenizer is further from the guess than that; what is, was counted by mistake."""
+    known = CountedPrefixes()
+    for tokens, relied_on in ((25, 25), (24, 0)):
+        known.remember("f", "m", known.find("f", None, [("user", "a")]), tokens, 100)
+        assert known.find("f", None, [("user", "a"), ("assistant", "b")]).tokens == relied_on

@@ -2,7 +2,7 @@
 
 import pytest
 
-from organism.budget.estimate import input_tokens_likely, input_tokens_tight
+from organism.budget.estimate import input_tokens_likely, input_tokens_tight, output_tokens_from_text
 
 PROSE = """The harbour master writes the height of every tide into a book that his grandfather began. Nobody reads it,
 but when the channel moved last winter it was the only record of where the water used to run."""
@@ -42,3 +42,11 @@ def test_count_grows_with_every_turn_and_is_never_nothing() -> None:
     sizes = [input_tokens_likely(["tide"] * turns) for turns in range(4)]
     assert sizes[0] > 0
     assert sizes == sorted(set(sizes))
+
+
+def test_an_answer_that_nobody_counted_is_taken_for_a_fifth_more_than_it_is_guessed_at() -> None:
+    """What is charged by an estimate errs upwards, by a little."""
+    for text in (PROSE, CODE, DATA, PAGE, LINES):
+        close = input_tokens_tight([text]) - input_tokens_tight([""])
+        assert close * 6 / 5 <= output_tokens_from_text(text) <= close * 6 / 5 + 1
+    assert output_tokens_from_text("") == 0

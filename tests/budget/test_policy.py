@@ -2,9 +2,9 @@
 
 import pytest
 
-from organism.amounts import Amounts, Limits
-from organism.budget.policy import Ask, Grant, Headroom, decide
-from organism.errors import Refusal
+from organism.amounts import AMOUNT_MAX, Amounts, Limits
+from organism.budget.policy import Ask, Grant, Headroom, carve, check_correction, decide
+from organism.errors import ConfigError, Refusal
 
 
 def room(account: str = "t", *, spent: int = 0, held: int = 0, elapsed_ns: int = 0, **limits: int) -> Headroom:
@@ -46,6 +46,11 @@ TABLE = [
     ((room("a", tokens=100), room("b", tokens=25)), ASK, 15),  # the tightest scope decides
     ((room("a", tokens=12), room("b", tokens=11)), ASK, ("b", "tokens")),  # and is the one named
     ((room("a", tokens=12), room("b", tokens=12)), ASK, ("a", "tokens")),  # of equals, the first
+    ((Headroom("t", Limits(tokens=9, elapsed_ns=100), Amounts(), Amounts(), 100),), ASK, ("t", "tokens")),
+    ((room(tokens=9, calls=0),), ASK, ("t", "tokens")),
+    ((room("a", calls=0), room("b", cost_nanousd=9)), PRICED, ("a", "calls")),
+    ((room("a", calls=0), room("b", tokens=8)), ASK, ("b", "tokens")),
+    ((Headroom("a", Limits(elapsed_ns=9), Amounts(), Amounts(), 9), room("b", tokens=8)), ASK, ("b", "tokens")),
     ((room("a", tokens=5, cost_nanousd=5),), PRICED, ("a", "tokens")),
     ((room("a", calls=0), room("b", tokens=14)), ASK, ("a", "calls")),
 ]
@@ -92,3 +97,29 @@ def test_a_call_has_the_time_that_the_nearest_end_leaves() -> None:
         verdict = decide(headrooms, ASK)
         assert isinstance(verdict, Grant)
         assert verdict.time_left_ns == 40
+
+
+@pytest.mark.parametrize("limits", [{"tokens": 30}, {"cost_nanousd": 30}])
+def test_a_carved_child_gets_its_whole_limits_or_none(limits: dict[str, int]) -> None:
+    """To the last token and the last nano-dollar, and no more; what its ancestors do not limit it may limit alone."""
+    unit = "usd" if "cost_nanousd" in limits else "tokens"
+    for spent, held in ((0, 70), (70, 0), (35, 35)):
+        scope = room("p", spent=spent, held=held, **dict.fromkeys(limits, 100))
+        assert carve([scope], Limits(calls=3, **limits)) == Amounts(
+            limits.get("tokens", 0), limits.get("cost_nanousd", 0), 3
+        )
+        refused = carve([scope], Limits(**dict.fromkeys(limits, 31)))
+        assert refused == Refusal("p", unit, 100, spent, held, 31)
+
+
+def test_spend_may_be_corrected_to_nothing_and_to_the_most_but_not_beyond() -> None:
+    """What was never spent cannot be taken off, and what no ledger can carry cannot be added."""
+    spent = Amounts(10, 20, 3)
+
+    check_correction("a", spent, Amounts(-10, -20, -3))
+    check_correction("a", spent, Amounts(AMOUNT_MAX - 10, AMOUNT_MAX - 20, AMOUNT_MAX - 3))
+    for by in (Amounts(-11), Amounts(0, -21), Amounts(0, 0, -4)):
+        with pytest.raises(ConfigError, match="cannot be taken off"):
+            check_correction("a", spent, by)
+    with pytest.raises(ConfigError, match="more than 64 bits hold"):
+        check_correction("a", spent, Amounts(AMOUNT_MAX - 9))

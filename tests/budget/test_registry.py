@@ -10,9 +10,9 @@ from organism.amounts import Amounts, Limits
 from organism.budget.holds import GrantedHold, Mode, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
-from organism.budget.scopes import BudgetPlan, ScopedLimits, period
+from organism.budget.scopes import BudgetPlan, LabelLimits, ScopedLimits, period
 from organism.errors import ConfigError, LedgerStateError, Refusal, UnknownAccountError
-from organism.ledger.entries import AnyEntry, Checkpoint
+from organism.ledger.entries import AnyEntry, Checkpoint, LimitsSet
 from organism.ledger.ledger import Cost, Ledger
 from organism.testing import ManualClock, VirtualClock, run
 
@@ -457,3 +457,94 @@ def test_what_is_kept_for_last_calls_is_no_room_that_came_back() -> None:
     refused = Refusal("organism@rolling:6h", "tokens", 100, 0, 0, 60, final_reserve=50)
     assert not registry.accounts.room_came_back(refused)
     assert registry.accounts.room_came_back(replace(refused, final_reserve=40))
+
+
+def test_a_correction_of_a_thread_counts_wherever_its_spend_does() -> None:
+    """Money given back to a thread is given back to its tenant and to the day as well, so that their sums are right."""
+    plan = BudgetPlan(
+        thread=Limits(tokens=100), windows={"day": Limits(tokens=1000)}, final_reserve_percent=0,
+        labels={"tenant": LabelLimits(each=ScopedLimits(Limits(tokens=500), "day"))},
+    )  # fmt: skip
+    registry = ThreadBudgetRegistry(plan, Ledger(), ManualClock())
+    registry.open_thread("t", labels={"tenant": "a"})
+    spend(registry, 40)
+
+    accounts, _ = registry.adjust("thread:t", Amounts(-30), "the provider has paid it back")
+
+    assert len(accounts) == 3
+    assert [state.spent.tokens for state in registry.budgets("t")] == [10, 10, 10]
+    registry.adjust(accounts[1], Amounts(5), "of one account alone")
+    assert sorted(state.spent.tokens for state in registry.budgets("t")) == [10, 10, 15]
+
+
+def test_a_thread_keeps_a_twentieth_for_its_last_call_unless_told_otherwise() -> None:
+    """Five per cent: of a thousand tokens a call may take 950."""
+    registry = make(plan=BudgetPlan(thread=Limits(tokens=1000)))
+
+    assert isinstance(take(registry, 951), Refusal)
+    assert isinstance(take(registry, 950), GrantedHold)
+
+
+@pytest.mark.parametrize("taken_up", [False, True], ids=["same process", "after a restart"])
+def test_limits_of_agents_within_a_thread_end_with_it(*, taken_up: bool) -> None:
+    """They are shown as its own, and closed with it: nothing of an ended thread is left, whoever has begun it."""
+    plan = BudgetPlan(
+        thread=Limits(tokens=100), agents={"writer": ScopedLimits(Limits(tokens=50), "thread")}, final_reserve_percent=0
+    )
+    entries: list[AnyEntry] = []
+    registry = ThreadBudgetRegistry(plan, Ledger(entries.append), ManualClock())
+    registry.open_thread("t")
+    spend(registry, 20)
+    if taken_up:
+        registry = ThreadBudgetRegistry(plan, Ledger.replay(entries), ManualClock())
+        registry.restore_thread("t", parent=None, carve=None, open_ns=0)
+        registry.accounts.restore_scoped()
+
+    assert [(state.account, state.spent.tokens) for state in registry.budgets("t")] == [
+        ("thread:t", 20),
+        ("agent:writer@thread:t", 20),
+    ]
+    registry.cleanup_thread("t")
+    assert registry.states() == ()
+
+
+def test_a_limit_that_the_configuration_has_changed_is_noted_once() -> None:
+    """With the first call after it, and not again with each: the ledger does not grow by what is known."""
+    entries: list[AnyEntry] = []
+    before, after = (
+        BudgetPlan(thread=Limits(tokens=1000), windows={"day": Limits(tokens=tokens)}, warn_ahead=0)
+        for tokens in (500, 600)
+    )
+    registry = ThreadBudgetRegistry(before, Ledger(entries.append), ManualClock())
+    registry.open_thread("t")
+    spend(registry, 10)
+    registry.replan(after, (75, 90, 95))
+
+    for _ in range(3):
+        spend(registry, 10)
+
+    noted = [entry for entry in entries if isinstance(entry, LimitsSet)]
+    assert [(entry.limits, entry.configured) for entry in noted] == [(Limits(tokens=600), True)]
+
+
+def test_the_lowest_threshold_is_warned_of() -> None:
+    """One per cent is a threshold like others."""
+    registry = ThreadBudgetRegistry(BudgetPlan(thread=Limits(tokens=100), warn_ahead=0), thresholds=(1, 50))
+    registry.open_thread("t")
+
+    assert spend(registry, 1) == [1]
+
+
+def test_the_limit_nearest_to_its_end_is_told_of_a_thread_and_of_an_agent_of_it() -> None:
+    """Whoever asks for an agent hears of its own limits too; a thread's warning is of what limits all of it."""
+    plan = BudgetPlan(
+        thread=Limits(tokens=100), agents={"writer": ScopedLimits(Limits(tokens=30), "thread")},
+        final_reserve_percent=0, warn_ahead=0,
+    )  # fmt: skip
+    registry = make(plan=plan)
+    spend(registry, 80, Spender("t", "reader", "main"))
+    warned = registry.standing_warning("t", "reader")
+    assert warned is not None
+    assert warned.account == "thread:t"
+
+    assert registry.standing_warning("t", "writer") == registry.standing_warning("t")

@@ -9,8 +9,16 @@ import pytest
 
 from organism.amounts import Amounts, BudgetState, Dimension, Limits
 from organism.budget.policy import Ask
-from organism.budget.relief import as_much_again, comes_sooner, lacking, raise_command, relief
-from organism.budget.scopes import BudgetPlan, period, window_end_ns
+from organism.budget.relief import (
+    approval_relief,
+    as_much_again,
+    comes_sooner,
+    lacking,
+    raise_command,
+    relief,
+    remaining,
+)
+from organism.budget.scopes import BudgetPlan, ScopeRule, period, window_end_ns
 from organism.errors import Refusal, Relief
 
 ASK = Ask(input_tokens=50, output_cap=50, output_min=10, output_rate=1_000_000)
@@ -44,6 +52,7 @@ def test_what_is_offered_to_go_on_with_is_never_nothing(dimension: Dimension, li
     [
         ("thread:t", 1_000, 0, 50),
         ("thread:t", 1_000, 50, 107),  # of 1,107 tokens 5 % are kept: 55
+        ("thread:t", 1_000, 500, 1_101),  # half: of 2,101 tokens 1,051 are kept
         ("thread:t", 1_000, 800, 850),  # no per cent: as large as a call
         ("thread:t", 1_000, 1_000, 1_050),
         ("thread:t", 1_000, 5_000, 5_050),
@@ -141,3 +150,33 @@ def test_command_that_raises_is_one_when_pasted(account: str, dimension: Dimensi
     """A label's value comes from outside: a shell reads it as one argument, whatever it contains."""
     words = shlex.split(raise_command(account, dimension, amount))
     assert words == ["organism", "budget", "raise", account, *option.split()]
+
+
+def test_raise_that_is_offered_where_the_limit_was_nothing_is_enough_to_begin_with() -> None:
+    """Twice what the call takes, or what calls are begun with: nobody knows what a higher limit would keep."""
+    assert lacking(Refusal("organism@day:2026-11-24", "tokens", 0, 0, 0, 6_000)) == 12_000
+    assert lacking(Refusal("organism@day:2026-11-24", "tokens", 0, 0, 0, 60)) == 10_000
+
+
+def test_an_account_comes_below_its_threshold_when_enough_of_its_spend_counts_no_more() -> None:
+    """At 75 % a person must say a word: 90 of 100 are spent, and it takes the second hour's end to be below."""
+    day, rolling = "organism@day:2026-11-24", "agent:a@rolling:1h"
+    refusal = Refusal(rolling, "tokens", 100, 90, 0, 0, threshold=75)
+    steps = [(1, Amounts(10)), (2, Amounts(15)), (3, Amounts(16)), (4, Amounts(90))]
+
+    assert approval_relief(state(rolling, Limits(tokens=100), spent=90), refusal, BudgetPlan(), steps) == Relief(3)
+    assert approval_relief(state(day, Limits(tokens=100), spent=90), refusal, BudgetPlan(), ()) == Relief(DAY_END)
+    assert approval_relief(state("thread:t", Limits(tokens=100), spent=90), refusal, BudgetPlan(), ()) is None
+
+
+def test_what_only_watches_is_told_where_nothing_refuses() -> None:
+    """What is left of a budget is what a refusal is due at; a limit of each call alone is no store."""
+    thread, day = (state(name, Limits(tokens=100)) for name in ("thread:t", "organism@day:2026-11-24"))
+    call = state("organism@call", Limits(tokens=10))
+    watching = BudgetPlan(rules={"day": ScopeRule(mode="audit")})
+
+    assert remaining([thread, day], BudgetPlan(), "enforce") == [thread, day]
+    assert remaining([thread, day], watching, "enforce") == [thread]
+    assert remaining([day], watching, "enforce") == [day]
+    assert remaining([thread, day], BudgetPlan(), "off") == []
+    assert remaining([call], BudgetPlan(), "enforce") == []

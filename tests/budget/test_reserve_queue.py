@@ -10,6 +10,7 @@ from organism.budget.holds import GrantedHold, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan
+from organism.errors import Refusal
 from organism.ledger.ledger import Cost, Ledger
 from organism.testing import VirtualClock, run
 
@@ -76,3 +77,38 @@ def test_who_is_served_and_cancelled_at_once_holds_nothing(seed: int) -> None:
         await hold(registry, 100)
 
     run(main, seed=seed)
+
+
+def test_who_gives_up_in_front_lets_the_next_one_in_at_once() -> None:
+    """Room that the first had waited for in vain is not left lying until somebody settles."""
+
+    async def main() -> None:
+        registry, granted = opened(), list[float]()
+        await hold(registry, 60)
+
+        async def wait(tokens: int) -> None:
+            await registry.reserve(ME, Ask(input_tokens=tokens - 1, output_cap=1))
+            granted.append(anyio.current_time() - began)
+
+        began = anyio.current_time()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait, 70)
+            await anyio.sleep(10)
+            tasks.start_soon(wait, 20)
+        assert granted == [30, 30]
+
+    run(main)
+
+
+def test_what_nobody_needs_any_more_is_not_refused() -> None:
+    """A call whose own time is up while it stands in line hears that, and not that a budget has refused it."""
+
+    async def main() -> None:
+        registry = opened()
+        await hold(registry, 100)
+        until_s = anyio.current_time() + 5
+
+        assert await registry.reserve(ME, Ask(input_tokens=9, output_cap=1), until_s=until_s) is None
+        assert isinstance(await registry.reserve(ME, Ask(input_tokens=9, output_cap=1)), Refusal)
+
+    run(main)

@@ -1,6 +1,7 @@
 """Limits by label and window, and what happens on each scope: one decision, one set of entries, no way round."""
 
 from collections.abc import Mapping
+from datetime import UTC
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from organism.budget.holds import GrantedHold, Mode, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.relief import relief
-from organism.budget.scopes import BudgetPlan, LabelLimits, PoolLimits, ScopedLimits, ScopeRule
+from organism.budget.scopes import BudgetPlan, LabelLimits, PoolLimits, ScopedLimits, ScopeRule, period, present_account
 from organism.errors import ConfigError, Refusal
 from organism.ledger.entries import AnyEntry, Checkpoint
 from organism.ledger.ledger import Cost, Ledger
@@ -375,3 +376,36 @@ def test_no_window_and_no_label_is_ever_overspent(steps: list[tuple[int, int, in
 def from_checkpoint(entries: list[AnyEntry]) -> list[AnyEntry]:
     places = [place for place, entry in enumerate(entries) if isinstance(entry, Checkpoint)]
     return entries[places[-1] :] if places else entries
+
+
+def test_a_thread_is_shown_whatever_of_its_windows_was_closed_meanwhile() -> None:
+    """A rolling window that counts nothing any more is closed, and opened anew by the next call."""
+    world = World(labels=tenants("6h"))
+    world.open("t", {"tenant": "a"})
+    world.spend("t", 10)
+    assert len(world.registry.budgets("t")) == 2
+
+    world.clock.advance(7 * 3600)
+    world.registry.accounts.close_idle()
+
+    assert [state.account for state in world.registry.budgets("t")] == ["thread:t"]
+    world.spend("t", 10)
+    assert len(world.registry.budgets("t")) == 2
+
+
+def test_the_present_account_is_of_a_scope_that_is_limited() -> None:
+    """The day of now, whatever day is named; no account of what no limit is for, nor of an agent of no thread."""
+    plan = BudgetPlan(
+        windows={"day": Limits(tokens=9)},
+        agents={"a": ScopedLimits(Limits(tokens=5), "thread"), "b": ScopedLimits(Limits(), "day")},
+    )
+    now_ns = ManualClock().now_ns()
+    day, limits = present_account(plan, "organism@day:2020-01-01", now_ns) or ("", None)
+
+    assert day == f"organism@{period('day', now_ns, UTC)}"
+    assert limits == Limits(tokens=9)
+    assert present_account(plan, "organism@month", now_ns) is None
+    assert present_account(plan, "agent:b@day", now_ns) is None
+    assert present_account(plan, "agent:a@thread", now_ns) is None
+    assert present_account(plan, "agent:a@thread:t", now_ns) == ("agent:a@thread:t", Limits(tokens=5))
+    assert present_account(plan, "thread:t", now_ns) is None

@@ -76,3 +76,13 @@ def test_only_a_thread_s_own_account_is_the_thread_s(text: str, thread: str, wit
     account = Account.parse(text)
 
     assert (account.thread_id, account.within_thread) == (thread, within)
+
+
+def test_only_an_agent_s_account_has_an_agent() -> None:
+    """Whoever is warned by its limit is named by it; a model of the same name is no agent."""
+    assert Account.parse("agent:writer@day:2026-01-01").agent == "writer"
+    assert [Account.parse(name).agent for name in ("model:writer@day:2026-01-01", "thread:writer", "organism@day")] == [
+        "",
+        "",
+        "",
+    ]

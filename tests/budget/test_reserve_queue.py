@@ -9,7 +9,7 @@ from organism.amounts import Amounts, Limits
 from organism.budget.holds import GrantedHold, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
-from organism.budget.scopes import BudgetPlan
+from organism.budget.scopes import BudgetPlan, Per, ScopeRule
 from organism.errors import Refusal
 from organism.ledger.ledger import Cost, Ledger
 from organism.testing import VirtualClock, run
@@ -110,5 +110,28 @@ def test_what_nobody_needs_any_more_is_not_refused() -> None:
 
         assert await registry.reserve(ME, Ask(input_tokens=9, output_cap=1), until_s=until_s) is None
         assert isinstance(await registry.reserve(ME, Ask(input_tokens=9, output_cap=1)), Refusal)
+
+    run(main)
+
+
+@pytest.mark.parametrize("rules", [{}, {"day": ScopeRule(mode="audit")}], ids=["no rules", "rules"])
+def test_what_may_as_well_not_be_done_is_not_done_before_those_who_wait(rules: dict[Per, ScopeRule]) -> None:
+    """A call that is only of use at once takes no room for which another one stands in line."""
+
+    async def main() -> None:
+        day = {"day": Limits(tokens=10_000)}
+        plan = BudgetPlan(thread=Limits(tokens=100), windows=day, rules=rules, final_reserve_percent=0)
+        registry = ThreadBudgetRegistry(plan, Ledger(), VirtualClock(), wait_s=30)
+        registry.open_thread("t")
+        spare = Ask(input_tokens=9, output_cap=1)
+        first = await hold(registry, 60)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hold, registry, 70)
+            await anyio.sleep(1)
+            assert registry.reserve_now(ME, spare) is None
+            registry.settle(first, Amounts(0), Cost())
+            await anyio.sleep(1)
+            assert registry.budget("t").held.tokens == 70
+            assert registry.reserve_now(ME, spare) is not None
 
     run(main)

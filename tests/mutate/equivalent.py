@@ -5,5 +5,9 @@ By file, function and change; where the program is rewritten an entry matches no
 
 EQUIVALENT: dict[str, str] = {
     "organism/ledger/fold.py::: 100 -> (101)": "thresholds are at most 100 within a limit, and at least 200 beyond",
+    "organism/budget/reserve_queue.py::ReserveQueue.next_ticket: 1 -> (2)": "of tickets only the order counts",
+    "organism/budget/guards/actions.py::ThresholdActions.approval_due: 0 -> (1)": (
+        "a unit that is due has a limit, of more than nothing; the 0 is there for the type alone"
+    ),
 }
 """By key, why it makes no difference."""

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from tests.faults.campaign import Result, run_faults
 from tests.faults.entries import FAULTS
 from tests.faults.fault import Fault
-from tests.mutate.trial import keep_json
+from tests.mutate.trial import keep_json, run_main
 
 
 def main() -> int:
@@ -73,4 +73,4 @@ def _table(faults: list[Fault], results: list[Result]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main(main))

@@ -22,3 +22,19 @@ def test_of_whole_limits_passed_only_the_last_is_kept() -> None:
     ledger.fire("a", "calls", 200, 0)
 
     assert ledger.balance("a").fired == {("tokens", 75), ("tokens", 95), ("tokens", 400), ("calls", 200)}
+
+
+def test_of_thresholds_that_stand_under_new_limits_it_stays_known_when_they_were_reached() -> None:
+    """An agent that has heard of one is not told again after a raise; of those that do not stand nothing is kept."""
+    ledger = Ledger()
+    ledger.open("a", Limits(tokens=100), 0)
+    for threshold in (75, 90):
+        ledger.fire("a", "tokens", threshold, 0, call_size=5)
+    before = {each for each in ledger.balance("a").fired_seqs if each[1] == 75}
+
+    ledger.set_limits("a", Limits(tokens=110), [("tokens", 75)], 1)
+
+    balance = ledger.balance("a")
+    assert balance.fired == {("tokens", 75)}
+    assert (balance.fired_seqs, balance.ahead) == (before, {("tokens", 75, 5)})
+    assert len(before) == 1

@@ -21,7 +21,7 @@ from tests.mutate.check import Verdict, check
 from tests.mutate.entries import GUARDS
 from tests.mutate.memory import KEPT, Memory, digest_of_code
 from tests.mutate.score import ROOMS, Score, Survivor, Task, score
-from tests.mutate.trial import keep_json
+from tests.mutate.trial import keep_json, run_main
 
 
 def main() -> int:
@@ -127,4 +127,4 @@ def _counted(counts: Counter[str]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main(main))

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +66,19 @@ def keep_json(path: "Path | str | None", found: object) -> None:
         part = Path(f"{path}.part")
         part.write_text(json.dumps(found, indent=1), encoding="utf-8")
         part.replace(path)
+
+
+STOPPED = 130
+"""The code of who was stopped by hand, as a shell has it."""
+
+
+def run_main(main: Callable[[], int]) -> int:
+    """Run a command of the proof; an end from outside is taken as Ctrl-C is: it ends and removes what it has begun."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return main()
+    except KeyboardInterrupt:
+        return STOPPED
 
 
 @contextmanager

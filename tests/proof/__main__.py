@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from tests.mutate.guard import ROOT
+from tests.mutate.trial import run_main
 from tests.proof.parts import PARTS, machine, read, run, set_aside
 from tests.proof.report import can_be_shown, render
 
@@ -54,4 +55,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main(main))

@@ -14,13 +14,10 @@ from typing import Any
 
 from tests.dependencies.audit import UNKNOWN
 from tests.mutate.guard import ROOT
-from tests.mutate.trial import run_tests
+from tests.mutate.trial import STOPPED, run_tests
 
 FORMS = ("quick", "short", "full")
 """From minutes to hours; a part that was run in a larger form need not be run in a smaller one."""
-
-STOPPED = 130
-"""What a part has for its code that was stopped by hand, as a shell has it."""
 
 SOAK = "soak"
 TEST_OF_SOAK = "tests/soak/test_soak.py"
@@ -136,7 +133,7 @@ class Ran:
         commit: Of what; with a ``+`` where files differed from it.
         command: How it is done again.
         seconds: How long it took.
-        code: 0 if everything held; :data:`STOPPED`, or negative, if it was ended from outside.
+        code: 0 if everything held; 130, or negative, if it was ended from outside.
         date: When it began, in UTC.
         found: What it wrote; ``None`` if nothing.
         machine: What its figures depend on.
@@ -253,12 +250,24 @@ def _run(part: Part, folder: Path, form: str) -> Ran:
             code, found = _soaked(float(options[0]))
         else:
             command = [sys.executable, "-m", part.module, *options, "--json", str(written)]
-            code = subprocess.run(command, cwd=ROOT, check=False).returncode
+            code = _ended(command)
     if written.exists():
         found = json.loads(written.read_text(encoding="utf-8"))
     took_s = time.monotonic() - began
     load = round(os.getloadavg()[2 if took_s > 5 * 60 else 1], 1)  # over fifteen minutes, or over five
     return Ran(part.name, commit, part.command(form), took_s, code, date, found, machine(), load)
+
+
+def _ended(command: Sequence[str]) -> int:
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.terminate()  # it ends what it has started, in its turn
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(30)
+            process.kill()
+            raise
 
 
 def _soaked(seconds: float) -> tuple[int, dict[str, Any]]:

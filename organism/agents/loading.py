@@ -9,6 +9,7 @@ from pathlib import Path
 
 from organism.errors import ConfigError
 from organism.messages import Message
+from organism.text.error_text import raised_at, text_of, with_type
 
 _PATH = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)")
 
@@ -35,17 +36,21 @@ def load(path: str) -> object:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise ConfigError(
-            f"module {module_name!r} does not import: {error}; a module beside organism.yaml is found "
+            f"module {module_name!r} does not import: {text_of(error)}; a module beside organism.yaml is found "
             f"when its folder is listed under 'python_path'"
         ) from error
-    except (Exception, SystemExit) as error:  # a script that calls sys.exit() must not end us without a word
-        raise ConfigError(f"module {module_name!r} raised {type(error).__name__} when imported: {error}") from error
+    except BaseException as error:  # a script that calls sys.exit() must not end us without a word
+        where = f" ({place})" if (place := raised_at(error)) is not None else ""
+        raised = f"raised {type(error).__name__} when imported: {text_of(error)}{where}"
+        raise ConfigError(f"module {module_name!r} {raised}") from error
     try:
         return getattr(module, name)
     except AttributeError:
-        close = get_close_matches(name, dir(module), n=1)
+        close = get_close_matches(name, vars(module), n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ConfigError(f"module {module_name!r} has no {name!r}{hint}") from None
+    except BaseException as error:  # a module may give its names by a function of its own
+        raise ConfigError(f"module {module_name!r} does not give {name!r}: {with_type(error)}") from error
 
 
 def load_message_type(path: str) -> type[Message]:

@@ -10,6 +10,7 @@ import msgspec
 
 from organism.cli.client import Client, UnreachableError
 from organism.cli.ledger_sources import partitions_of
+from organism.config.file_reading import read_bounded
 from organism.daemon.journal_file import JOURNAL_FILE
 from organism.errors import ConfigError
 from organism.usage.events import AnyEvent
@@ -124,6 +125,8 @@ def _of_lines(path: Path) -> Iterator[AnyEvent]:
 
 
 def _is_journal(path: Path) -> bool:
+    if not path.is_file():
+        return False  # a pipe, of which these bytes would be missing then; reading it says what is wrong
     try:
         with path.open("rb") as file:
             return file.read(len(_SQLITE)) == _SQLITE
@@ -142,7 +145,7 @@ def read_text(path: Path) -> str:
         ConfigError: If it cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return read_bounded(path, sys.maxsize - 1).decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(f"cannot be read: {reason}", where=str(path)) from None

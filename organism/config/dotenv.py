@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from organism.config.file_reading import read_bounded
 from organism.errors import ConfigError
 from organism.text.plain_text import lines_of
 
@@ -59,8 +60,7 @@ def read_dotenv(path: Path, user: int | None = None) -> DotEnv:
         if not stat.S_ISREG(status.st_mode):
             return DotEnv()
         _check_safe(path, status, os.geteuid() if user is None else user)
-        with path.open("rb") as file:
-            raw = file.read(_SIZE_MAX + 1)
+        raw = read_bounded(path, _SIZE_MAX)
     except FileNotFoundError:
         return DotEnv()
     except OSError as error:

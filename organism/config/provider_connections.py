@@ -126,6 +126,8 @@ def _ca_of(folder: Path, section: Server, environment: Mapping[str, str]) -> str
         named = {"ca_file": str(folder / Path(section.ca_file).expanduser())}
     for name, path in named.items():
         try:
+            if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
+                raise OSError("it is no file and no folder")  # a pipe would be waited for
             tls_context(path)
         except OSError as error:
             raise ConfigError(f"{name} names no certificates that can be read: {error.strerror or error}") from None

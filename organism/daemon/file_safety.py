@@ -27,6 +27,8 @@ def refuse_foreign_file(file: Path, user: int | None = None) -> None:
         status = file.stat()
     except OSError:
         return  # reading it says what is wrong
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISFIFO(status.st_mode)):
+        return  # likewise; what is advised below would be wrong for a device
     user = os.geteuid() if user is None else user
     if status.st_uid not in (_ROOT, user):
         reason = f"it belongs to user {status.st_uid}, who could have us run anything; run: chown {user} on it"

@@ -59,13 +59,13 @@ def describe(error: BaseException) -> str:
 
 def with_type(error: BaseException) -> str:
     """Say an error in one line as ``Type: text``, ours too, so that errors can be sorted by type."""
-    return in_one_line(f"{type(error).__name__}: {_text_of(error)}")
+    return in_one_line(f"{type(error).__name__}: {text_of(error)}")
 
 
 def _said(error: BaseException, nested: int) -> str:
     if isinstance(error, BaseExceptionGroup) and nested < _NESTED_MAX:
         return "; ".join(_said(inner, nested + 1) for inner in error.exceptions[:_MEMBERS_MAX])
-    text = _text_of(error)
+    text = text_of(error)
     if issubclass(type(error), OrganismError):
         return text
     if isinstance(error, CancelledError) and not text:
@@ -73,7 +73,8 @@ def _said(error: BaseException, nested: int) -> str:
     return f"{type(error).__name__}: {text}"
 
 
-def _text_of(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
+    """Return what an error says, without its type."""
     try:
         return cleaned(str(error))
     except BaseException as raised:  # noqa: BLE001 - a stranger's code, which may raise anything

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from organism.config.file_reading import read_bounded
 from organism.config.yaml.mistakes import Mistakes, Path_, Source, TextPlace
 from organism.errors import ConfigError
 from organism.text.plain_text import lines_of
@@ -72,8 +73,7 @@ def read_text(path: Path) -> str:
         ConfigError: If it cannot be read, is too large, or is not UTF-8.
     """
     try:
-        with path.open("rb") as file:
-            raw = file.read(SIZE_MAX + 1)
+        raw = read_bounded(path, SIZE_MAX)
     except FileNotFoundError:
         raise ConfigError(f"there is no such file; {how_to_begin(path)}", where=str(path)) from None
     except OSError as error:

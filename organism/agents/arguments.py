@@ -61,7 +61,7 @@ def seconds(value: object, what: str, *, zero: bool = False) -> float:
     Raises:
         ConfigError: If it is none.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ConfigError(f"{what} must be a number of seconds, not {shown(value)}")
     if not 0 <= value <= SECONDS_MAX or not (zero or value) or math.isnan(value):
         raise ConfigError(

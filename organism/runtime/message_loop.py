@@ -199,11 +199,13 @@ class MessageLoop:
             The recipients whose mailboxes have no room; what is for them waits before these.
         """
         full: tuple[str, ...] = ()
+        unanswered = envelope.reply_to is not None
         if returned.reports:
             self._report(thread, lane.agent, returned)
         for routed in returned.outgoing:
             if routed.answers:
                 self._delivery.answer(thread, envelope, routed.message)
+                unanswered = False
                 continue
             for recipient in routed.recipients:
                 sent = self._envelopes.caused(envelope, lane.agent, recipient, routed, returned.trace)
@@ -214,8 +216,7 @@ class MessageLoop:
                     self._breakers.on_rounds(thread, lane.agent, recipient, rounds)
                 if not self._delivery.send(thread, sent, routed.delay_s):
                     full = (*full, recipient)
-        # After its outputs: a reply among them has answered the question, and then this finds nothing to fail.
-        if envelope.reply_to is not None:
+        if unanswered:
             self._questions.fail(thread, envelope, "it ended without a reply")
         self._complete(thread, lane, envelope, returned.state)
         return full

@@ -62,7 +62,7 @@ def route(
     message, size = sendable(message, active.bounds.message_bytes)
     answers = cause.reply_to is not None and sending.recipient is None and not sending.to_all
     recipients, return_path = _recipients(runner.agent, cause, sending, message, agents)
-    if answers or (recipients, type(message)) not in allowed:
+    if (recipients, type(message), answers) not in allowed:
         _check(runner, recipients, message, cause, agents, answers=answers)
     return RoutedMessage(
         recipients=recipients,
@@ -90,9 +90,9 @@ def _check(
             continue  # every agent may write to users; an asker that is gone from the agents still runs, and waits
         # Replaced meanwhile, its own permissions hold.
         check_work(agent, recipient, message, agents, reply=reply or answers, answers=answers)
-        permitted = permitted and (not reply or agent.may_write_to(recipient))
-    if permitted and not answers and agents is runner.agents:
-        runner.allow((recipients, type(message)))
+        permitted = permitted and (answers or not reply or agent.may_write_to(recipient))
+    if permitted and agents is runner.agents:
+        runner.allow((recipients, type(message), answers))
 
 
 def _recipients(

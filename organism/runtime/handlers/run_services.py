@@ -27,6 +27,8 @@ from organism.threads.state_writer import ThreadStateWriter
 
 _ALLOWED_MAX = 1_000
 
+Passage = tuple[tuple[str, ...], type[Message], bool]
+
 
 class RunServices(msgspec.Struct, frozen=True, kw_only=True):
     """What the runs of all handlers use.
@@ -88,8 +90,8 @@ class AgentRunner:
     Attributes:
         start: Calls a handler that is an async function; ``None`` for a plain one, which runs on a worker thread.
         runs: Counts them.
-        allowed: Recipients of one message, with its type, that :func:`organism.threads.routing.check_work` has allowed
-            the agent to write to. It looks at the agents and nothing else, so it need not look again.
+        allowed: What :func:`organism.threads.routing.check_work` has allowed the agent: the recipients of one message,
+            its type, and whether it answers a question. It looks at the agents and nothing else, so once is enough.
     """
 
     __slots__ = ("agent", "agents", "allowed", "runs", "services", "start")
@@ -99,12 +101,12 @@ class AgentRunner:
         self.runs = services.active.runs
         self.agents: Mapping[str, Agent] = services.active.agents
         self.agent = agent = self.agents[name]
-        self.allowed: set[tuple[tuple[str, ...], type[Message]]] = set()
+        self.allowed: set[Passage] = set()
         self.start: Callable[[Message, Context], Coroutine[Any, Any, Output]] | None = None
         if is_async(agent.handler):
             self.start = cast("Callable[[Message, Context], Coroutine[Any, Any, Output]]", agent.handler)
 
-    def allow(self, passage: tuple[tuple[str, ...], type[Message]]) -> None:
+    def allow(self, passage: Passage) -> None:
         """Remember that a check was passed."""
         if len(self.allowed) >= _ALLOWED_MAX:  # types may be made while the process runs
             self.allowed.clear()

@@ -23,7 +23,7 @@ from organism.ids import USER
 from organism.messages import RUNTIME_MESSAGES, BudgetWarning, Envelope, is_runtime
 from organism.runtime.active_config import ActiveConfig
 from organism.runtime.delivery import Delivery
-from organism.runtime.handlers.handler_outcome import HandlerFailed, HandlerOutcome, HandlerParked, HandlerReturned
+from organism.runtime.handlers.handler_outcome import HandlerFailed, HandlerOutcome, HandlerParked
 from organism.runtime.handlers.handler_run import HandlerRun
 from organism.runtime.handlers.instrumentation import instrumented
 from organism.runtime.handlers.run_services import AgentRunner, RunServices
@@ -162,10 +162,10 @@ class MessageLoop:
             )
         else:
             outcome = await run.execute()
-        if type(outcome) is HandlerReturned:
+        if outcome is None:
             # Sent and completed first, waited for afterwards: a crash while a mailbox is full must not run the handler
             # again.
-            full = self._route_and_complete(thread, lane, envelope, outcome)
+            full = self._route_and_complete(thread, lane, envelope, run)
             if full:
                 await despite_stray_cancels(partial(self._flush, thread, lane, full))
         elif type(outcome) is HandlerParked:
@@ -190,9 +190,7 @@ class MessageLoop:
 
     # -- route its outputs, complete ------------------------------------------------------------------------------
 
-    def _route_and_complete(
-        self, thread: Thread, lane: Lane, envelope: Envelope, returned: HandlerReturned
-    ) -> tuple[str, ...]:
+    def _route_and_complete(self, thread: Thread, lane: Lane, envelope: Envelope, run: HandlerRun) -> tuple[str, ...]:
         """Send what a handler has returned and complete its message: one step, with no await, so one commit.
 
         Returns:
@@ -200,15 +198,15 @@ class MessageLoop:
         """
         full: tuple[str, ...] = ()
         unanswered = envelope.reply_to is not None
-        if returned.reports:
-            self._report(thread, lane.agent, returned)
-        for routed in returned.outgoing:
+        if run.reports:
+            self._report(thread, lane.agent, run)
+        for routed in run.outgoing:
             if routed.answers:
                 self._delivery.answer(thread, envelope, routed.message)
                 unanswered = False
                 continue
             for recipient in routed.recipients:
-                sent = self._envelopes.caused(envelope, lane.agent, recipient, routed, returned.trace)
+                sent = self._envelopes.caused(envelope, lane.agent, recipient, routed, run.trace)
                 if recipient == USER:
                     self._delivery.put_out(thread, sent)
                     continue
@@ -218,7 +216,7 @@ class MessageLoop:
                     full = (*full, recipient)
         if unanswered:
             self._questions.fail(thread, envelope, "it ended without a reply")
-        self._complete(thread, lane, envelope, returned.state)
+        self._complete(thread, lane, envelope, run.left)
         return full
 
     def _complete(self, thread: Thread, lane: Lane, envelope: Envelope, state: bytes) -> None:
@@ -246,8 +244,8 @@ class MessageLoop:
         finally:
             places.retake(lane.agent)
 
-    def _report(self, thread: Thread, agent: str, returned: HandlerReturned) -> None:
-        for name, result in returned.reports:
+    def _report(self, thread: Thread, agent: str, run: HandlerRun) -> None:
+        for name, result in run.reports:
             self._outbox.emit(
                 Reported(
                     thread_id=thread.id,
@@ -255,7 +253,7 @@ class MessageLoop:
                     agent=agent,
                     name=name,
                     result=result,
-                    trace_id=trace_id_of(returned.trace),
+                    trace_id=trace_id_of(run.trace),
                 )
             )
 

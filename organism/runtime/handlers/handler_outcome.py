@@ -8,26 +8,9 @@ from organism.errors import OrganismError
 from organism.text.error_text import describe
 from organism.text.json_nesting import nests_too_deep
 from organism.threads.approvals import WaitReason
-from organism.threads.envelopes import RoutedMessage
 
 STATE_BYTES_MAX = 16_000_000
 """Bytes of an agent's dictionary for one thread as JSON: it is written anew with each message that changes it."""
-
-
-class HandlerReturned(msgspec.Struct, frozen=True):
-    """The handler finished.
-
-    Attributes:
-        outgoing: What it sends, checked.
-        state: The agent's dictionary as JSON.
-        reports: What it reports, as names and results.
-        trace: The trace context of the run.
-    """
-
-    outgoing: tuple[RoutedMessage, ...]
-    state: bytes
-    reports: tuple[tuple[str, str], ...] = ()
-    trace: str | None = None
 
 
 class HandlerFailed(msgspec.Struct, frozen=True):
@@ -52,8 +35,8 @@ class HandlerStopped(msgspec.Struct, frozen=True):
     """The thread is being ended, or put to rest, and the handler with it; its message is still there."""
 
 
-HandlerOutcome = HandlerReturned | HandlerFailed | HandlerParked | HandlerStopped
-"""How a run ends."""
+HandlerOutcome = HandlerFailed | HandlerParked | HandlerStopped | None
+"""How a run ends; ``None`` is the usual way: the handler has returned, and its run has what it leaves."""
 
 
 class HandlerTimeoutError(OrganismError):

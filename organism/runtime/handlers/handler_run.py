@@ -18,7 +18,6 @@ from organism.agents.context import Context
 from organism.runtime.handlers.handler_outcome import (
     HandlerFailed,
     HandlerOutcome,
-    HandlerReturned,
     HandlerStopped,
     HandlerTimeoutError,
     encode_state,
@@ -63,7 +62,7 @@ class HandlerRun(HandlerRuntime, eq=False):
         # Counted before the handler runs: cancellations from before are the worker's own, those above it the handler's.
         cancelling = task.cancelling()
         failure: BaseException | None = None
-        returned: HandlerReturned | None = None
+        finished = False
         scope: anyio.CancelScope | None = None
         try:
             with holder as scope:
@@ -76,11 +75,12 @@ class HandlerRun(HandlerRuntime, eq=False):
                 try:
                     waits_for = context.run(coroutine.send, None)
                 except StopIteration as stop:
-                    returned = self.returned(stop.value)
+                    self.finish(stop.value)
                 else:
                     self._waiting = ContextBoundAwaitable(coroutine, context, waits_for)
                     self._begin_to_wait()
-                    returned = self.returned(await self._waiting)
+                    self.finish(await self._waiting)
+                finished = True
         except BaseException as error:
             # The worker's cancellation must pass: swallowed here, a pump that stops would wait for this worker without
             # end.
@@ -101,8 +101,8 @@ class HandlerRun(HandlerRuntime, eq=False):
             await holder.take_back(cancelling)
         # A result counts only if nothing cut the run short: a handler that swallows the cancellation of a refusal and
         # returns must not have its message completed while a call of it is parked.
-        if returned is not None and failure is None and not scope.cancelled_caught and self.parked is None:  # type: ignore[union-attr]
-            return returned
+        if finished and failure is None and not scope.cancelled_caught and self.parked is None:  # type: ignore[union-attr]
+            return None
         # An error out of a cancelled run comes from its cleanup; what is reported is why the run was cut short.
         if scope is not None and (scope.cancelled_caught or (scope.cancel_called and failure is not None)):
             return self._cut_short(failure)

@@ -28,7 +28,7 @@ from organism.messages import BudgetWarning, Envelope, Message, ThreadResult
 from organism.router.call import Call, LastWord
 from organism.runtime.children import SpawnRequest
 from organism.runtime.handlers.callers import CallingTask
-from organism.runtime.handlers.handler_outcome import HandlerParked, HandlerReturned, encode_state
+from organism.runtime.handlers.handler_outcome import HandlerParked, encode_state
 from organism.runtime.handlers.output_routing import messages_of, route, too_many
 from organism.runtime.handlers.run_expenses import RunExpenses, payer_of
 from organism.runtime.handlers.run_services import AgentRunner, RunServices
@@ -60,6 +60,9 @@ class HandlerRuntime(PlaceHolder, eq=False):
         trace: The trace context of the run.
 
     Attributes:
+        outgoing: What the handler sends, checked.
+        reports: What it reports, as names and results.
+        left: The agent's dictionary as JSON, as it has left it.
         parked: Why the message is to wait, once that is so.
         closed: Whether the run is over.
     """
@@ -76,11 +79,12 @@ class HandlerRuntime(PlaceHolder, eq=False):
     _questions: int = 0
     _approvals: int = 0
     _callers: "list[asyncio.Task[Any]] | None" = None
-    _outgoing: tuple[RoutedMessage, ...] = ()
     _sent: int = 0
-    _reports: tuple[tuple[str, str], ...] = ()
     _state: dict[str, Any] | None = None
     _spending: RunExpenses | None = None
+    outgoing: tuple[RoutedMessage, ...] = ()
+    reports: tuple[tuple[str, str], ...] = ()
+    left: bytes = b""
     parked: HandlerParked | None = None
     closed: bool = False
 
@@ -95,7 +99,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
         """Cut the run short."""
         raise NotImplementedError
 
-    def returned(self, output: Output) -> HandlerReturned:
+    def finish(self, output: Output) -> None:
         """Take what the handler has returned, and check all that it leaves.
 
         Raises:
@@ -106,8 +110,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
         elif output is not None:
             for message, sending in messages_of(output, self._services.active.bounds):
                 self.send(message, sending)
-        state = self._lane.stored if self._state is None else encode_state(self.agent.name, self._state)
-        return HandlerReturned(self._outgoing, state, self._reports, self.trace)
+        self.left = self._lane.stored if self._state is None else encode_state(self.agent.name, self._state)
 
     def close(self) -> None:
         """Close the context: every later use of it raises, and calls in progress are cancelled."""
@@ -180,7 +183,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
         sent = self._sent + len(routed.recipients)
         if sent > active.bounds.fan_out:
             raise too_many(sent, active.bounds)
-        self._sent, self._outgoing = sent, (*self._outgoing, routed)
+        self._sent, self.outgoing = sent, (*self.outgoing, routed)
 
     def report(self, name: str, result: str) -> None:
         """Keep the outcome of a decision until the handler has finished.
@@ -189,9 +192,9 @@ class HandlerRuntime(PlaceHolder, eq=False):
             ConfigError: If it is one too many.
         """
         self.check()
-        if len(self._reports) >= REPORTS_MAX:
+        if len(self.reports) >= REPORTS_MAX:
             raise ConfigError(f"one run of a handler makes at most {REPORTS_MAX} reports")
-        self._reports = (*self._reports, (name, result))
+        self.reports = (*self.reports, (name, result))
 
     # -- model calls ----------------------------------------------------------------------------------------------
 
@@ -266,20 +269,18 @@ class HandlerRuntime(PlaceHolder, eq=False):
         return partial(self._services.places.lending, self, "ctx.ask", work)
 
     async def _ask(self, index: int, recipient: str, message: Message, timeout_s: float, *, beside: bool) -> Message:
-        with (
-            self._services.worker_pool.lending(),
-            self._services.paused_time.waiting(self._thread, self._envelope.id),
-        ):
+        services = self._services
+        with services.worker_pool.lending(), services.paused_time.waiting(self._thread, self._envelope.id):
             question = self._thread.asked_before((self._envelope.id, index))
             if question is None:
-                send = partial(self._services.delivery.ask, self._thread, self.agent, self._envelope, index)
+                send = partial(services.delivery.ask, self._thread, self.agent, self._envelope, index)
                 question = await send(recipient, message, beside=beside)
-            timer = self._services.timers.start(timeout_s, question.wake, self._thread)
+            timer = services.timers.start(timeout_s, question.wake, self._thread)
             try:
                 while question.open and question.parked is None and not timer.passed:
                     await question.answered.wait()
             finally:
-                self._services.timers.cancel(timer)
+                services.timers.cancel(timer)
             if question.reply is not None:
                 return question.reply
             if question.failure is not None:
@@ -294,15 +295,11 @@ class HandlerRuntime(PlaceHolder, eq=False):
         return await self._services.places.lending(self, "ctx.spawn", partial(self._spawn, request))
 
     async def _spawn(self, request: SpawnRequest) -> ThreadResult:
-        with (
-            self._services.worker_pool.lending(),
-            self._services.paused_time.waiting(self._thread, self._envelope.id),
-        ):
+        services = self._services
+        with services.worker_pool.lending(), services.paused_time.waiting(self._thread, self._envelope.id):
             index, self._questions = self._questions, self._questions + 1
             try:
-                child = await self._services.children.spawn(
-                    self._thread, self.agent, (self._envelope.id, index), request
-                )
+                child = await services.children.spawn(self._thread, self.agent, (self._envelope.id, index), request)
             except BudgetExhaustedError as error:
                 await self.exhausted(error)
             while child.result is None:

@@ -27,7 +27,7 @@ from organism.threads.state_writer import ThreadStateWriter
 
 _ALLOWED_MAX = 1_000
 
-Passage = tuple[tuple[str, ...], type[Message], bool]
+Permission = tuple[tuple[str, ...], type[Message], bool]
 
 
 class RunServices(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,13 +101,13 @@ class AgentRunner:
         self.runs = services.active.runs
         self.agents: Mapping[str, Agent] = services.active.agents
         self.agent = agent = self.agents[name]
-        self.allowed: set[Passage] = set()
+        self.allowed: set[Permission] = set()
         self.start: Callable[[Message, Context], Coroutine[Any, Any, Output]] | None = None
         if is_async(agent.handler):
             self.start = cast("Callable[[Message, Context], Coroutine[Any, Any, Output]]", agent.handler)
 
-    def allow(self, passage: Passage) -> None:
+    def allow(self, permission: Permission) -> None:
         """Remember that a check was passed."""
         if len(self.allowed) >= _ALLOWED_MAX:  # types may be made while the process runs
             self.allowed.clear()
-        self.allowed.add(passage)
+        self.allowed.add(permission)

@@ -27,7 +27,7 @@ from organism.threads.state_writer import ThreadStateWriter
 
 _ALLOWED_MAX = 1_000
 
-Permission = tuple[tuple[str, ...], type[Message], bool]
+AllowedRoute = tuple[tuple[str, ...], type[Message], bool]
 
 
 class RunServices(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,12 +101,12 @@ class AgentRunner:
         self.runs = services.active.runs
         self.agents: Mapping[str, Agent] = services.active.agents
         self.agent = agent = self.agents[name]
-        self.allowed: set[Permission] = set()
+        self.allowed: set[AllowedRoute] = set()
         self.start: Callable[[Message, Context], Coroutine[Any, Any, Output]] | None = None
         if is_async(agent.handler):
             self.start = cast("Callable[[Message, Context], Coroutine[Any, Any, Output]]", agent.handler)
 
-    def allow(self, permission: Permission) -> None:
+    def allow(self, permission: AllowedRoute) -> None:
         """Remember that a check was passed."""
         if len(self.allowed) >= _ALLOWED_MAX:  # types may be made while the process runs
             self.allowed.clear()

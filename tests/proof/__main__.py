@@ -2,10 +2,10 @@
 
 Runs the simulators, the fault campaign, the mutation check and its score, the fuzzing, the audit of dependencies, the
 comparison with the peers and the soak, each in its time, and renders ``docs/RELIABILITY.md`` from what they found. A
-full one takes three hours, ``--short`` half of one; ``--quick`` takes some minutes and shows that everything runs. Each
-part leaves its file in ``build/proof``: a run that was stopped goes on where it was, and runs only what is missing, did
-not hold, or is of another commit; ``--again`` runs all. ``--render`` writes the report from what is there. Exits with 1
-if anything did not hold or was stopped; what nobody could be asked about is said on the page.
+full one takes three to four hours, ``--short`` half of one; ``--quick`` takes minutes and shows that everything runs.
+Each part leaves its file in ``build/proof``: a run that was stopped goes on where it was, and runs what is missing,
+did not hold, or is of another commit; ``--again`` runs all. ``--render`` writes the report from what is there. Exits
+with 1 if anything did not hold or was stopped; what nobody could be asked about is said on the page.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
     form = parser.add_mutually_exclusive_group()
     form.add_argument(
-        "--short", dest="form", action="store_const", const="short", help="half an hour in place of three hours"
+        "--short", dest="form", action="store_const", const="short", help="half an hour in place of three to four"
     )
     form.add_argument("--quick", dest="form", action="store_const", const="quick", help="a little of each: minutes")
     parser.add_argument("--again", action="store_true", help="run also what is there already")

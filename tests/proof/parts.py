@@ -98,7 +98,7 @@ PARTS = (
         "score",
         "tests.mutate",
         "Single operators of what counts money, changed at random",
-        ("--score", "5000", "--at-least", "70"),
+        ("--score", "5000", "--at-least", "70", "--minutes", "50"),
         ("--score", "5000", "--at-least", "70", "--minutes", "7"),
         ("--score", "60", "--at-least", "70", "--rooms", "pricing", "outcomes", "--minutes", "1.5"),
     ),

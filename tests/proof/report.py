@@ -18,7 +18,7 @@ What was tried to make organism overspend, lose something, bill twice, or accept
 This page is written by a command; run it and compare:
 
 ```sh
-python -m tests.proof            # everything: about three hours; writes this page
+python -m tests.proof            # everything: three to four hours; writes this page
 python -m tests.proof --short    # the same in half an hour
 python -m tests.proof --quick    # a little of everything, in minutes; its page goes to build/proof
 ```

@@ -16,6 +16,7 @@ class NodeCounts(msgspec.Struct):
         ended: Partitions that it has no more, by why.
         renewed_s: When its leases were renewed last, by the event loop's time.
         renewals_failed: Renewals of its leases that failed.
+        token_looks_failed: Looks at the tokens of the database that have failed.
         forwards: Requests that were passed on to other nodes, by what came of them.
         forward_s: Seconds until the head of the answer of each, by the upper bound of their bucket.
         forward_sum_s: All of them together.
@@ -25,6 +26,7 @@ class NodeCounts(msgspec.Struct):
     ended: Counter[EndReason] = msgspec.field(default_factory=Counter)
     renewed_s: float = 0.0
     renewals_failed: int = 0
+    token_looks_failed: int = 0
     forwards: Counter[str] = msgspec.field(default_factory=Counter)
     forward_s: Counter[float] = msgspec.field(default_factory=Counter)
     forward_sum_s: float = 0.0

@@ -67,6 +67,7 @@ class NodeMetrics:
         yield from ((n.ENDED, counts.ended[reason], (reason,)) for reason in ("handed_over", "fenced", "failed"))
         yield n.LEASE_AGE, loop_time() - counts.renewed_s, ()
         yield n.RENEWALS_FAILED, counts.renewals_failed, ()
+        yield n.TOKEN_LOOKS_FAILED, counts.token_looks_failed, ()
         yield from ((n.FORWARDS, counts.forwards[result], (result,)) for result in ("answered", "untouched", "unknown"))
         yield n.SLICE_STATEMENTS, node.escrow.statements, ()
         yield from _slices(node.organisms.values())

@@ -19,7 +19,8 @@ from organism.api.routes.metrics import metrics_group
 from organism.api.routes.pages import DASHBOARD
 from organism.api.server import ControlServer, url_of
 from organism.api.streams import Reader
-from organism.api.tokens.token_book import TokenBook
+from organism.api.tokens.first_token import load_or_make_token
+from organism.api.tokens.token_book import OWNER, TokenBook, kept_tokens
 from organism.app import Organism
 from organism.billing.answer_links import AnswerLinks
 from organism.billing.delivery import EventSource, Export, exporting
@@ -48,6 +49,7 @@ from organism.threads.approvals import Approval
 from organism.usage.events import STORED, AnyEvent
 
 if TYPE_CHECKING:
+    from organism.cluster.shared_tokens import SharedTokenBook
     from organism.gateway.settings import Settings
 
 _log = structlog.get_logger("organism.cluster")
@@ -127,18 +129,27 @@ class ClusterDaemon:
             tasks = await stack.enter_async_context(anyio.create_task_group())
             after = await stack.enter_async_context(AsyncExitStack())  # what serves outlives the partitions
             await stack.enter_async_context(self.node)
-            server = self._server(after)
+            tokens = await self._tokens()
+            after.callback(tokens.stop)
+            tasks.start_soon(tokens.run)
+            server = self._server(after, tokens)
             stack.enter_context(LoopWatchdog(self._emit))
             tasks.start_soon(server.serve)
             yield
 
-    def _server(self, stack: AsyncExitStack) -> ControlServer:
+    async def _tokens(self) -> "SharedTokenBook":
+        """Return the tokens that all nodes have, with the first one of this one's own folder."""
+        from organism.cluster.shared_tokens import SharedTokenBook
+
+        secret = load_or_make_token(self._state)
+        tokens = SharedTokenBook(self.template.clock.now_ns, self._section.url, self.node.counts)
+        tokens.know(OWNER, secret, ("admin",))
+        await tokens.begin(kept_tokens(self._state))
+        return tokens
+
+    def _server(self, stack: AsyncExitStack, tokens: TokenBook) -> ControlServer:
         """Return the server of everything, which takes requests where they belong."""
-        cluster, template, tokens = (
-            self._section,
-            self.template,
-            TokenBook.open(self._state, self.template.clock.now_ns),
-        )
+        cluster, template = self._section, self.template
         reader = ClusterReader(cluster.url, cluster.partitions, template.name)
         stack.push_async_callback(reader.aclose)
         signatures = Signatures(self.node.key, template.clock.now_ns)

@@ -60,17 +60,9 @@ _OF_ALL = frozenset(
     {"agents", "mode", "freeze", "status", "usage", "exporters", "threads", "dead-letters", "approvals", "budgets"}
 )
 _OWN = frozenset({"drain", "stop"})
-_OF_ONE_NODE = (
-    "it would count at this node only, and the same token may be in another's state folder: stop each node, remove the "
-    "token from tokens.json of its state folder, and start it again; write gateway keys into organism.yaml"
-)
 _REFUSED: Mapping[tuple[str, str], str] = {
     ("POST", "reload"): "a node of a cluster reads its file when it starts: restart the nodes one after another; the "
     "partitions of each go on at the others meanwhile",
-    ("POST", "tokens"): "tokens would be known to one node only: write gateway keys into organism.yaml, which all "
-    "nodes read",
-    ("PATCH", "tokens"): _OF_ONE_NODE,
-    ("DELETE", "tokens"): _OF_ONE_NODE,
 }
 _CALLS = ("chat/completions", "completions", "responses", "embeddings", "messages")
 _ANSWER_PARTS = 3
@@ -124,6 +116,11 @@ def _of_threads(request: PlacedRequest, _parts: list[str], partitions: int) -> D
     return Destination("at", crc32(f"{request.caller}\0{request.key}".encode()) % partitions) if request.key else ANY
 
 
+def _of_tokens(request: PlacedRequest, _parts: list[str], _partitions: int) -> Destination:
+    """Place tokens, which every node knows: what is changed is noted in a partition, of this node where it has one."""
+    return HERE if request.method == "GET" else ANY
+
+
 def _of_budgets(request: PlacedRequest, parts: list[str], partitions: int) -> Destination:
     if len(parts) == 1:
         return ALL
@@ -161,6 +158,7 @@ _SPECIAL: Mapping[str, Callable[[PlacedRequest, list[str], int], Destination]] =
     "budgets": _of_budgets,
     "events": _of_events,
     "ledger": _of_ledger,
+    "tokens": _of_tokens,
     "usage": _of_usage,
     "conversations": lambda request, _parts, partitions: _at(request.payer, partitions),
     "models": lambda _request, _parts, _partitions: ANY,

@@ -167,10 +167,11 @@ class LeaseTable:
 _LIVE = "seen > clock_timestamp() - make_interval(secs => %(ttl)s)"
 
 _REGISTER = """
-    INSERT INTO organism.nodes VALUES (%(node)s, 1, %(url)s, %(version)s, clock_timestamp(), false)
+    INSERT INTO organism.nodes (node, incarnation, url, version, seen, draining, reads_tokens)
+    VALUES (%(node)s, 1, %(url)s, %(version)s, clock_timestamp(), false, true)
     ON CONFLICT (node) DO UPDATE SET
         incarnation = nodes.incarnation + 1, url = excluded.url, version = excluded.version, seen = excluded.seen,
-        draining = false
+        draining = false, reads_tokens = true
     RETURNING incarnation, (SELECT key FROM organism.cluster)"""
 
 _RENEW = """

@@ -181,6 +181,16 @@ MIGRATIONS: Final = (
         nodes text NOT NULL
     ) WITH (fillfactor = 50);
     """,
+    """
+    CREATE TABLE IF NOT EXISTS organism.tokens (
+        name text COLLATE "C" PRIMARY KEY,
+        hash text COLLATE "C" NOT NULL UNIQUE,
+        body text NOT NULL
+    );
+    CREATE TABLE IF NOT EXISTS organism.tokens_taken_up (hash text COLLATE "C" PRIMARY KEY);
+    ALTER TABLE organism.cluster ADD COLUMN IF NOT EXISTS tokens_mark uuid NOT NULL DEFAULT gen_random_uuid();
+    ALTER TABLE organism.nodes ADD COLUMN IF NOT EXISTS reads_tokens boolean NOT NULL DEFAULT false;
+    """,
 )
 """Each step makes the schema one version newer; ``organism.cluster`` counts the steps it has taken."""
 

@@ -22,6 +22,9 @@ ENDED = _of_node(
 )
 LEASE_AGE = _of_node("lease_age", "gauge", "s", "Seconds since the leases were renewed.")
 RENEWALS_FAILED = _of_node("renewals_failed", "counter", "{renewal}", "Renewals of the leases that failed.")
+TOKEN_LOOKS_FAILED = _of_node(
+    "token_looks_failed", "counter", "{look}", "Looks at the tokens in the database that failed."
+)
 FORWARDS = _of_node(
     "forwards", "counter", "{request}", "Requests passed on to other nodes, by what came of them.", "result"
 )

@@ -110,6 +110,9 @@ async def test_who_waits_for_a_thread_is_told_where_it_goes_on(url: str) -> None
             await until(lambda: bool(told))
             ((thread, elsewhere),) = told.items()
             assert (elsewhere.node, elsewhere.url, elsewhere.partition) == ("b", "http://b", b.partition_of(thread))
+            await until(
+                lambda: b.partition_of(thread) in b.organisms
+            )  # known as its owner, it may be taking it up still
             assert b.organism_of(thread).thread(thread).thread_id == thread
             tasks.cancel_scope.cancel()
 

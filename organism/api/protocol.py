@@ -61,11 +61,6 @@ class PatientProtocol(HttpToolsProtocol):
         elif was_idle and self._head_timer is None:
             self._await_head()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; what follows a body (trailers) comes when the request has long been handed on."""
-        if self.cycle is None or self.cycle.scope is not self.scope:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         """Hand the request on.
 
@@ -76,6 +71,8 @@ class PatientProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= _WAITING_MAX:
             raise ValueError("too many requests at a time")
         super().on_headers_complete()
+        # What follows a body (trailers) comes when the request has long been handed on, and is none of its headers.
+        self.headers = []
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""

@@ -15,6 +15,9 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
+from organism.concurrency.deadlines import Deadline
+from organism.concurrency.wakeups import Wakeup
+
 _TURNS_TO_END = 16
 """Turns of the event loop that a cancelled task is given to end, before it is left to itself."""
 
@@ -100,7 +103,7 @@ class ForeignTask:
         self.value: Any = None
         self.error: BaseException | None = None
         self._on_end = on_end
-        self._ended = anyio.Event()
+        self._woken = Wakeup()
         self._task = asyncio.get_running_loop().create_task(self._run(call), name=name)
 
     async def _run(self, call: Callable[[], object]) -> None:
@@ -111,11 +114,22 @@ class ForeignTask:
             self.error = error
         self.done = True
         self._on_end(self)
-        self._ended.set()
+        self._woken.notify()
 
     async def wait(self) -> None:
         """Return when it has ended; a cancellation ends only the waiting."""
-        await self._ended.wait()
+        while not self.done:
+            await self._woken.wait()
+
+    async def wait_until(self, deadline: Deadline) -> bool:
+        """Return when it has ended, or when a deadline has come that may be moved meanwhile; whether it has ended."""
+        deadline.begin(self._woken.notify)
+        try:
+            while not (self.done or deadline.passed):
+                await self._woken.wait()
+        finally:
+            deadline.end()
+        return self.done
 
     async def stop(self) -> bool:
         """Cancel it and give it a moment to end; whether it has.

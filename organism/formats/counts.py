@@ -103,6 +103,7 @@ class _Counts(msgspec.Struct, frozen=True):
 
 
 Side = Literal["inside", "beside"]
+_SIDES: tuple[Side, ...] = ("inside", "beside")
 
 
 class _Reading(msgspec.Struct, frozen=True):
@@ -265,9 +266,10 @@ def _readings(counts: _Counts) -> Iterator[_Reading]:
     """Yield the ways to read the numbers in which no part is larger than its whole."""
     prompt, completion = counts.prompt or 0, counts.completion or 0
     kept = counts.cached + counts.written
-    for cache in ("inside", "beside"):
+    # Where a part is not there, both sides are one reading.
+    for cache in _SIDES if kept else _SIDES[:1]:
         plain = prompt - kept if cache == "inside" else prompt
-        for reasoning in ("inside", "beside"):
+        for reasoning in _SIDES if counts.reasoning else _SIDES[:1]:
             visible = completion - counts.reasoning if reasoning == "inside" else completion
             if plain >= 0 and visible >= 0:
                 usage = TokenUsage(
@@ -379,7 +381,7 @@ def reported_cost(usage: JsonObject, vendor: Vendor) -> int | None:
     """
     places = ((vendor.cost, vendor.cost_unit_per_usd),) if vendor.cost else () if vendor.counts_known else _COSTS
     for path, unit in places:
-        value = part(usage, *path)
+        value = part(usage, *path) if path[0] in usage else None
         if value is None or isinstance(value, dict):
             continue
         cost = _money(value, path, unit)

@@ -1,9 +1,8 @@
 """Makes the call on the thread that pays, with its budget warning; the answer waits until the charge is durable."""
 
-import anyio
-
 from organism.agents.budget_notes import note_for
 from organism.budget.relief import remaining
+from organism.concurrency.loop_time import loop_time
 from organism.control.control import Control
 from organism.errors import BudgetExhaustedError, Refusal, UnknownAccountError
 from organism.gateway.budget_notices import PersonsLine, Told, with_note, without_lines
@@ -57,7 +56,7 @@ class ModelCalls:
         warning = self._models.news(payer) if self.inject_note else None
         noted, tells = self._noted(request, warning)
         who, trace = (payer.thread_id, payer.spender), payer.trace
-        asked_s = anyio.current_time()  # both tries are one call, with one deadline
+        asked_s = loop_time()  # both tries are one call, with one deadline
         try:
             answer = await self._standing.complete(*who, noted, on_text, trace, asked_s)
         except BudgetExhaustedError as error:

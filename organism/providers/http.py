@@ -208,9 +208,7 @@ class HTTPServer:
                     raise await self._refusal(response)
                 yield Received(response, VECTORS_MAX if path.endswith(_VECTORS) else BODY_MAX)
             finally:
-                # Also when the caller gives up: an open answer keeps a place in the pool.
-                with anyio.CancelScope(shield=True):
-                    await response.aclose()
+                await response.aclose()
         except ProviderError as error:
             raise self._named(error, path) from None
         except Exception as error:  # noqa: BLE001 - whatever broke the exchange, it may have been billed

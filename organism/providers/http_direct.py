@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 
 import anyio
 
+from organism.concurrency.loop_time import loop_time
 from organism.providers.http_response import ResponseParser, UnreadableResponseError
 
 KEPT_MAX = 100
@@ -219,17 +220,17 @@ class DirectTransport:
         """
         request = self._written(url, headers, content)
         if (kept := self._take()) is not None:
-            began_s = anyio.current_time()
+            began_s = loop_time()
             try:
                 return await self._sent(kept, request)
             except ConnectionLostError:
-                if kept.heard or anyio.current_time() - began_s > RACE_S:
+                if kept.heard or loop_time() - began_s > RACE_S:
                     raise
         return await self._sent(await self._connected(), request)
 
     def put_back(self, connection: _Connection) -> None:
         """Keep a connection for the next request if it can take one, and end those that have been idle for too long."""
-        now_s = connection.idle_since_s = anyio.current_time()
+        now_s = connection.idle_since_s = loop_time()
         if connection.is_idle():
             connection.forget_response()
             self._idle.append(connection)
@@ -248,7 +249,7 @@ class DirectTransport:
         """Return the connection that was used last, if it can still take a request."""
         while self._idle:
             connection = self._idle.pop()
-            if connection.is_idle() and connection.idle_since_s >= anyio.current_time() - KEPT_S:
+            if connection.is_idle() and connection.idle_since_s >= loop_time() - KEPT_S:
                 return connection
             connection.transport.abort()
         return None

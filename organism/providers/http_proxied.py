@@ -24,7 +24,8 @@ class ProxiedResponse:
 
     async def aclose(self) -> None:
         """Keep the connection behind a whole response, and end it otherwise."""
-        await self._response.aclose()
+        with anyio.CancelScope(shield=True):
+            await self._response.aclose()
 
 
 class ProxiedTransport:

@@ -8,6 +8,7 @@ The adapter runs in a task of its own again, because it is a stranger's: when it
 whether the adapter lets itself be cancelled or not.
 """
 
+import asyncio
 from collections.abc import Awaitable, Iterator
 from functools import partial
 from threading import get_ident
@@ -76,6 +77,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         started_ns: When it was let out, on the monotonic clock; negative before that.
         on_text: Where pieces of the answer go.
         done: Set once its caller need not wait any more: it is resolved, or the caller's own ``on_text`` has failed.
+        task: What runs it, once it has left; kept, for asyncio keeps no task alive.
         result: The answer, or why there is none.
         abandoned: Whether its caller has gone.
         streams: Whether the answer is streamed although nobody reads it, so that it can be stopped at its hold.
@@ -93,7 +95,8 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     is_hedge: bool = False
     started_ns: int = -1
     on_text: DeltaSink | None = None
-    done: anyio.Event = msgspec.field(default_factory=anyio.Event)
+    done: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
     result: Answer | ProviderError | None = None
     abandoned: bool = False
     listener_error: BaseException | None = None
@@ -224,9 +227,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         work = adapters.start(self.route.provider, partial(self._ask, provider, sink))
         # Cuts short the wait, not the adapter's task: that is foreign code, which is stopped below with a limit of its
         # own.
-        with self.patience.scope:
-            await work.wait()
-        in_time = work.done
+        in_time = await work.wait_until(self.patience.until)
         if not in_time:
             await work.stop()
         # Before the result is read, with no await in between: a piece that came later would change what was charged.
@@ -311,7 +312,7 @@ class OpenAttempts:
 
     def __init__(self) -> None:
         self._by_thread: dict[str, set[Attempt]] = {}
-        self._idle: dict[str, anyio.Event] = {}
+        self._idle: dict[str, asyncio.Event] = {}
 
     def __iter__(self) -> Iterator[Attempt]:
         return (attempt for attempts in self._by_thread.values() for attempt in attempts)
@@ -345,4 +346,4 @@ class OpenAttempts:
     async def wait_idle(self, thread_id: str) -> None:
         """Return when a thread has none any more: another may have begun while the last one ended."""
         while thread_id in self._by_thread:
-            await self._idle.setdefault(thread_id, anyio.Event()).wait()
+            await self._idle.setdefault(thread_id, asyncio.Event()).wait()

@@ -4,6 +4,7 @@ While one group is being written, the next one collects; so the more there is to
 A group that could not be written stays in memory, in order, and is written with the next try.
 """
 
+import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -49,7 +50,7 @@ class _Write:
     """One try to write what is pending: those who wait for it, and what came of it."""
 
     def __init__(self) -> None:
-        self.done = anyio.Event()
+        self.done = asyncio.Event()
         self.error: JournalError | None = None
 
     def fail(self, error: JournalError) -> None:
@@ -111,11 +112,11 @@ class GroupJournal(ABC, Generic[F]):
         self._number = 0
         self._current: _Write | None = None
         self._next = _Write()
-        self._wanted = anyio.Event()
+        self._wanted = asyncio.Event()
         self._failing = False
         self._told, self._tell_again_ns = "", 0
         self._closing = False
-        self._ended = anyio.Event()
+        self._ended = asyncio.Event()
         self._more_to_forget = False
         self._broken: JournalBrokenError | None = None
         self._abandoned: JournalBrokenError | None = None
@@ -272,7 +273,7 @@ class GroupJournal(ABC, Generic[F]):
             await self._wanted.wait()
             # Replaced before the write, not after it: a record that is appended meanwhile sets the new one and is not
             # forgotten.
-            self._wanted = anyio.Event()
+            self._wanted = asyncio.Event()
             if self._abandoned is not None:
                 self._break(self._abandoned)
             if self._group is None and not self._pending:

@@ -5,6 +5,7 @@ settled, so an abandoned attempt that is still read to its end keeps its place. 
 its call is going to be made, and room that was promised to it must not be promised to another.
 """
 
+import asyncio
 from collections.abc import Callable
 
 import anyio
@@ -65,7 +66,7 @@ class ProviderLimiter:
         self._circuit = Circuit(settings.circuit)
         self._rates = RateLimiter(settings.rates)
         self._turn = anyio.Lock()
-        self._place_free = anyio.Event()
+        self._place_free = asyncio.Event()
         self._in_flight = 0
         self._permits = 0
         self._attempts = 0
@@ -176,7 +177,7 @@ class ProviderLimiter:
         """Wait until a request of that size may leave: it is its turn."""
         while (wait_ns := self._free_in_ns(tokens)) != 0:
             # Made anew before telling: a share that is given at once wakes this wait, not the one before.
-            self._place_free = anyio.Event()
+            self._place_free = asyncio.Event()
             self._on_wait()
             with anyio.move_on_after(None if wait_ns is None else wait_ns / NS_PER_S):
                 await self._place_free.wait()

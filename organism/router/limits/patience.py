@@ -2,9 +2,9 @@
 
 import math
 
-import anyio
 import msgspec
 
+from organism.concurrency.deadlines import Deadline
 from organism.concurrency.loop_time import loop_time
 
 PINGED_FACTOR = 6
@@ -20,7 +20,7 @@ class Patience(msgspec.Struct, kw_only=True, eq=False):
         first_token_s: Seconds until a streamed answer must show a sign of life; ``None`` for no such limit.
         between_tokens_s: Seconds it may be silent after that, likewise.
         deadline_s: When its call must be over, on the event loop's clock.
-        scope: Ends the exchange with the provider; no cancellation from outside does.
+        until: When the exchange with the provider is ended; no cancellation from outside does that.
     """
 
     timeout_s: float
@@ -28,7 +28,7 @@ class Patience(msgspec.Struct, kw_only=True, eq=False):
     first_token_s: float | None = None
     between_tokens_s: float | None = None
     deadline_s: float = math.inf
-    scope: anyio.CancelScope = msgspec.field(default_factory=lambda: anyio.CancelScope(shield=True))
+    until: Deadline = msgspec.field(default_factory=Deadline)
     _begun_s: float = 0.0
     _latest: float = math.inf
     _heard: bool = False
@@ -58,11 +58,12 @@ class Patience(msgspec.Struct, kw_only=True, eq=False):
         Never later than before: it is called again when the deadline comes, and when the thread ends.
         """
         self._latest = min(self._latest, loop_time() + seconds)
-        self.scope.deadline = min(self.scope.deadline, self._latest)
+        self.until.move(min(self.until.at_s, self._latest))
 
     def end_now(self) -> None:
-        """Wait no longer, also where a scope has been given more time."""
-        self._latest = self.scope.deadline = min(self._latest, loop_time())
+        """Wait no longer, also where more time was given."""
+        self._latest = min(self._latest, loop_time())
+        self.until.move(self._latest)
 
     def on_piece(self) -> None:
         """A piece of the answer has come."""
@@ -75,7 +76,7 @@ class Patience(msgspec.Struct, kw_only=True, eq=False):
         if silence_s is not None:
             # From the last word, not from the last ping: a relay that pings for a dead provider must run out at last.
             until = min(loop_time() + silence_s, self._word_s + PINGED_FACTOR * silence_s)
-            self.scope.deadline = max(self.scope.deadline, min(self._latest, until))
+            self.until.move(max(self.until.at_s, min(self._latest, until)))
 
     def what_was_late(self, *, abandoned: bool) -> str:
         """Say what has ended the exchange.
@@ -91,4 +92,4 @@ class Patience(msgspec.Struct, kw_only=True, eq=False):
 
     def _allow(self, silence_s: float | None) -> None:
         self._word_s = loop_time()
-        self.scope.deadline = min(self._latest, math.inf if silence_s is None else self._word_s + silence_s)
+        self.until.move(min(self._latest, math.inf if silence_s is None else self._word_s + silence_s))

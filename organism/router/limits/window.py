@@ -40,10 +40,11 @@ class SlidingWindow:
     def correct(self, by: int, counted_at_ns: int) -> None:
         """Change what was counted at an earlier instant; what has left the window already stays as it is."""
         slot = counted_at_ns // self._slot_ns
-        for count in self._counts:
+        for count in reversed(self._counts):  # most of what is corrected was counted a moment ago
             if count[0] == slot:
                 count[1] += by
                 self._total += by
+            if count[0] <= slot:
                 return
 
     def free_in_ns(self, amount: int, most: int, now_ns: int) -> int:

@@ -9,10 +9,10 @@ whether the adapter lets itself be cancelled or not.
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Coroutine, Iterator
 from functools import partial
 from threading import get_ident
-from typing import Literal
+from typing import Any, Literal
 
 import anyio
 import msgspec
@@ -77,7 +77,6 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         started_ns: When it was let out, on the monotonic clock; negative before that.
         on_text: Where pieces of the answer go.
         done: Set once its caller need not wait any more: it is resolved, or the caller's own ``on_text`` has failed.
-        task: What runs it, once it has left; kept, for asyncio keeps no task alive.
         result: The answer, or why there is none.
         abandoned: Whether its caller has gone.
         streams: Whether the answer is streamed although nobody reads it, so that it can be stopped at its hold.
@@ -96,7 +95,6 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     started_ns: int = -1
     on_text: DeltaSink | None = None
     done: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
-    task: asyncio.Task[None] | None = None
     result: Answer | ProviderError | None = None
     abandoned: bool = False
     listener_error: BaseException | None = None
@@ -109,6 +107,8 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     _is_answered: bool = False
     _over: bool = False
     _thread: int = 0
+    _task: asyncio.Task[None] | None = None
+    """What runs it, once it has left; asyncio alone keeps no task alive."""
 
     @property
     def route(self) -> Route:
@@ -129,6 +129,13 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         """Go with another hold than before, and ask for as much as it covers."""
         self.held = held
         self.request = self.request.granted(self.route.model, held.output_cap)
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run it in a task of its own.
+
+        A bare one: nothing cancels it, who closes its thread waits for its end, and a task group's costs five times.
+        """
+        self._task = asyncio.get_running_loop().create_task(work, name="attempt")
 
     def drain(self, within_s: float) -> None:
         """Let go of the caller: read on silently for the real usage, but not for long.

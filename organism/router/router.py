@@ -4,7 +4,6 @@ The router holds no balance and knows no wire format. It decides what each failu
 that each hold it takes is resolved exactly once, whatever happens to the task that asked for it.
 """
 
-import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -332,9 +331,7 @@ class LLMRouter:
         attempt.on_text = on_text
         attempt.started_ns = self._clock.monotonic_ns()
         # Not in the caller's task: a cancellation of that must not keep what the provider bills out of the ledger.
-        # Not in a task group either: nothing cancels it, its end is waited for by thread, and a group costs much more.
-        performing = self._perform(config, state.call, attempt)
-        attempt.task = asyncio.get_running_loop().create_task(performing, name="an attempt")
+        attempt.begin(self._perform(config, state.call, attempt))
         try:
             await attempt.done.wait()
             if attempt.listener_error is not None:

@@ -79,8 +79,8 @@ GUARDS = (
         "silence-ends-a-stream",
         "A stream that falls silent is given up.",
         "router/limits/patience.py::Patience._allow",
-        "self.scope.deadline = min(self._latest, math.inf if silence_s is None else self._word_s + silence_s)",
-        "self.scope.deadline = self._latest",
+        "self.until.move(min(self._latest, math.inf if silence_s is None else self._word_s + silence_s))",
+        "self.until.move(self._latest)",
         "router/test_router.py::test_each_timeout_ends_an_attempt_at_its_time",
     ),
     guard(

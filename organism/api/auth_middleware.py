@@ -57,7 +57,6 @@ _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0
 """A host and a port, and nothing else: in ``127.0.0.1:1@evil.example`` a browser sees a user's name and a host."""
 
 _PORT_MAX = 65_535
-_RETRY_AFTER = {429: b"60", 503: b"3"}
 _METHODS_WITH_EFFECT = ("POST", "PUT", "PATCH", "DELETE")
 
 _CONTENT_POLICY = (
@@ -72,7 +71,6 @@ _SAFE_HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"content-security-policy", _CONTENT_POLICY),
 )
-
 
 _FORM_HEADERS = (
     *(header for header in _SAFE_HEADERS if header[0] not in (b"referrer-policy", b"content-security-policy")),
@@ -282,9 +280,12 @@ def _no_such_path(path: str) -> Problem:
 
 def head_size(scope: ASGIScope) -> int:
     """Return about how many bytes a request's line and headers were, with what separates them."""
-    line = len(scope["method"]) + len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
-    headers = scope["headers"]
-    return line + sum(map(len, chain.from_iterable(headers))) + len(headers) * len(": \r\n")
+    line, headers = (scope["method"], scope.get("raw_path"), scope.get("query_string")), scope["headers"]
+    return (
+        sum(len(part or b"") for part in line)
+        + sum(map(len, chain.from_iterable(headers)))
+        + len(headers) * len(": \r\n")
+    )
 
 
 def _bad_form(method: str, headers: RequestHeaders, bounds: RequestBounds) -> Problem | None:
@@ -306,8 +307,7 @@ def _has_body(headers: RequestHeaders) -> bool:
 def _unwanted_body(headers: RequestHeaders) -> Problem | None:
     if not _has_body(headers):
         return None
-    detail = "send no body here"
-    return Problem(status=413, code="no_body_here", title="no body is taken here", detail=detail)
+    return Problem(status=413, code="no_body_here", title="no body is taken here", detail="send no body here")
 
 
 async def _whole_body(receive: ASGIReceive, bounds: RequestBounds, headers: RequestHeaders) -> bytes | Problem:
@@ -316,20 +316,19 @@ async def _whole_body(receive: ASGIReceive, bounds: RequestBounds, headers: Requ
     try:
         # Not AnyIO's scope, which costs four times as much: the body is here already as a rule.
         async with asyncio.timeout(bounds.receive_s):
-            while True:
+            more = True
+            while more:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     return bytes(received)
                 received += message.get("body", b"")
                 if len(received) > bounds.body:
                     return _too_large(bounds)
-                if not message.get("more_body", False):
-                    break
+                more = message.get("more_body", False)
+        body = unpacked(bytes(received), headers.get("content-encoding", ""), bounds.body)
     except TimeoutError:
         detail = f"send a request within {bounds.receive_s:g} s"
         return Problem(status=408, code="too_slow", title="too slow", detail=detail)
-    try:
-        body = unpacked(bytes(received), headers.get("content-encoding", ""), bounds.body)
     except BodyTooLargeError:
         return _too_large(bounds)
     except UnreadableError as error:

@@ -7,8 +7,9 @@ from organism.telemetry.conventions import Conventions, GenAINames
 from organism.telemetry.metrics.cardinality import SERIES_MAX, CardinalityLimit
 from organism.telemetry.metrics.gauges import ObservedOrganism, read_gauges
 from organism.telemetry.metrics.initial_values import initial_values
-from organism.telemetry.metrics.instruments import Instrument, catalogue
+from organism.telemetry.metrics.instruments import catalogue
 from organism.telemetry.metrics.metric_mapping import Measurement, measure_activity, measure_event
+from organism.telemetry.metrics.prometheus_series import CountedMetric
 from organism.usage.activity import Activity
 from organism.usage.events import STORED, AnyEvent
 
@@ -26,14 +27,12 @@ class PrometheusExporter:
 
         self._organism = organism
         self._conventions = Conventions(names, organism.provider_kinds)
-        self._bound = CardinalityLimit(series_max)
-        self._registry = CollectorRegistry()
-        self._metrics: dict[str, Any] = {}
-        self._children: dict[str, dict[tuple[str, ...], Any]] = {}
-        for instrument in catalogue(names):
-            if not instrument.kept:
-                self._metrics[instrument.name] = _metric(instrument, self._registry)
-                self._children[instrument.name] = {}
+        self._registry: Any = CollectorRegistry()
+        bound = CardinalityLimit(series_max)
+        counted = (instrument for instrument in catalogue(names) if not instrument.kept)
+        self._metrics = {instrument.name: CountedMetric(instrument, bound) for instrument in counted}
+        for metric in self._metrics.values():
+            self._registry.register(metric)
         self._registry.register(_Readings(organism))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
@@ -63,31 +62,8 @@ class PrometheusExporter:
 
     def _record(self, measurements: Iterable[Measurement]) -> None:
         for measurement in measurements:
-            child = self._child(measurement.instrument, measurement.labels)
-            exemplar = None if measurement.trace_id is None else {"trace_id": measurement.trace_id}
-            if measurement.instrument.kind == "histogram":
-                child.observe(measurement.value, exemplar)
-            else:
-                child.inc(measurement.value, exemplar)
-
-    def _child(self, instrument: Instrument, labels: tuple[str, ...]) -> Any:
-        children = self._children[instrument.name]
-        child = children.get(labels)
-        if child is None:
-            labels = self._bound.admit(instrument, labels)
-            metric = self._metrics[instrument.name]
-            child = metric.labels(*labels) if labels else metric
-            children[labels] = child
-        return child
-
-
-def _metric(instrument: Instrument, registry: Any) -> Any:
-    from prometheus_client import Counter, Histogram
-
-    name, labels = instrument.prometheus_name, instrument.prometheus_labels
-    if instrument.kind == "histogram":
-        return Histogram(name, instrument.help, labels, registry=registry, buckets=instrument.bounds)
-    return Counter(name, instrument.help, labels, registry=registry)
+            metric = self._metrics[measurement.instrument.name]
+            metric.take(measurement.value, measurement.labels, measurement.trace_id)
 
 
 class _Readings:

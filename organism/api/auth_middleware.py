@@ -57,8 +57,8 @@ _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0
 """A host and a port, and nothing else: in ``127.0.0.1:1@evil.example`` a browser sees a user's name and a host."""
 
 _PORT_MAX = 65_535
+_RETRY_AFTER = {429: b"60", 503: b"3"}
 _METHODS_WITH_EFFECT = ("POST", "PUT", "PATCH", "DELETE")
-
 _CONTENT_POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -280,12 +280,8 @@ def _no_such_path(path: str) -> Problem:
 
 def head_size(scope: ASGIScope) -> int:
     """Return about how many bytes a request's line and headers were, with what separates them."""
-    line, headers = (scope["method"], scope.get("raw_path"), scope.get("query_string")), scope["headers"]
-    return (
-        sum(len(part or b"") for part in line)
-        + sum(map(len, chain.from_iterable(headers)))
-        + len(headers) * len(": \r\n")
-    )
+    line = (scope["method"], scope.get("raw_path") or b"", scope.get("query_string") or b"")
+    return sum(map(len, chain(line, *scope["headers"]))) + len(scope["headers"]) * len(": \r\n")
 
 
 def _bad_form(method: str, headers: RequestHeaders, bounds: RequestBounds) -> Problem | None:

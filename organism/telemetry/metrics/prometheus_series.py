@@ -99,12 +99,13 @@ class CountedMetric:
 
 
 def _buckets(series: Series) -> Iterator[tuple[str, float] | tuple[str, float, Any]]:
-    from prometheus_client.utils import floatToGoString
+    from prometheus_client import utils
 
+    written: Any = utils.floatToGoString
     for place, count in enumerate(accumulate(series.counts)):
         bound = series.bounds[place] if place < len(series.bounds) else float("inf")
         example = series.examples.get(place)
-        shown = (floatToGoString(bound), float(count))
+        shown = (written(bound), float(count))
         yield shown if example is None else (*shown, _exemplar(example))
 
 

@@ -305,7 +305,8 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
         One text a turn, a tool and a form, so that what a provider adds around each can be counted too.
         """
         for message in self.messages:
-            yield "\n".join(texts_of(message.parts))
+            content = message.content
+            yield content if isinstance(content, str) else "\n".join(texts_of(content))
         for tool in self.tools:
             native = "" if tool.native is None else _json(tool.native.value)
             yield max(f"{tool.name}\n{tool.description}\n{_json(tool.parameters)}", native, key=len)
@@ -318,7 +319,7 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     def attachments(self) -> Iterator[ImagePart | FilePart]:
         """Yield what becomes input without being text."""
         for message in self.messages:
-            for part in message.parts:
+            for part in () if isinstance(message.content, str) else message.content:
                 inner = part.content if isinstance(part, ToolResult) and not isinstance(part.content, str) else (part,)
                 yield from (piece for piece in inner if isinstance(piece, ImagePart | FilePart))
 

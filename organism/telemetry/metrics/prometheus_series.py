@@ -24,7 +24,7 @@ class _Example(msgspec.Struct, frozen=True):
     time_s: float
 
 
-class Series(msgspec.Struct):
+class LabelledSeries(msgspec.Struct):
     """One set of labels of a counter or a histogram.
 
     Attributes:
@@ -61,8 +61,8 @@ class CountedMetric:
     def __init__(self, instrument: Instrument, bound: CardinalityLimit) -> None:
         self._instrument = instrument
         self._bound = bound
-        self._shown: dict[tuple[str, ...], Series] = {}
-        self._by_labels: dict[tuple[str, ...], Series] = {}
+        self._shown: dict[tuple[str, ...], LabelledSeries] = {}
+        self._by_labels: dict[tuple[str, ...], LabelledSeries] = {}
         """Those that are shown, and under labels of their own again those that are counted under ``other``."""
         if not instrument.labels:
             self._made(())
@@ -74,11 +74,11 @@ class CountedMetric:
             series = self._made(labels)
         series.take(value, trace_id)
 
-    def _made(self, labels: tuple[str, ...]) -> Series:
+    def _made(self, labels: tuple[str, ...]) -> LabelledSeries:
         shown = self._bound.admit(self._instrument, labels)
         if (series := self._shown.get(shown)) is None:
             bounds = self._instrument.bounds
-            series = self._shown[shown] = Series(bounds, time.time(), counts=[0] * (len(bounds) + 1))
+            series = self._shown[shown] = LabelledSeries(bounds, time.time(), counts=[0] * (len(bounds) + 1))
         self._by_labels[labels] = series
         return series
 
@@ -98,7 +98,7 @@ class CountedMetric:
         yield family
 
 
-def _buckets(series: Series) -> Iterator[tuple[str, float] | tuple[str, float, Any]]:
+def _buckets(series: LabelledSeries) -> Iterator[tuple[str, float] | tuple[str, float, Any]]:
     from prometheus_client import utils
 
     written: Any = utils.floatToGoString

@@ -15,7 +15,6 @@ import msgspec
 from organism.tool_servers.messages import (
     NOT_SENT,
     SESSION_LOST,
-    TOO_LARGE,
     UNCERTAIN,
     UNREADABLE,
     failure,
@@ -24,6 +23,7 @@ from organism.tool_servers.messages import (
 )
 from organism.tool_servers.stdio import MESSAGE_BYTES_MAX
 from organism.tool_servers.targets import WebAddress
+from organism.tool_servers.web_answers import answer_to, answers_in, readable_events, too_large
 
 _CONNECT_TIMEOUT_S = 10.0
 _ASIDE_TIMEOUT_S = 5.0
@@ -66,7 +66,7 @@ class _Guarded(httpx2.AsyncBaseTransport):
         try:
             response = await self._inner.handle_async_request(request)
             if _media_type(response) == _EVENTS and response.status_code < _NO_SUCCESS:
-                return _as_events(response)
+                return _as_events(response, number)
             if number is None:
                 return response
             return await _answer(request, number, response)
@@ -90,15 +90,14 @@ async def _answer(request: httpx2.Request, number: int | str, response: httpx2.R
         return response
     body = await _body(response)
     if body is None:
-        return _as_answer(failure(number, TOO_LARGE, f"its answer is larger than {MESSAGE_BYTES_MAX:,} bytes"))
-    if _SESSION in request.headers and _tells_of_lost_session(status, body):
-        return _as_answer(failure(number, SESSION_LOST, "the server does not know the session any more"))
-    answers = [message for message in read_messages(body) if is_answer(message)]
-    found = next((one for one in answers if one["id"] == number), answers[0] if len(answers) == 1 else None)
-    if found is not None:
-        return _as_answer({**found, "id": number}, response.headers.get(_SESSION))
-    what = f"answered {status}" if status >= _ERROR else f"answered what is no MCP message ({media_type or 'no type'})"
+        return _as_answer(too_large(number))
     said = " ".join(body.decode("utf-8", "replace").split())[:_SAID_CHARACTERS]
+    if _SESSION in request.headers and _tells_of_lost_session(status, body):
+        lost = f"the server does not know the session any more (it answered {status}{': ' if said else ''}{said})"
+        return _as_answer(failure(number, SESSION_LOST, lost))
+    if (found := answer_to(number, answers_in(body))) is not None:
+        return _as_answer(found, response.headers.get(_SESSION))
+    what = f"answered {status}" if status >= _ERROR else f"answered what is no MCP message ({media_type or 'no type'})"
     return _as_answer(failure(number, UNREADABLE, f"{what}: {said}" if said else what))
 
 
@@ -106,45 +105,28 @@ def _media_type(response: httpx2.Response) -> str:
     return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
 
-def _as_events(response: httpx2.Response) -> httpx2.Response:
+def _as_events(response: httpx2.Response, number: int | str | None) -> httpx2.Response:
     """Return a stream whose messages the SDK can read: one that it cannot has its call wait until its time is up."""
     plain = {name: value for name, value in response.headers.items() if name not in _OF_THE_BODY}
-    return httpx2.Response(response.status_code, headers=plain, stream=_ReadableEvents(response))
+    return httpx2.Response(response.status_code, headers=plain, stream=_ReadableEvents(response, number))
 
 
 _OF_THE_BODY = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 
 
 class _ReadableEvents(httpx2.AsyncByteStream):
-    """The lines of an event stream; of those that are data, with what is in them as JSON that every reader takes."""
+    """The events of a stream, each with a message that every reader takes."""
 
-    def __init__(self, response: httpx2.Response) -> None:
+    def __init__(self, response: httpx2.Response, number: int | str | None) -> None:
         self._response = response
+        self._number = number
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        begun: list[bytes] = []
-        async for chunk in self._response.aiter_bytes():
-            line, *lines = chunk.split(b"\n")
-            begun.append(line)
-            if lines:
-                whole = [b"".join(begun), *lines[:-1]]
-                begun = [lines[-1]]
-                yield b"".join(b"%b\n" % _readable(each) for each in whole)
-        yield _readable(b"".join(begun))
+        async for event in readable_events(self._response.aiter_bytes(), self._number):
+            yield event
 
     async def aclose(self) -> None:
         await self._response.aclose()
-
-
-def _readable(line: bytes) -> bytes:
-    if not line.startswith(b"data:"):
-        return line
-    try:
-        msgspec.json.decode(line[5:])
-    except (msgspec.MsgspecError, RecursionError):
-        found = next(read_messages(line[5:]), None)
-        return line if found is None else b"data: " + msgspec.json.encode(found)
-    return line
 
 
 def _tells_of_lost_session(status: int, body: bytes) -> bool:

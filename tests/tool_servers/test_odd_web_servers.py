@@ -182,6 +182,10 @@ def says(status: int, body: bytes, media_type: str = "text/html") -> Callable[[H
 GOOD = b'{"jsonrpc": "2.0", "id": $ID, "result": {"content": [{"type": "text", "text": "fine"}]}}'
 
 
+NOTE = b'{"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "x"}}'
+OTHER = b'{"jsonrpc": "2.0", "id": 999, "result": {"content": [{"type": "text", "text": "of another"}]}}'
+
+
 @pytest.mark.parametrize(
     ("script", "words"),
     [
@@ -195,7 +199,10 @@ GOOD = b'{"jsonrpc": "2.0", "id": $ID, "result": {"content": [{"type": "text", "
         (says(200, b"x" * 20_000_000, "application/json"), "larger than 16,777,216 bytes"),
         (says(400, b'{"jsonrpc": "2.0", "id": null, "error": {"code": 1, "message": "bad"}}'), "answered 400"),
         (says(200, b'{"jsonrpc": "2.0", "id": $ID, "error": "not today"}', "application/json"), "not today"),
-        (says(200, b"data: {broken\n\n", "text/event-stream"), "Failed to parse"),
+        (says(200, b"data: {broken\n\n", "text/event-stream"), "no MCP message: {broken"),
+        (says(200, b'data: {"id": null, "error": "bad"}\n\n', "text/event-stream"), "no MCP message: {"),
+        (says(200, b"data: " + b"x" * 20_000_000, "text/event-stream"), "larger than 16,777,216 bytes"),
+        (says(200, b"{" + b"x" * 20_000_000, "text/event-stream"), "larger than 16,777,216 bytes"),
         (says(200, b": nothing\n\n", "text/event-stream"), "ended without a response"),
     ],
 )
@@ -225,6 +232,18 @@ async def test_fault_costs_its_request_and_is_not_asked_twice(odd: Odd, script: 
         says(200, GOOD.replace(b"}]", b'}], "n": NaN'), "application/json"),
         says(200, b"data: " + GOOD.replace(b"}]", b'}], "cut": "\\ud83d"') + b"\n\n", "text/event-stream"),
         says(200, b"\xef\xbb\xbf" + GOOD, "application/json"),
+        says(200, GOOD, "text/event-stream"),
+        says(200, b"event: message\ndata: " + GOOD + b"\n\n", "application/json"),
+        says(200, b"data: " + GOOD + b"\n\n", "text/plain"),
+        says(200, NOTE + b"\n" + GOOD, "application/x-ndjson"),
+        says(200, GOOD + b"\n" + GOOD, "application/json"),
+        says(200, b"\xef\xbb\xbfdata: " + GOOD + b"\n\n", "text/event-stream"),
+        says(200, b"data: " + GOOD, "text/event-stream"),
+        says(200, b"data: [" + GOOD + b"]\n\n", "text/event-stream"),
+        says(200, b"event: answer\ndata: " + GOOD + b"\n\n", "text/event-stream"),
+        says(200, b"data: " + OTHER + b"\n\ndata: " + GOOD + b"\n\n", "text/event-stream"),
+        says(200, b"data: " + GOOD.replace(b"$ID", b"999") + b"\n\n", "text/event-stream"),
+        says(200, b"data: " + NOTE + b"\n\n: ping\n\ndata: " + GOOD + b"\n\n", "text/event-stream"),
     ],
 )
 async def test_odd_answer_is_understood(odd: Odd, script: Any) -> None:

@@ -1,0 +1,133 @@
+"""What a server on the web has answered to one request, as messages: JSON, a list, a line each, or a stream of events.
+
+Servers say one media type and write another, end an event without a blank line, and send on one request's stream what
+belongs to another. The SDK takes the first answer that comes for the one to its request, and what it cannot read has
+the call wait until its time is up, so it is given messages that are in order.
+"""
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from typing import Any
+
+import msgspec
+
+from organism.formats.answers.event_stream import EventStreamParser, EventTooLargeError, ServerSentEvent
+from organism.tool_servers.messages import TOO_LARGE, UNREADABLE, failure, is_answer, read_messages
+from organism.tool_servers.stdio import MESSAGE_BYTES_MAX
+
+Message = dict[str, Any]
+
+_SAID_CHARACTERS = 200
+_BLANK = b" \t\r\n\xef\xbb\xbf"
+
+
+def answers_in(body: bytes) -> list[Message]:
+    """Return the answers of a whole body, whatever it is said to be."""
+    whole = [message for message in read_messages(body) if is_answer(message)]
+    if whole and not _is_unreadable(whole[0]):
+        return whole
+    parser = EventStreamParser(MESSAGE_BYTES_MAX * 2)
+    events = [*parser.feed(body), parser.end()]
+    parts: list[bytes | str] = [*body.split(b"\n"), *(event.data for event in events if event is not None)]
+    found = [message for part in parts for message in read_messages(part) if is_answer(message)]
+    return [message for message in found if not _is_unreadable(message)] or whole
+
+
+def answer_to(number: int | str, answers: list[Message]) -> Message | None:
+    """Return the answer to a request: the one with its number, or the only one there is."""
+    found = next((one for one in answers if str(one["id"]) == str(number)), answers[0] if len(answers) == 1 else None)
+    return None if found is None else {**found, "id": number}
+
+
+def too_large(number: int | str) -> Message:
+    """Return what is answered in place of an answer that is too large to be read."""
+    return failure(number, TOO_LARGE, f"its answer is larger than {MESSAGE_BYTES_MAX:,} bytes")
+
+
+async def readable_events(chunks: AsyncIterable[bytes], number: int | str | None) -> AsyncIterator[bytes]:
+    """Yield a stream of events anew, with one message each that the SDK can read.
+
+    Args:
+        chunks: The stream as the server has written it.
+        number: The request that it answers; ``None`` for the stream of what a server says by itself.
+    """
+    reader = _EventReader(number)
+    try:
+        async for chunk in chunks:
+            for piece in reader.feed(chunk):
+                yield piece
+    except EventTooLargeError:
+        if number is not None:
+            yield _event(too_large(number))
+        return
+    for piece in reader.end():
+        yield piece
+
+
+class _EventReader:
+    """Takes the bytes of one stream; gives its messages as events, and at its end what had to wait until then."""
+
+    def __init__(self, number: int | str | None) -> None:
+        self._number = number
+        self._parser = EventStreamParser(MESSAGE_BYTES_MAX)
+        self._head = bytearray()
+        self._is_json: bool | None = None
+        self._others: list[Message] = []
+        self._unread = ""
+        self._is_answered = False
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        if self._is_json is None:
+            self._head += chunk
+            seen = self._head.lstrip(_BLANK)
+            if not seen:
+                return
+            self._is_json = seen.startswith((b"{", b"["))
+            chunk = bytes(self._head)
+        elif self._is_json:
+            self._head += chunk
+        if self._is_json:
+            if len(self._head) > MESSAGE_BYTES_MAX:
+                raise EventTooLargeError
+            return
+        for event in self._parser.feed(chunk):
+            yield from self._read(event)
+
+    def end(self) -> Iterator[bytes]:
+        """Yield what is left: an answer with another number is this one's only where no other has come."""
+        if self._is_json:
+            self._others = answers_in(bytes(self._head))
+        elif (last := self._parser.end()) is not None:
+            yield from self._read(last)
+        if self._number is None or self._is_answered:
+            return
+        if (answer := answer_to(self._number, self._others)) is not None:
+            yield _event(answer)
+        elif self._unread:
+            yield _event(failure(self._number, UNREADABLE, f"answered what is no MCP message: {self._unread}"))
+
+    def _read(self, event: ServerSentEvent) -> Iterator[bytes]:
+        marks = f"id: {event.id}\n" if event.id else ""
+        marks += f"retry: {self._parser.retry_ms}\n" if self._parser.retry_ms is not None else ""
+        messages = list(read_messages(event.data))
+        for message in messages:
+            if self._number is None or not is_answer(message):
+                yield _event(message, marks)
+            elif str(message["id"]) == str(self._number):
+                self._is_answered = True
+                yield _event({**message, "id": self._number}, marks)
+            else:
+                self._others.append(message)
+        if not messages:
+            if event.data.strip() not in ("", "{}"):
+                self._unread = " ".join(event.data.split())[:_SAID_CHARACTERS]
+            if marks:  # from there the stream can be gone on with
+                yield f"{marks}data: \n\n".encode()
+
+
+def _event(message: Message, marks: str = "") -> bytes:
+    return b"%bdata: %b\n\n" % (marks.encode(), msgspec.json.encode(message))
+
+
+def _is_unreadable(message: Message) -> bool:
+    error = message.get("error")
+    return isinstance(error, dict) and error.get("code") == UNREADABLE

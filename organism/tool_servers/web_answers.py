@@ -14,13 +14,13 @@ from organism.formats.answers.event_stream import EventStreamParser, EventTooLar
 from organism.tool_servers.messages import TOO_LARGE, UNREADABLE, failure, is_answer, read_messages
 from organism.tool_servers.stdio import MESSAGE_BYTES_MAX
 
-Message = dict[str, Any]
+_Message = dict[str, Any]
 
 _SAID_CHARACTERS = 200
 _BLANK = b" \t\r\n\xef\xbb\xbf"
 
 
-def answers_in(body: bytes) -> list[Message]:
+def answers_in(body: bytes) -> list[_Message]:
     """Return the answers of a whole body, whatever it is said to be."""
     whole = [message for message in read_messages(body) if is_answer(message)]
     if whole and not _is_unreadable(whole[0]):
@@ -32,13 +32,13 @@ def answers_in(body: bytes) -> list[Message]:
     return [message for message in found if not _is_unreadable(message)] or whole
 
 
-def answer_to(number: int | str, answers: list[Message]) -> Message | None:
+def answer_to(number: int | str, answers: list[_Message]) -> _Message | None:
     """Return the answer to a request: the one with its number, or the only one there is."""
     found = next((one for one in answers if str(one["id"]) == str(number)), answers[0] if len(answers) == 1 else None)
     return None if found is None else {**found, "id": number}
 
 
-def too_large(number: int | str) -> Message:
+def too_large(number: int | str) -> _Message:
     """Return what is answered in place of an answer that is too large to be read."""
     return failure(number, TOO_LARGE, f"its answer is larger than {MESSAGE_BYTES_MAX:,} bytes")
 
@@ -71,7 +71,7 @@ class _EventReader:
         self._parser = EventStreamParser(MESSAGE_BYTES_MAX)
         self._head = bytearray()
         self._is_json: bool | None = None
-        self._others: list[Message] = []
+        self._others: list[_Message] = []
         self._unread = ""
         self._is_answered = False
 
@@ -124,10 +124,10 @@ class _EventReader:
                 yield f"{marks}data: \n\n".encode()
 
 
-def _event(message: Message, marks: str = "") -> bytes:
+def _event(message: _Message, marks: str = "") -> bytes:
     return b"%bdata: %b\n\n" % (marks.encode(), msgspec.json.encode(message))
 
 
-def _is_unreadable(message: Message) -> bool:
+def _is_unreadable(message: _Message) -> bool:
     error = message.get("error")
     return isinstance(error, dict) and error.get("code") == UNREADABLE

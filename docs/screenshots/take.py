@@ -223,6 +223,7 @@ def take_all(browser: Browser, folder: Path, crowd: int) -> None:
         page.context.close()
         thread = room.work()
         views = {**{view: view for view in VIEWS}, "threads": "threads?state=all", "task": f"send/{thread}"}
+        views |= {"hour": "overview?range=hour&by=model", "period": "overview?range=own&from=2026-01-01T00:00Z"}
         views |= {tab: f"threads/{thread}/{tab}" for tab in TABS}
         views |= {
             "granted": f"threads/{room.thread_of('analyst', 'acme')}",

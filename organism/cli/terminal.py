@@ -85,10 +85,7 @@ class Table(_RichTable):
 
     def fitting(self, console: Console) -> _RichTable:
         """Return this table, or its rows one below the other where a cell would be cut: half a sum is a wrong one."""
-        if (
-            self._is_folded
-            or self.__rich_measure__(console, console.options.update(width=_PIPE_WIDTH)).minimum <= console.width
-        ):
+        if self._is_folded or self._narrowest(console) <= console.width:
             return self
         rows = _RichTable.grid("", "", padding=(0, 2, 0, 0))
         rows.columns[1].overflow = "fold"
@@ -99,6 +96,13 @@ class Table(_RichTable):
                 if not isinstance(cell, Text) or cell.plain:
                     rows.add_row(column.header, cell)
         return rows
+
+    def _narrowest(self, console: Console) -> int:
+        """Return the width in which no cell is cut; a column that is never broken takes all of its own."""
+        options = console.options.update(width=_PIPE_WIDTH)
+        unbroken = (self._measure_column(console, options, column) for column in self.columns if column.no_wrap)
+        spaces = sum(measured.maximum - measured.minimum for measured in unbroken)
+        return self.__rich_measure__(console, options).minimum + spaces
 
 
 _COMMAND = re.compile(r"(?:: |['`])\S*organism [a-z]")

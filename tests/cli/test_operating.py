@@ -142,6 +142,19 @@ def test_day_of_an_operator(organism: Organism) -> None:
     assert organism("agents").returncode == 4
 
 
+def test_usage_over_time_is_the_same_without_the_daemon(organism: Organism) -> None:
+    """What a running daemon answers is in the journal it leaves behind: each step, with its sums."""
+    organism("ask", "hello")
+    command = ("usage", "series", "--measure", "calls", "--step", "minute", "--json")
+    running = json.loads(organism(*command).stdout)["series"]
+    assert [(line["name"], sum(line["values"])) for line in running] == [("clerk", 1)]
+    assert organism("usage", "series", "--csv").stdout.startswith("start,clerk\n")
+    assert organism("stop").stdout == "stopped\n"
+    kept = json.loads(organism(*command).stdout)["series"]
+    assert [(line["name"], sum(line["values"])) for line in kept] == [("clerk", 1)]
+    assert organism("usage", "series", "--by", "tool").returncode == 2
+
+
 def test_configuration_is_read_again_as_a_whole_or_not_at_all(organism: Organism) -> None:
     """New limits and modes are in force at once; a mistake, or what needs a restart, changes nothing and is named."""
     file: Path = organism.folder / "organism.yaml"  # type: ignore[attr-defined]

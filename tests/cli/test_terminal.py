@@ -27,10 +27,11 @@ from organism.cli.app import call
 from organism.cli.budget_bars import budget_lines
 from organism.cli.client import Client
 from organism.cli.commands.remote.budget import print_trace
-from organism.cli.commands.remote.top import Screen
+from organism.cli.commands.remote.top import Screen, fitting_threads
 from organism.cli.run_view import LiveView, print_report
 from organism.cli.tables import thread_table
 from organism.cli.terminal import Terminal, markup
+from organism.control.views import ThreadSummary
 from organism.daemon.state_folder import write_address
 from organism.errors import ConfigError, Refusal
 from organism.ledger.explain import BudgetTrace, Note
@@ -156,6 +157,23 @@ async def test_top_draws_hostile_names_as_letters(state: Path, capsys: pytest.Ca
 
     await anyio.to_thread.run_sync(draw)
     check(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_top_fits_and_cuts_no_id(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An id in the live view can be copied, however narrow the terminal; what there is no room for is left out."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    console = Terminal()
+    console._force_terminal, console.soft_wrap, console._width = True, False, width
+    name = f"th_{'9' * 20}"
+    budget = BudgetState("thread:t", Limits(calls=40), Amounts(12_345, 1_234_500, 39), Amounts())
+    thread = ThreadSummary(thread_id=name, root_thread_id="t", parent_thread_id=None, state="blocked", budget=budget)
+    console.show(fitting_threads([thread], name, (), width))
+    head, row = capsys.readouterr().out.splitlines()
+    assert (row.startswith(f"> {name}"), "97 % calls" in row) == (True, True)
+    assert max(len(head), len(row)) <= width
 
 
 EVENTS: list[AnyEvent] = [

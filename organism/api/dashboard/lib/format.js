@@ -43,13 +43,15 @@ export function share(dimension, spent, limit) {
 
 export const percent = (spent, limit) => (limit ? Math.floor((spent * 100) / limit) : 100);
 
+const GAP = "\u00a0"; // no line breaks between a number and its unit
+
 export function span(seconds) {
-  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
-  if (seconds < 10) return `${seconds.toFixed(1).replace(".0", "")} s`;
-  if (seconds < 120) return `${Math.floor(seconds)} s`;
-  if (seconds < 7200) return `${Math.floor(seconds / 60)} min`;
-  if (seconds < 172_800) return `${Math.floor(seconds / 3600)} h`;
-  return `${count(Math.floor(seconds / 86_400))} d`;
+  if (seconds < 1) return `${Math.round(seconds * 1000)}${GAP}ms`;
+  if (seconds < 10) return `${seconds.toFixed(1).replace(".0", "")}${GAP}s`;
+  if (seconds < 120) return `${Math.floor(seconds)}${GAP}s`;
+  if (seconds < 7200) return `${Math.floor(seconds / 60)}${GAP}min`;
+  if (seconds < 172_800) return `${Math.floor(seconds / 3600)}${GAP}h`;
+  return `${count(Math.floor(seconds / 86_400))}${GAP}d`;
 }
 
 export const duration = (ms) => span(ms / 1000);

@@ -99,7 +99,7 @@ function Line({ line, begun, whole, thread, content, folded, onFold }) {
           ${folded && html` <span class="soft small">${count(below.length)} below</span>`}
           ${item.thread_id && item.thread_id !== thread && html` <a class="id small" href=${link("threads", [item.thread_id])}>${item.thread_id}</a>`}
           ${item.detail && html` <button type="button" class="link" aria-expanded=${String(open)} onClick=${() => setOpen(!open)}>${open ? "less" : "more"}</button>`}</span>
-        <span class="sums" title=${below.length ? "of all that it has led to; the time is that of its handling" : undefined}>${below.length && facts ? html`<span class="small">in all</span> ` : ""}${facts}</span>
+        <span class="sums" title=${below.length ? "of all that it has led to; the time is that of its handling" : undefined}>${below.length && (cost || tokens) ? html`<span class="small">in all</span> ` : ""}${facts}</span>
         <svg viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true"><rect class="track" width="100" height="4" />
           <rect class="span" x=${Math.min(99.4, ((at - begun) * 100) / whole)} width=${Math.max(0.6, ((ends - at) * 100) / whole)} height="4" /></svg>
       </div>

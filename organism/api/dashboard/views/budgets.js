@@ -93,7 +93,7 @@ function warned({ threshold, calls_left: fit }) {
 const Warnings = ({ status }) => html`
   <${Card} title="Warnings">
     <p>${status.warn_ahead ? `An agent is also warned when fewer than ${count(status.warn_ahead)} calls as large as its last one fit.` : "Agents are warned at thresholds only."}</p>
-    <div class="scroll" tabindex="0" role="region" aria-label="Thresholds"><table><thead><tr><th scope="col">in the configuration</th><th scope="col">what happens at which per cent</th></tr></thead>
-      <tbody>${Object.entries(status.thresholds).map(([name, actions]) => html`<tr key=${name}><td><code>${name}</code></td>
-        <td><${Steps} actions=${Object.entries(actions)} /></td></tr>`)}</tbody></table></div>
+    <div class="scroll" tabindex="0" role="region" aria-label="Thresholds"><table class="stacked"><thead><tr><th scope="col">in the configuration</th><th scope="col">what happens at which per cent</th></tr></thead>
+      <tbody>${Object.entries(status.thresholds).map(([name, actions]) => html`<tr key=${name}><td data-name="in the configuration"><code>${name}</code></td>
+        <td data-name="what happens"><${Steps} actions=${Object.entries(actions)} /></td></tr>`)}</tbody></table></div>
   <//>`;

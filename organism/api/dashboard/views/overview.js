@@ -26,12 +26,12 @@ export function Overview({ query, status }) {
       <${History} query=${query} />
       <div class="columns">
         <${Windows} status=${now} />
-        <${Events} />
+        <div>
+          <${Used} by="agent" title="By agent, since the start" query=${(name) => link("threads", [], { agent: name, state: "all" })} />
+          <${Used} by="model" title="By model, since the start" />
+        </div>
       </div>
-      <div class="columns">
-        <${Used} by="agent" title="By agent, since the start" query=${(name) => link("threads", [], { agent: name, state: "all" })} />
-        <${Used} by="model" title="By model, since the start" />
-      </div>`}
+      <${Events} />`}
     <//>`;
 }
 

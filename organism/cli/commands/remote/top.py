@@ -9,7 +9,7 @@ import select
 import sys
 import termios
 import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Literal
@@ -24,7 +24,7 @@ from organism.cli.options import DAEMON, DaemonOptions, Json
 from organism.cli.output import print_json
 from organism.cli.tables import cost_text, styled_state
 from organism.cli.terminal import Drawn, Live, Table, Terminal, drawn, markup, underlined
-from organism.control.views import OrderDone, OrganismStatus, ThreadPage, ThreadSummary
+from organism.control.views import Burn, OrderDone, OrganismStatus, ThreadPage, ThreadSummary
 from organism.text.plain_text import counted
 
 _REFRESH_S = 1.0
@@ -32,6 +32,12 @@ _ROWS_MAX = 20
 _RAISE_PERCENT = 25
 _WIDE = 110
 """From so many columns on, bars are long."""
+_FORMS: tuple[tuple[int, int, tuple[str, ...]], ...] = (
+    (_WIDE, 24, ("cost", "calls", "left")),
+    (78, 8, ("cost", "left")),
+    (0, 6, ()),
+)
+"""From so many columns on: the width of a thread's bar, and what stands behind it. A thread's id is always whole."""
 _KEYS = {"\x1b[A": "k", "\x1b[B": "j", "\x03": "q"}
 
 View = Literal["thread", "agent", "model"]
@@ -139,29 +145,18 @@ class Screen:
             lasts = "" if left is None else f"lasts {time_text(left)}"
             room = self._columns - len(lasts) - 2
             lines += [markup("{}  [dim]{}[/]", line, lasts) for line in budget_lines([state], room, self._bar)]
-        lines.append(self._thread_table() if self._view == "thread" else self._burn_table())
+        lines.append(
+            fitting_threads(self._threads, self._chosen, self._status.burn, self._columns)
+            if self._view == "thread"
+            else self._burn_table()
+        )
         if self._note:
             lines.append(markup("[bold yellow]{}[/]", self._note))
         lines.append(markup("[dim]j/k choose  r raise 25 %  p pause/resume  t end  tab other view  q leave[/]"))
         return lines
 
     def _thread_table(self) -> Table:
-        headings = ("", "thread", "state", "spent, held, limit", "cost", "calls", "left")
-        table = Table(*headings, left=headings)
-        for thread in self._threads:
-            chosen = thread.thread_id == self._chosen
-            spent = thread.budget.spent
-            table.add_row(
-                ">" if chosen else "",
-                thread.thread_id,
-                styled_state(thread.state),
-                _bar(thread, self._bar),
-                format_usd(spent.cost_nanousd),
-                f"{spent.calls:,}",
-                time_text(time_left_s(thread.budget, self._status.burn)),
-                style="reverse" if chosen else "",
-            )
-        return table
+        return fitting_threads(self._threads, self._chosen, self._status.burn, self._columns)
 
     def _burn_table(self) -> Table:
         table = Table(self._view, "calls", "tokens", "cost", "tokens/min", "cost/h")
@@ -200,6 +195,36 @@ def top(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
             else:
                 screen.press(key)
     return exit_codes.OK
+
+
+def fitting_threads(threads: Iterable[ThreadSummary], chosen: str, burn: Iterable[Burn], columns: int) -> Table:
+    """Return threads with the limit that is nearest, and as much else as there is room for.
+
+    Args:
+        chosen: The id of the thread that keys act on.
+        burn: How fast it is going.
+        columns: The width of the terminal.
+    """
+    bar_width, shown = next((size, names) for width, size, names in _FORMS if columns >= width)
+    headings = ("thread", "state", "nearest limit", *shown)
+    table = Table(*headings, left=headings, title_column=True)
+    pace = tuple(burn)
+    for thread in threads:
+        is_chosen = thread.thread_id == chosen
+        spent = thread.budget.spent
+        figures = {
+            "cost": format_usd(spent.cost_nanousd),
+            "left": time_text(time_left_s(thread.budget, pace)),
+            "calls": f"{spent.calls:,}",
+        }
+        table.add_row(
+            f"{'>' if is_chosen else ' '} {thread.thread_id}",
+            styled_state(thread.state),
+            _bar(thread, bar_width),
+            *map(figures.__getitem__, shown),
+            style="reverse" if is_chosen else "",
+        )
+    return table
 
 
 def _bar(thread: ThreadSummary, width: int) -> Drawn:

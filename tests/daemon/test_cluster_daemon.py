@@ -15,6 +15,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from organism.api.tokens.token_book import TokenBook
+from organism.cli.app import call
 from organism.cluster.node import ClusterNode
 from organism.cluster.routing import request_router
 from organism.cluster.routing.event_reader import written
@@ -435,3 +436,54 @@ async def test_token_that_two_state_folders_hold_is_revoked_at_both(
             await until_true(lambda api=api: refuses(api, theirs))  # type: ignore[misc]
     async with cluster.daemon("b") as b, cluster.know("b", b) as api:
         assert await refuses(api, theirs)
+
+
+async def test_node_that_lost_the_database_says_when_to_come_again(cluster: Cluster, postgres: PostgresServer) -> None:
+    """A token of the database is neither good nor bad then: 503 in each API's words; the first token is let in."""
+    a, b = cluster.apis["a"], cluster.apis["b"]
+    made = await a.post("/v1/tokens", json={"name": "ci", "scopes": ["read", "send"]})
+    theirs = {"authorization": f"Bearer {made.json()['secret']}"}
+    await until_true(lambda: lets_in(b, theirs))
+    postgres.stop()
+    try:
+        await until_true(lambda: says_away(b, theirs))
+        asked = await b.get("/v1/status", headers=theirs)
+        assert (asked.status_code, asked.json()["code"], asked.headers["retry-after"]) == (
+            503,
+            "tokens_unavailable",
+            "3",
+        )
+        called = await b.post("/v1/chat/completions", json=CALL, headers=theirs)
+        assert (called.status_code, called.json()["error"]["code"]) == (503, "tokens_unavailable")
+        assert called.headers["retry-after"] == "3"
+        owner = await b.get("/v1/tokens")
+        assert (owner.status_code, owner.json()["code"]) == (503, "journal_unavailable")
+    finally:
+        postgres.start()
+    await until_true(lambda: lets_in(b, theirs))
+
+
+async def says_away(api: httpx2.AsyncClient, headers: dict[str, str]) -> bool:
+    return (await api.get("/v1/schema/openapi.json", headers=headers)).status_code == 503
+
+
+async def lets_in(api: httpx2.AsyncClient, headers: dict[str, str]) -> bool:
+    return (await api.get("/v1/schema/openapi.json", headers=headers)).status_code == 200
+
+
+async def test_command_line_makes_and_revokes_tokens_at_any_node(
+    cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`organism token` asks the daemon of a state folder; the other daemons know of it."""
+
+    async def order(name: str, *words: str) -> str:
+        argv = ["token", *words, "--state", str(tmp_path / name / ".organism")]
+        assert await anyio.to_thread.run_sync(call, argv) == 0
+        return capsys.readouterr().out.strip().splitlines()[-1]
+
+    secret = await order("a", "make", "ci", "--scope", "read")
+    theirs = {"authorization": f"Bearer {secret}"}
+    await until_true(lambda: lets_in(cluster.apis["b"], theirs))
+    assert await order("b", "list") == "ci: read"
+    assert await order("b", "revoke", "ci") == "ci revoked"
+    await until_true(lambda: refuses(cluster.apis["a"], theirs))

@@ -358,8 +358,8 @@ class Ledger:
         )
         return self._state.seq
 
-    def close(self, account: str, time_ns: int) -> Balance:
-        """Close an account and return its final state.
+    def close(self, account: str, time_ns: int) -> None:
+        """Close an account.
 
         Raises:
             UnknownAccountError: If it is not open.
@@ -369,7 +369,6 @@ class Ledger:
         if balance.open_holds:
             raise LedgerStateError(account, "close", f"carrying {balance.open_holds} open holds")
         self._write(AccountClosed(seq=self._state.seq + 1, time_ns=time_ns, account=account, spent=balance.spent))
-        return balance
 
     def _write(self, entry: AnyEntry) -> None:
         self._state.fold(entry)

@@ -62,3 +62,12 @@ def test_spend_that_lies_a_sixtieth_of_the_window_apart_comes_free_apart() -> No
     slices = with_spend(with_spend((), Amounts(10), 0, WINDOW), Amounts(7), WINDOW // 60, WINDOW)
 
     assert [gone for _, gone in free_again_ns(slices, 200, WINDOW)] == [Amounts(10), Amounts(17)]
+
+
+def test_however_often_something_is_spent_few_numbers_are_kept() -> None:
+    """A thousand calls within a window, and a thousand after them, are sixty sums: each look at it adds up all."""
+    slices: SpendSlices = ()
+    for now in range(5 * WINDOW, 7 * WINDOW, WINDOW // 1000):
+        slices = with_spend(slices, Amounts(1), now, WINDOW)
+        assert len(slices) <= 62
+    assert 1000 <= counted(slices, now, WINDOW).tokens <= 1000 + 1000 // 60 + 1

@@ -50,6 +50,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "tests/runtime/test_final_reserve.py",
             "tests/runtime/test_recovery.py",
             "tests/runtime/handlers/test_loop_breakers.py",
+            "tests/runtime/handlers/test_run_expenses.py",
             "tests/runtime/waiting/test_parked_messages.py",
             "tests/control/orders",
             "tests/router/test_window_ends.py",

@@ -386,3 +386,22 @@ def test_an_entry_of_a_time_before_the_configuration_was_told_apart_is_an_operat
 
     balance = ledger.balance("a")
     assert (balance.limits, balance.configured) == (Limits(tokens=9), Limits(tokens=5))
+
+
+def test_a_call_of_a_journal_that_knew_no_more_is_an_ordinary_one() -> None:
+    """What later versions write about a call is absent in older ones: it was a conversation, and kept nothing back."""
+    old = (
+        b'{"kind":"Reserved","seq":2,"time_ns":1,"hold_id":"h","accounts":["a"],"amounts":{"tokens":9},"call":'
+        b'{"thread_id":"t","root_thread_id":"t","agent":"w","message_id":"m","call_id":"c","attempt":1,"provider":"p",'
+        b'"model":"m","request_model":"m","input_tokens":5,"output_cap":4,"price_source":null}}'
+    )
+    entry = decode_entry(old)
+
+    assert isinstance(entry, Reserved)
+    assert entry.call is not None
+    assert (entry.call.final_reserve_of, entry.call.operation, entry.call.tool, entry.call.last_output) == (
+        "",
+        "chat",
+        "",
+        0,
+    )

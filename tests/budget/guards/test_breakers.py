@@ -1,6 +1,8 @@
-"""What a thread spends in a minute, against what its minutes usually take; what is answered where all is frozen."""
+"""What comes again and again, what a minute takes against what minutes usually take, and what a freeze answers."""
 
-from organism.budget.guards.breakers import MINUTE_NS, RateBreaker, SpendRate
+import pytest
+
+from organism.budget.guards.breakers import MINUTE_NS, Breakers, RateBreaker, Recurrence, SpendRate
 from organism.budget.guards.freezes import Freeze
 
 
@@ -26,3 +28,16 @@ def test_what_is_frozen_has_no_room_and_no_limit_of_its_own() -> None:
 
     assert (refusal.limit, refusal.spent, refusal.held, refusal.needed) == (0, 0, 0, 1)
     assert refusal.available == 0
+
+
+@pytest.mark.parametrize("rounds", [2, 3])
+def test_two_in_turn_trip_after_so_many_rounds_and_again_after_as_many(rounds: int) -> None:
+    """Two are the fewest that are a turn; what comes between begins anew."""
+    breakers, turns = Breakers(repeat=0, alternate=rounds), Recurrence()
+
+    tripped = [turns.add(item, "it", breakers) for item in "ab" * 2 * rounds]
+    assert [place for place, trip in enumerate(tripped, 1) if trip is not None] == [2 * rounds, 4 * rounds]
+    assert [trip.step for trip in tripped if trip is not None] == [1, 2]
+
+    turns.add("c", "it", breakers)
+    assert [turns.add(item, "it", breakers) for item in "ab" * (rounds - 1)] == [None] * 2 * (rounds - 1)

@@ -115,7 +115,7 @@ def through_gateway(count: int) -> Figures:
 
 async def _asked_of_gateway(count: int) -> Figures:
     from organism.api.application import Options, build_api
-    from organism.api.tokens import TokenBook
+    from organism.api.tokens.token_book import TokenBook
     from organism.gateway.request_handler import Gateway
     from organism.gateway.routes import gateway_group
     from organism.gateway.settings import Key, Settings

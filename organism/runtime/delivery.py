@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from organism.agents.agent import Agent
 from organism.amounts import NS_PER_S
-from organism.errors import AskCycleError, BoundExceededError, MailboxFullError, UnknownRecipientError
+from organism.errors import BoundExceededError, MailboxFullError, UnknownRecipientError
 from organism.messages import (
     AgentFailed,
     BudgetWarning,
@@ -23,7 +23,6 @@ from organism.messages import (
     Message,
     SpendingNote,
     as_text,
-    sendable,
     type_name,
 )
 from organism.runtime.loop_services import LoopServices
@@ -33,9 +32,10 @@ from organism.runtime.waiting.questions import Questions
 from organism.runtime.waiting.timers import sleep_until
 from organism.runtime.workers.guard import guarded
 from organism.threads.dead_letters import DeadLetter, DeadLetters, Reason
+from organism.threads.envelopes import RoutedMessage
 from organism.threads.lanes import Lane
 from organism.threads.mailbox import MailboxBound
-from organism.threads.routing import check_work, takes_by_name
+from organism.threads.routing import takes_by_name
 from organism.threads.thread import Question, Thread
 from organism.usage.events import DeadLetterEvent
 
@@ -197,15 +197,7 @@ class Delivery:
         return self.try_enqueue(thread, envelope)
 
     async def ask(
-        self,
-        thread: Thread,
-        agent: Agent,
-        asker: Envelope,
-        index: int,
-        recipient: str,
-        message: Message,
-        *,
-        beside: bool,
+        self, thread: Thread, asker: Envelope, sender: str, index: int, routed: RoutedMessage, *, beside: bool
     ) -> Question:
         """Send a question of a handler.
 
@@ -214,19 +206,12 @@ class Delivery:
             beside: Whether it is asked beside others: it is handled beside other messages for its recipient.
 
         Raises:
-            AskCycleError: If the recipient waits for this answer itself.
-            DeliveryError: If it cannot be delivered.
+            BoundExceededError: If its thread goes round too long.
         """
-        bounds = self._active.bounds
-        chain = (*asker.asking, agent.name)
-        if recipient in chain:
-            raise AskCycleError((*chain, recipient))
-        message, size = sendable(message, bounds.message_bytes)
-        check_work(agent, recipient, message, self._active.agents)
-        envelope = self._envelopes.question(asker, agent.name, recipient, message, size, index, beside=beside)
-        if envelope.hops > bounds.hops:
-            raise BoundExceededError("hops", bounds.hops, "this thread goes round too long")
-        thread.know(question := Question(envelope.id, recipient, (asker.id, index)))
+        envelope = self._envelopes.question(asker, sender, routed, index, beside=beside)
+        if envelope.hops > (hops := self._active.bounds.hops):
+            raise BoundExceededError("hops", hops, "this thread goes round too long")
+        thread.know(question := Question(envelope.id, envelope.recipient, (asker.id, index)))
         await self.enqueue_or_wait(thread, envelope)
         return question
 

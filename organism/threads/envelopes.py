@@ -92,17 +92,15 @@ class EnvelopeFactory:
             trace=trace,
         )
 
-    def question(
-        self, asker: Envelope, sender: str, recipient: str, message: Message, size: int, index: int, *, beside: bool
-    ) -> Envelope:
+    def question(self, asker: Envelope, sender: str, outgoing: RoutedMessage, index: int, *, beside: bool) -> Envelope:
         """Wrap a question: its reply carries its id, and it remembers who waits and for which of their questions."""
         name = MessageId(self._ids.next("msg"))
         return Envelope(
             id=name,
             thread_id=asker.thread_id,
             sender=sender,
-            recipient=recipient,
-            payload=message,
+            recipient=outgoing.recipients[0],
+            payload=outgoing.message,
             created_ns=self._clock.now_ns(),
             causation_id=asker.id,
             hops=asker.hops + 1,
@@ -110,7 +108,7 @@ class EnvelopeFactory:
             question=index,
             beside=beside,
             asking=(*asker.asking, sender),
-            size=size,
+            size=outgoing.size,
             trace=current_trace(),
         )
 

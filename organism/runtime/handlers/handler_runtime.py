@@ -29,7 +29,7 @@ from organism.router.call import Call, LastWord
 from organism.runtime.children import SpawnRequest
 from organism.runtime.handlers.callers import CallingTask
 from organism.runtime.handlers.handler_outcome import HandlerParked, encode_state
-from organism.runtime.handlers.output_routing import messages_of, route, too_many
+from organism.runtime.handlers.output_routing import messages_of, route, route_question, too_many
 from organism.runtime.handlers.run_expenses import RunExpenses, payer_of
 from organism.runtime.handlers.run_services import AgentRunner, RunServices
 from organism.runtime.workers.cancel_scope import ReusableCancelScope
@@ -273,8 +273,9 @@ class HandlerRuntime(PlaceHolder, eq=False):
         with services.worker_pool.lending(), services.paused_time.waiting(self._thread, self._envelope.id):
             question = self._thread.asked_before((self._envelope.id, index))
             if question is None:
-                send = partial(services.delivery.ask, self._thread, self.agent, self._envelope, index)
-                question = await send(recipient, message, beside=beside)
+                routed = route_question(self._runner, self._envelope, recipient, message, services.active)
+                ask, sender = services.delivery.ask, self.agent.name
+                question = await ask(self._thread, self._envelope, sender, index, routed, beside=beside)
             timer = services.timers.start(timeout_s, question.wake, self._thread)
             try:
                 while question.open and question.parked is None and not timer.passed:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from organism.agents.agent import Agent, Output, To
 from organism.agents.runtime import AS_USUAL, Sending
-from organism.errors import BoundExceededError
+from organism.errors import AskCycleError, BoundExceededError
 from organism.ids import USER
 from organism.messages import Envelope, Message, PayloadError, is_runtime, sendable
 from organism.runtime.active_config import ActiveConfig
@@ -62,7 +62,7 @@ def route(
     message, size = sendable(message, active.bounds.message_bytes)
     answers = cause.reply_to is not None and sending.recipient is None and not sending.to_all
     recipients, return_path = _recipients(runner.agent, cause, sending, message, agents)
-    if (recipients, type(message), answers) not in allowed:
+    if (recipients, type(message), "answers" if answers else "sends") not in allowed:
         _check(runner, recipients, message, cause, agents, answers=answers)
     return RoutedMessage(
         recipients=recipients,
@@ -92,7 +92,29 @@ def _check(
         check_work(agent, recipient, message, agents, reply=reply or answers, answers=answers)
         permitted = permitted and (answers or not reply or agent.may_write_to(recipient))
     if permitted and agents is runner.agents:
-        runner.allow((recipients, type(message), answers))
+        runner.allow((recipients, type(message), "answers" if answers else "sends"))
+
+
+def route_question(
+    runner: AgentRunner, cause: Envelope, recipient: str, message: Message, active: ActiveConfig
+) -> RoutedMessage:
+    """Check a question of a handler to one recipient.
+
+    Raises:
+        AskCycleError: If the recipient waits for this answer itself.
+        DeliveryError: If it may not or cannot be delivered.
+        PayloadError: If the payload cannot be written as JSON, or is not what it says it is.
+    """
+    chain = (*cause.asking, runner.agent.name)
+    if recipient in chain:
+        raise AskCycleError((*chain, recipient))
+    message, size = sendable(message, active.bounds.message_bytes)
+    recipients = (recipient,)
+    if active.agents is not runner.agents or (recipients, type(message), "asks") not in runner.allowed:
+        check_work(runner.agent, recipient, message, active.agents)
+        if active.agents is runner.agents:
+            runner.allow((recipients, type(message), "asks"))
+    return RoutedMessage(recipients=recipients, message=message, size=size)
 
 
 def _recipients(

@@ -1,7 +1,7 @@
 """What runs of handlers share."""
 
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -27,7 +27,9 @@ from organism.threads.state_writer import ThreadStateWriter
 
 _ALLOWED_MAX = 1_000
 
-AllowedRoute = tuple[tuple[str, ...], type[Message], bool]
+Means = Literal["sends", "answers", "asks"]
+
+AllowedRoute = tuple[tuple[str, ...], type[Message], Means]
 
 
 class RunServices(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +93,7 @@ class AgentRunner:
         start: Calls a handler that is an async function; ``None`` for a plain one, which runs on a worker thread.
         runs: Counts them.
         allowed: What :func:`organism.threads.routing.check_work` has allowed the agent: the recipients of one message,
-            its type, and whether it answers a question. It looks at the agents and nothing else, so once is enough.
+            its type, and how it goes to them. It looks at the agents and nothing else, so once is enough.
     """
 
     __slots__ = ("agent", "agents", "allowed", "runs", "services", "start")

@@ -63,7 +63,7 @@ GUARDS = (
     guard(
         "ask-cycle",
         "Agents that would wait for each other's answers in a circle get an error.",
-        "runtime/delivery.py::Delivery.ask",
+        "runtime/handlers/output_routing.py::route_question",
         "if recipient in chain:",
         "if False:",
         "runtime/test_pump.py::test_ask_gather_timeout_failure_and_circle",

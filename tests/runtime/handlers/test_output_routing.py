@@ -1,0 +1,68 @@
+"""To whom an agent may write: what was allowed once is remembered, and stands for nothing else."""
+
+import pytest
+
+from organism import Bounds, Context, Limits, Organism, Text, agent
+from organism.errors import PeerError, UnknownRecipientError
+from organism.testing import VirtualClock, run
+
+
+def test_what_may_be_sent_is_not_what_may_be_asked() -> None:
+    """Every agent may write to users and answer, with no permission; that lets it ask neither, however often it did."""
+    refused: list[str] = []
+
+    @agent(peers=("told",))
+    async def asks(message: Text, ctx: Context) -> Text:
+        for _ in range(2):
+            assert await ctx.ask("told", Text("a question")) == Text("an answer")
+        return Text("done")
+
+    @agent
+    async def told(message: Text, ctx: Context) -> Text:
+        if message.text != "a question":
+            with pytest.raises(PeerError, match="may not write to 'asks'"):
+                await ctx.ask("asks", Text("back"))
+            with pytest.raises(UnknownRecipientError, match="'user'"):
+                await ctx.ask("user", Text("back"))
+            refused.append(message.text)
+        return Text("an answer")
+
+    async def main() -> None:
+        async with Organism([asks, told], limits=Limits(tokens=1000), clock=VirtualClock()) as running:
+            assert (await running.run("go", to="asks")).text == "done"
+            for _ in range(2):
+                assert (await running.run("again", to="told")).text == "an answer"
+        assert refused == ["again", "again"]
+
+    run(main)
+
+
+def test_a_message_to_several_is_several_for_the_bound() -> None:
+    """The bound counts the messages that go out, and a handler that exceeds it has sent nothing."""
+    got: list[str] = []
+
+    @agent(next=("one", "two"), peers=("one",))
+    async def publisher(message: Text, ctx: Context) -> Text:
+        if message.text == "too many":
+            ctx.send("one", message)
+        return message
+
+    @agent
+    async def one(message: Text, ctx: Context) -> None:
+        got.append(message.text)
+
+    @agent
+    async def two(message: Text, ctx: Context) -> None:
+        got.append(message.text)
+
+    async def main() -> None:
+        bounds = Bounds(fan_out=2)
+        async with Organism([publisher, one, two], limits=Limits(tokens=1000), bounds=bounds) as running:
+            await running.run("fits", to="publisher")
+            assert got == ["fits", "fits"]
+            result = await running.run("too many", to="publisher")
+            assert result.outcome == "failed"
+            assert "'fan_out' is 2" in (result.reason or "")
+        assert got == ["fits", "fits"]
+
+    run(main)

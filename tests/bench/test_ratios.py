@@ -45,8 +45,8 @@ def test_a_hop_and_a_question_are_made_of_few_instructions() -> None:
     """What the clock of a busy machine hides is counted: the bytecode instructions of a hop and of a question."""
     hop = sum(part.instructions for part in count(messages_ours.ping_pong, 100).values())
     question = sum(part.instructions for part in count(messages_ours.asks_alone, 100).values())
-    assert 0 < hop < 1500
-    assert hop < question < 3560
+    assert 0 < hop < 1440
+    assert hop < question < 3360
 
 
 def test_a_hold_and_a_call_are_made_of_few_instructions() -> None:
@@ -56,7 +56,7 @@ def test_a_hold_and_a_call_are_made_of_few_instructions() -> None:
     call = sum(part.instructions for part in count(calls.without_network, 20).values())
     assert 0 < hold < 2000
     assert hold < nested < 2.5 * hold
-    assert 0 < call < 16_600
+    assert 0 < call < 16_400
 
 
 def test_the_way_through_the_gateway_is_made_of_few_instructions() -> None:

@@ -185,19 +185,18 @@ class LoopWatch:
         rate: Its spend; ``None`` before its first call.
     """
 
-    __slots__ = ("_in_turn", "_recipient", "_sender", "_sequences", "rate")
+    __slots__ = ("_in_turn", "_next", "_sequences", "rate")
 
     def __init__(self) -> None:
         self._sequences: dict[tuple[str, str], Recurrence] = {}
-        self._sender = self._recipient = ""
+        self._next = ("", "")
         self._in_turn = 0
         self.rate: SpendRate | None = None
 
     def add_message(self, sender: str, recipient: str) -> int:
         """Count a message; if it ends a round of two agents that only write to each other, return the how-manieth."""
-        in_turn = sender == self._recipient and recipient == self._sender
-        self._in_turn = count = self._in_turn + 1 if in_turn else 1
-        self._sender, self._recipient = sender, recipient
+        self._in_turn = count = self._in_turn + 1 if (sender, recipient) == self._next else 1
+        self._next = (recipient, sender)
         return 0 if count % 2 else count // 2
 
     def sequence(self, agent: str, of: str) -> Recurrence:

@@ -12,7 +12,7 @@ from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan, LabelLimits, ScopedLimits, period
 from organism.errors import ConfigError, LedgerStateError, Refusal, UnknownAccountError
-from organism.ledger.entries import AnyEntry, Checkpoint, LimitsSet
+from organism.ledger.entries import AnyEntry, CallRecord, Checkpoint, LimitsSet
 from organism.ledger.ledger import Cost, Ledger
 from organism.testing import ManualClock, VirtualClock, run
 
@@ -536,15 +536,35 @@ def test_the_lowest_threshold_is_warned_of() -> None:
 
 
 def test_the_limit_nearest_to_its_end_is_told_of_a_thread_and_of_an_agent_of_it() -> None:
-    """Whoever asks for an agent hears of its own limits too; a thread's warning is of what limits all of it."""
+    """Who asks for a thread hears of every agent's limit in it; who asks for an agent, only of what limits that one."""
     plan = BudgetPlan(
         thread=Limits(tokens=100), agents={"writer": ScopedLimits(Limits(tokens=30), "thread")},
         final_reserve_percent=0, warn_ahead=0,
     )  # fmt: skip
     registry = make(plan=plan)
-    spend(registry, 80, Spender("t", "reader", "main"))
-    warned = registry.standing_warning("t", "reader")
-    assert warned is not None
-    assert warned.account == "thread:t"
+    spend(registry, 29)
+    of = [registry.standing_warning("t", agent) for agent in (None, "writer", "reader")]
 
-    assert registry.standing_warning("t", "writer") == registry.standing_warning("t")
+    assert [warning and warning.account for warning in of] == ["agent:writer@thread:t"] * 2 + [None]
+    spend(registry, 66, Spender("t", "reader", "main"))
+    near = registry.standing_warning("t", "reader")
+    assert near is not None
+    assert near.account == "thread:t"
+
+
+def test_on_a_new_day_what_was_held_goes_over_before_anything_may_as_well_be_done() -> None:
+    """A call that was given room yesterday and leaves today spends today's; only what it leaves is there for others."""
+    clock = ManualClock()
+    plan = BudgetPlan(thread=Limits(tokens=1000), windows={"day": Limits(tokens=100)}, final_reserve_percent=0)
+    registry = ThreadBudgetRegistry(plan, Ledger(), clock)
+    registry.open_thread("t")
+    call = CallRecord(
+        thread_id="t", root_thread_id="t", agent="writer", message_id="", call_id="c", attempt=1, provider="p",
+        model="main", request_model="m", input_tokens=59, output_cap=1, price_source=None,
+    )  # fmt: skip
+    assert isinstance(run(registry.reserve, ME, ask(60), call), GrantedHold)
+
+    clock.advance(86_400)
+
+    assert registry.reserve_now(ME, ask(41)) is None
+    assert registry.reserve_now(ME, ask(40)) is not None

@@ -83,6 +83,17 @@ class TokenUsage(msgspec.Struct, frozen=True, gc=False):
             reasoning=self.reasoning + other.reasoning,
         )
 
+    def __sub__(self, part: "TokenUsage") -> "TokenUsage":
+        """Return what is left without a part of it.
+
+        Raises:
+            ValueError: If it is no part of it.
+        """
+        left = {name: getattr(self, name) - getattr(part, name) for name in self.__struct_fields__}
+        if min(left.values()) < 0:
+            raise ValueError(f"{part} is no part of {self}")
+        return TokenUsage(**left)
+
 
 class Amounts(msgspec.Struct, frozen=True, gc=False):
     """What a hold takes or a call has cost, in the units that add up: tokens, nano-USD, calls.

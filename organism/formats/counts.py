@@ -18,7 +18,7 @@ from typing import Literal
 import msgspec
 
 from organism.amounts import TokenUsage, UsageSide, nanousd
-from organism.formats.json_reading import JsonObject, part
+from organism.formats.json_reading import JsonObject, part, text_of
 from organism.formats.vendors import Vendor
 
 TOKENS_MAX = 10_000_000
@@ -83,11 +83,13 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
         usage: In disjoint buckets.
         missing: The sides of which that is no more than a lower bound.
         note: How it was read where that was not plain; empty where it was.
+        elsewhere: What of it other models than the one that answered have used, by the model.
     """
 
     usage: TokenUsage
     missing: tuple[UsageSide, ...] = ()
     note: str = ""
+    elsewhere: dict[str, TokenUsage] = msgspec.field(default_factory=dict)
 
 
 class _Counts(msgspec.Struct, frozen=True):
@@ -148,9 +150,13 @@ def counted(usage: JsonObject, counting: Counting) -> Counted | None:
     if counts.extra:
         read += TokenUsage(input=counts.extra)
         notes.append(f"{counts.extra} tokens of citations counted as input")
-    if rounds := _rounds_beside(usage):
-        read += rounds
-        notes.append(f"{rounds.total} tokens of rounds beside the answer's own")
+    elsewhere: dict[str, TokenUsage] = {}
+    for model, spent in _rounds_beside(usage):
+        elsewhere[model] = elsewhere.get(model, TokenUsage()) + spent
+    if elsewhere:
+        read = sum(elsewhere.values(), read)
+        notes.append(f"{sum(spent.total for spent in elsewhere.values())} tokens of rounds beside the answer's own")
+        elsewhere.pop("", None)
     # A part that is counted alone, what was cached or reasoned, says nothing of its whole; nobody counts a prompt as
     # nothing but where what was cached stands beside it, and then says so: a field left out is unknown there too.
     beside = counting.cached_inside is False and seen.prompt is not None
@@ -158,11 +164,11 @@ def counted(usage: JsonObject, counting: Counting) -> Counted | None:
     sides: tuple[tuple[UsageSide, bool], ...] = (("input", has_input), ("output", counts.completion is not None))
     missing = tuple(side for side, is_counted in sides if not is_counted)
     notes += [f"no count of the {side}" for side in missing]
-    return Counted(usage=read, missing=missing, note="; ".join(notes))
+    return Counted(usage=read, missing=missing, note="; ".join(notes), elsewhere=elsewhere)
 
 
-def _rounds_beside(usage: JsonObject) -> TokenUsage:
-    """Return what was spent in rounds that the counts of the answer leave out: compaction, advice of another model.
+def _rounds_beside(usage: JsonObject) -> Iterator[tuple[str, TokenUsage]]:
+    """Yield what rounds have spent that the counts leave out, compaction, advice, and the model if one is named.
 
     Source: ``usage.iterations`` of Anthropic's messages; the counts beside it are those of the rounds of the message.
 
@@ -170,16 +176,17 @@ def _rounds_beside(usage: JsonObject) -> TokenUsage:
         UsageError: If a count is insane.
     """
     rounds = usage.get("iterations")
-    spent = TokenUsage()
     for each in rounds if isinstance(rounds, list) else ():
         if isinstance(each, dict) and each.get("type") not in {None, "message"}:
-            spent += TokenUsage(
-                input=_largest(each, _PROMPT) or 0,
-                cached_input=_detail(each, _CACHED),
-                cache_write=_written(each),
-                output=_largest(each, _COMPLETION) or 0,
+            yield (
+                text_of(each.get("model")),
+                TokenUsage(
+                    input=_largest(each, _PROMPT) or 0,
+                    cached_input=_detail(each, _CACHED),
+                    cache_write=_written(each),
+                    output=_largest(each, _COMPLETION) or 0,
+                ),
             )
-    return spent
 
 
 def _written(usage: JsonObject) -> int:
@@ -196,19 +203,6 @@ def input_counted(usage: JsonObject) -> TokenUsage | None:
     """
     tokens = max(_largest(usage, _PROMPT) or 0, _largest(usage, _TOTAL) or 0)
     return TokenUsage(input=tokens) if tokens else None
-
-
-def said_input_tokens(body: bytes) -> int | None:
-    """Read the answer of a vendor that was asked how many tokens an input has; ``None`` if there is no count in it.
-
-    Source: the references of ``POST /v1/messages/count_tokens`` and ``POST /v1/responses/input_tokens``.
-    """
-    try:
-        said: object = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    count: object = said.get("input_tokens") if isinstance(said, dict) else None
-    return count if type(count) is int and 0 < count <= TOKENS_MAX else None
 
 
 def _completed(seen: _Counts) -> tuple[_Counts, list[str]]:

@@ -24,6 +24,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         usage_missing: The sides of :attr:`usage` that the provider has left out, or has counted before the end of the
             answer: what is there of them is a lower bound, and the router estimates the rest.
         usage_note: How the usage was read where that was not plain; empty where it was.
+        usage_elsewhere: What of :attr:`usage` other models have used, such as one asked for advice; by the model.
         usage_error: Why :attr:`usage` is ``None`` although the provider sent something: the offending field and value.
         tool_calls: The tools it wants run before it goes on.
         reasoning: What it thought, as far as it is shown.
@@ -54,6 +55,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     usage: TokenUsage | None
     usage_missing: tuple[UsageSide, ...] = ()
     usage_note: str = ""
+    usage_elsewhere: dict[str, TokenUsage] = {}
     usage_error: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: tuple[Reasoning, ...] = ()

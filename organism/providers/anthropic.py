@@ -6,7 +6,7 @@ from organism.errors import ConfigError, MissingExtraError, UnsupportedError
 from organism.formats.answers.decoder import AnswerDecoder
 from organism.formats.anthropic_messages.answer import MessagesReader
 from organism.formats.anthropic_messages.request import COUNTED, IMAGES, TOOL_TOKENS, betas_of, encode, untaken
-from organism.formats.counts import said_input_tokens
+from organism.formats.input_counts import said_input_tokens
 from organism.formats.media.attachments import AttachmentBounds, extra_tokens
 from organism.llm.answers import Completion
 from organism.llm.deltas import ProviderSink

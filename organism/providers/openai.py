@@ -6,7 +6,7 @@ from typing import Literal
 from organism.errors import ConfigError, MissingExtraError, UnsupportedError
 from organism.formats.answers.decoder import AnswerDecoder
 from organism.formats.anthropic_messages import request as messages_request
-from organism.formats.counts import said_input_tokens
+from organism.formats.input_counts import said_input_tokens
 from organism.formats.media.attachments import AttachmentBounds, extra_tokens
 from organism.formats.openai_chat import request as chat_request
 from organism.formats.openai_chat.answer import ChatReader

@@ -57,7 +57,8 @@ def test_rounds_beside_the_answer_are_counted() -> None:
     """What a message's own counts leave out, and the bill has: compaction, and the advice of another model."""
     rounds: list[object] = [
         {"type": "compaction", "input_tokens": 500, "cache_read_input_tokens": 30, "output_tokens": 50},
-        {"type": "advisor_message", "input_tokens": 7, "output_tokens": 3},
+        {"type": "advisor_message", "model": "wise", "input_tokens": 4, "output_tokens": 2},
+        {"type": "advisor_message", "model": "wise", "input_tokens": 3, "output_tokens": 1},
         {"type": "message", "input_tokens": 20, "output_tokens": 5},
         "no round",
     ]
@@ -65,3 +66,4 @@ def test_rounds_beside_the_answer_are_counted() -> None:
     assert read is not None
     assert read.usage == TokenUsage(input=527, cached_input=30, output=58)
     assert "590 tokens of rounds" in read.note
+    assert read.elsewhere == {"wise": TokenUsage(input=7, output=3)}

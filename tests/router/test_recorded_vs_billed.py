@@ -100,7 +100,8 @@ class Outcome(msgspec.Struct):
 async def one_call(kind: str, how: str, step: HTTPStep, timeout_s: float = 0.3) -> Outcome:
     """Make one call through a whole organism."""
     rates = flat_rates(input=1_000_000, output=3_000_000, source="test")
-    book = PriceBook({"m": rates}, now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    wise = flat_rates(input=10_000_000, output=20_000_000, source="test")
+    book = PriceBook({"m": rates, "wise": wise}, now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
     async with ScriptedHTTPProvider([step]) as server:
         adapter = (
             AnthropicProvider("p", "k", server.url)
@@ -183,6 +184,18 @@ async def test_failure_that_is_counted_in_part_is_charged_its_hold(kind: str, us
     (event,) = outcome.events
     assert event.outcome in ("disputed", "estimated")
     assert event.usage.output_total == 10
+
+
+@pytest.mark.parametrize(("model", "dollars_of_advice"), [("wise", 10 * 10 + 20 * 5), ("nobody knows", 10 + 3 * 5)])
+async def test_advice_of_another_model_costs_what_that_model_costs(model: str, dollars_of_advice: int) -> None:
+    """A dear model that is asked for advice is charged by its own price; one without a price as the answering model."""
+    rounds = [{"type": "advisor_message", "model": model, "input_tokens": 10, "output_tokens": 5}]
+    usage = msgspec.json.encode({"input_tokens": 6, "output_tokens": 2, "iterations": rounds}).decode()
+    outcome = await one_call("messages", "whole", HTTPStep(text="a b", usage=usage))
+
+    (event,) = outcome.events
+    assert (event.outcome, event.usage.total) == ("settled", 6 + 2 + 15)
+    assert outcome.result.budget.spent.cost_nanousd == 6 + 3 * 2 + dollars_of_advice
 
 
 @pytest.mark.parametrize("kind", ["chat", "responses", "messages"])

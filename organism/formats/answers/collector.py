@@ -311,4 +311,5 @@ class AnswerCollector:
             usage=read.usage,
             usage_missing=tuple(sorted(missing)),
             usage_note="; ".join(filter(None, notes)),
+            usage_elsewhere=read.elsewhere,
         )

@@ -147,6 +147,8 @@ class Charges:
             rates = charged_rates(rates, self._request, answer)
         usage = completed_usage(answer, self._request, missing, self._input_tokens, self._held.output_cap)
         cost, source = (cost_nanousd(rates, usage), rates.source) if rates is not None else (None, None)
+        if rates is not None and isinstance(answer, Completion) and answer.usage_elsewhere:
+            cost, rates = self._cost_of_several(rates, usage, answer, prices), None
         is_bill = not missing and not (isinstance(answer, Completion) and answer.is_cost_assumed)
         if answer.cost_nanousd is not None and (is_bill or answer.cost_nanousd > (cost or 0)):
             cost, source, rates = answer.cost_nanousd, PROVIDER_SAYS, None
@@ -168,6 +170,15 @@ class Charges:
             return self._rates
         found = rates_for(prices, self._prepared.route.provider, answer.model, self._request)
         return found if found is not None and not found.assumed else self._rates or found
+
+    def _cost_of_several(self, rates: Rates, usage: TokenUsage, answer: Completion, prices: RateSource) -> int:
+        """Return what an answer costs to which other models have added; one without a price is charged as its own."""
+        cost, own = 0, usage
+        for model, spent in answer.usage_elsewhere.items():
+            found = rates_for(prices, self._prepared.route.provider, model, self._request)
+            if found is not None and not found.assumed:
+                cost, own = cost + cost_nanousd(found, spent), own - spent
+        return cost + cost_nanousd(rates, own)
 
     def _is_beyond_belief(self, usage: TokenUsage, cost: int) -> bool:
         held = self._held.amounts

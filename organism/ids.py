@@ -7,9 +7,12 @@ subject on its own; the narrow alphabet keeps it harmless in logs, URLs and head
 import os
 import re
 import secrets
+from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import NewType, Protocol
 from zlib import crc32
+
+import msgspec
 
 ThreadId = NewType("ThreadId", str)
 """Names a conversation. Its budget, messages and usage all hang on this id."""
@@ -93,8 +96,74 @@ class PartitionIds:
         return f"{prefix}_{self._partition}{self._ids.next(prefix)[len(prefix) + 1 :]}"
 
 
-def partition_of(name: str, partitions: int) -> int:
-    """Return the partition of an id: what it carries, or what a name that a caller has made up comes to."""
-    if (carried := _PARTITIONED_ID.fullmatch(name)) and (partition := int(carried[1], 16)) < partitions:
-        return partition
-    return crc32(name.encode()) % partitions
+_NODE_LABEL = re.compile(r"[A-Za-z][A-Za-z0-9_]*(-[A-Za-z0-9_]+)*")
+_NODE_LABEL_MAX = 32
+_AFTER_LABEL = "--"
+"""It ends the label that a thread's name begins with, so no label has two dashes in a row."""
+
+
+PARTITIONS_MAX = 256
+"""Ids carry two hexadecimal digits of their partition."""
+
+LABEL_PARTITIONS = 4
+"""So many partitions of a cluster a label of nodes gets unless the configuration says otherwise."""
+
+
+def is_node_label(text: str) -> bool:
+    """Whether a text can be a label of nodes in a cluster."""
+    return len(text) <= _NODE_LABEL_MAX and _NODE_LABEL.fullmatch(text) is not None
+
+
+def no_node_label(text: str) -> str:
+    """Say that a text can be no label of nodes."""
+    what = f"a letter, then letters, digits, '_' and single '-', at most {_NODE_LABEL_MAX} in all"
+    return f"{text!r} cannot be a label of nodes: use {what}"
+
+
+def thread_names_of(label: str) -> str:
+    """Return what the names of threads begin with that are at nodes of a label."""
+    return f"{label}{_AFTER_LABEL}"
+
+
+def at_nodes(label: str) -> str:
+    """Say at which nodes of a cluster something is that needs a label, or none."""
+    return f"at nodes labelled {label!r}" if label else "at any node"
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """Which partitions of a cluster threads are in: those of any node come first, and then those of each label.
+
+    Attributes:
+        partitions: How many any node may run.
+        labelled: By label, those that only nodes with it run, each behind the ones of the label that was added before.
+    """
+
+    partitions: int
+    labelled: Mapping[str, Sequence[int]] = {}
+
+    @property
+    def every(self) -> range:
+        """All partitions."""
+        return range(self.partitions + sum(map(len, self.labelled.values())))
+
+    def of(self, label: str) -> Sequence[int]:
+        """Return the partitions of a label; those of any node for none, or for one that has no partitions."""
+        return self.labelled.get(label) or range(self.partitions)
+
+    def label_of(self, partition: int) -> str:
+        """Return the label that a partition needs; empty if any node may run it."""
+        return next((label for label, its in self.labelled.items() if partition in its), "")
+
+    def partition_of(self, name: str) -> int:
+        """Return the partition of an id: what it carries, or what a name that a caller has made up comes to.
+
+        A name that begins with a label and two dashes, such as ``gpu--mine``, is in one of that label's.
+        """
+        if (carried := _PARTITIONED_ID.fullmatch(name)) and (partition := int(carried[1], 16)) in self.every:
+            return partition
+        return self.spread(name, name.partition(_AFTER_LABEL)[0] if _AFTER_LABEL in name else "")
+
+    def spread(self, text: str, label: str) -> int:
+        """Return the partition that a text comes to, among those of a label."""
+        chosen = self.of(label)
+        return chosen[crc32(text.encode()) % len(chosen)]

@@ -5,7 +5,7 @@ from zlib import crc32
 
 import pytest
 
-from organism.ids import THREAD_ID, PartitionIds, RandomIds, partition_of
+from organism.ids import THREAD_ID, Layout, PartitionIds, RandomIds
 
 
 def test_ids_are_random_and_do_not_repeat() -> None:
@@ -39,10 +39,10 @@ def test_an_id_tells_its_partition(partitions: int) -> None:
     for partition in range(partitions):
         name = PartitionIds(partition, RandomIds()).next("th")
         assert THREAD_ID.fullmatch(name)
-        assert partition_of(name, partitions) == partition
+        assert Layout(partitions).partition_of(name) == partition
 
 
 @pytest.mark.parametrize("name", ["order-17", "th_" + "0" * 20, "th_ff" + "0" * 20, "th_0g" + "0" * 20, "a" * 64])
 def test_any_name_has_one_partition(name: str) -> None:
     """A name that a caller has made up has a partition too, also one that looks like an id of a larger cluster."""
-    assert partition_of(name, 16) == crc32(name.encode()) % 16
+    assert Layout(16).partition_of(name) == crc32(name.encode()) % 16

@@ -9,7 +9,7 @@ import msgspec
 
 from organism.budget.guards.breakers import Breakers
 from organism.errors import ConfigError
-from organism.ids import AGENT_NAME, USER
+from organism.ids import AGENT_NAME, USER, is_node_label, no_node_label
 from organism.messages import Message
 from organism.text.error_text import describe, shown
 
@@ -66,6 +66,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
         notes: Whether its handler takes the runtime's own messages although it does not name them, as LLM agents do.
         description: One line for people: what ``organism check`` prints.
         breakers: What trips when it goes round and round; as for all agents unless given.
+        node_label: The label of the nodes that it works at, in a cluster; empty if it works at any.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     notes: bool = False
     description: str = ""
     breakers: Breakers | None = None
+    node_label: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a name that cannot be one, and a handler that could never handle anything.
@@ -100,6 +102,8 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.handlers is not None and (type(self.handlers) is not int or self.handlers < 1):
             raise ConfigError(f"agent {self.name!r}: handlers must be 1 or more, not {shown(self.handlers)}")
+        if self.node_label and not is_node_label(self.node_label):
+            raise ConfigError(f"agent {self.name!r}: {no_node_label(self.node_label)}")
 
     def __call__(self, message: Message, ctx: Any) -> Any:
         """Call the handler as it is, as a unit test does: no thread, no budget, no check of what it returns.
@@ -156,10 +160,11 @@ def agent(
     gather: Sequence[str] = (),
     timeout_s: float = DEFAULT_HANDLER_TIMEOUT_S,
     handlers: int | None = None,
+    node_label: str = "",
 ) -> Callable[[HandlerFunction], Agent]: ...
 
 
-def agent(
+def agent(  # noqa: PLR0913 - the words of organism.yaml
     name: HandlerFunction | str | None = None,
     *,
     next: str | Sequence[str] = (),  # noqa: A002 - the word of organism.yaml
@@ -168,6 +173,7 @@ def agent(
     gather: Sequence[str] = (),
     timeout_s: float = DEFAULT_HANDLER_TIMEOUT_S,
     handlers: int | None = None,
+    node_label: str = "",
 ) -> Agent | Callable[[HandlerFunction], Agent]:
     """Make an agent of a function, of a class with a ``handle`` method, or of an object with one.
 
@@ -182,6 +188,7 @@ def agent(
         gather: The senders whose messages it waits for and handles together.
         timeout_s: Seconds one run may take.
         handlers: How many runs of it may be at work at once, in all threads; as many as the bounds allow unless given.
+        node_label: The label of the nodes that it works at, in a cluster; any unless given.
 
     Raises:
         ConfigError: If the name is not allowed or the handler has no readable annotation.
@@ -200,6 +207,7 @@ def agent(
             gather=tuple(gather),
             timeout_s=timeout_s,
             handlers=handlers,
+            node_label=node_label,
             description=(inspect.getdoc(target) or "").partition("\n")[0],
         )
 

@@ -86,11 +86,11 @@ def _of_journal(path: Path) -> Iterator[AnyEvent]:
 
 
 def _of_database(url: str) -> Iterator[AnyEvent]:
-    from organism.stores.postgres.preparation import partition_count
+    from organism.stores.postgres.preparation import layout_of
 
-    if (partitions := partition_count(url)) > 1:
+    if (layout := layout_of(url)).partitions > 1:
         # One after the other: all at once would take as many connections as a node has.
-        found = (event for _, journal in partitions_of(url, partitions) for event in _pages(journal))
+        found = (event for _, journal in partitions_of(url, layout) for event in _pages(journal))
         return iter(sorted(found, key=lambda event: event.time_ns))
     return _of_solo_database(url)
 

@@ -16,7 +16,7 @@ from organism.config.yaml.nodes import Scalar, parse_tree, read_text
 from organism.daemon.journal_file import JOURNAL_FILE, database_url
 from organism.daemon.state_folder import owned
 from organism.errors import ConfigError
-from organism.ids import partition_of
+from organism.ids import Layout
 from organism.journal import Stored, StoredEntry
 from organism.stores.batch import chain_hash
 from organism.stores.head import Head
@@ -132,8 +132,8 @@ def ledger_sources(daemon: DaemonOptions) -> Iterator[Iterator[LedgerSource]]:
         yield iter([LedgerSource(None, entries, chain_hash if first and first[0].hash else _unchained, None)])
 
 
-def _of_cluster(url: str, partitions: int) -> Iterator[LedgerSource]:
-    for partition, journal in partitions_of(url, partitions):
+def _of_cluster(url: str, layout: Layout) -> Iterator[LedgerSource]:
+    for partition, journal in partitions_of(url, layout):
         yield LedgerSource(partition, _entries(journal), chain_hash, journal.head)
 
 
@@ -202,29 +202,30 @@ def kept_journal(
 
 
 def _lease_to_read(url: str, thread: str | None) -> Lease | None:
-    from organism.stores.postgres.preparation import partition_count
+    from organism.stores.postgres.preparation import layout_of
 
-    if (partitions := partition_count(url)) == 1:
+    layout = layout_of(url)
+    if (partitions := len(layout.every)) == 1:
         return None
     if thread is None:
         raise ConfigError(
             f"the database holds the journals of a cluster of {partitions} partitions, and this is answered by its "
             "nodes: start one, or see 'organism cluster status'"
         )
-    return Lease(partition_of(thread, partitions), 0, partitions)
+    return Lease(layout.partition_of(thread), 0, layout.partitions)
 
 
-def _cluster(config: NamedConfig) -> tuple[str, int] | None:
-    """Return the database of a cluster and the number of its partitions."""
+def _cluster(config: NamedConfig) -> tuple[str, Layout] | None:
+    """Return the database of a cluster and its partitions."""
     if (url := config.database()) is None:
         return None
-    from organism.stores.postgres.preparation import partition_count
+    from organism.stores.postgres.preparation import layout_of
 
-    partitions = partition_count(url)
-    return (url, partitions) if partitions > 1 else None
+    layout = layout_of(url)
+    return (url, layout) if layout.partitions > 1 else None
 
 
-def partitions_of(url: str, partitions: int) -> Iterator[tuple[int, KeptJournal]]:
+def partitions_of(url: str, layout: Layout) -> Iterator[tuple[int, KeptJournal]]:
     """Open the journals of a cluster one after the other, only to read them; each is closed when the next is asked for.
 
     Raises:
@@ -232,8 +233,8 @@ def partitions_of(url: str, partitions: int) -> Iterator[tuple[int, KeptJournal]
     """
     from organism.stores.postgres.database import PostgresDatabase
 
-    for partition in range(partitions):
-        with closing(PostgresDatabase(url, take=False, lease=Lease(partition, 0, partitions))) as database:
+    for partition in layout.every:
+        with closing(PostgresDatabase(url, take=False, lease=Lease(partition, 0, layout.partitions))) as database:
             yield partition, database
 
 

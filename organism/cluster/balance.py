@@ -1,10 +1,11 @@
 """Which partitions should a node take, ask for and hand over? Pure: every node answers for itself.
 
 Each may have its share, the partitions by the nodes that live, rounded up; so the shares are enough for all of them.
+Partitions that need a label are shared in the same way, by themselves, among the nodes that have it.
 """
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -15,12 +16,12 @@ class LeaseStep(msgspec.Struct, frozen=True, kw_only=True):
     """What a node does next.
 
     Attributes:
-        acquire: So many free partitions it takes.
+        acquire: By the label that they need, so many free partitions it takes; those of no label under ``''``.
         ask: Partitions that it asks their owners for.
         hand_over: Partitions that it gives back.
     """
 
-    acquire: int = 0
+    acquire: Mapping[str, int] = {}
     ask: tuple[int, ...] = ()
     hand_over: tuple[int, ...] = ()
 
@@ -33,18 +34,35 @@ def next_step(view: ClusterView, me: str, held: Collection[int]) -> LeaseStep:
         me: The node.
         held: The partitions that it has, or is about to have.
     """
-    live = {node.name for node in view.nodes if node.live and not node.draining}
-    if me not in live:
+    own = view.node(me)
+    if own is None or not own.live or own.draining:
         return LeaseStep(hand_over=tuple(sorted(held)))
-    usable = [lease for lease in view.leases if not lease.stopped]
+    acquire: dict[str, int] = {}
+    ask: list[int] = []
+    hand_over: list[int] = []
+    for label in ("", *sorted(own.labels)):
+        free, asked, wanted = _step_of_label(view, me, held, label)
+        acquire |= {label: free} if free else {}
+        ask += asked
+        hand_over += wanted
+    return LeaseStep(acquire=acquire, ask=tuple(ask), hand_over=tuple(hand_over))
+
+
+def _step_of_label(
+    view: ClusterView, me: str, held: Collection[int], label: str
+) -> tuple[int, tuple[int, ...], list[int]]:
+    """Decide it for the partitions that need a label, or for those that need none: how many it takes, and which."""
+    live = {node.name for node in view.nodes if node.live and not node.draining and node.may_have(label)}
+    usable = [lease for lease in view.leases if not lease.stopped and lease.node_label == label]
+    has = [lease for lease in usable if lease.partition in held]
     share = -(-len(usable) // len(live))
-    wanted = sorted(lease.partition for lease in usable if lease.partition in held and lease.wanted_by in live - {me})
-    missing = max(0, share - len(held))
+    wanted = sorted(lease.partition for lease in has if lease.wanted_by in live - {me})
+    missing = max(0, share - len(has))
     free = [lease for lease in usable if _is_free(lease, view, me) and lease.partition not in held]
-    return LeaseStep(
-        acquire=min(missing, len(free)),
-        ask=_asked(usable, share, me, max(0, missing - len(free))),
-        hand_over=tuple(wanted[: max(0, len(held) - share)]),
+    return (
+        min(missing, len(free)),
+        _asked(usable, share, me, max(0, missing - len(free))),
+        wanted[: max(0, len(has) - share)],
     )
 
 

@@ -2,7 +2,9 @@
 
 import msgspec
 
+from organism.cluster.node_labels import needs_label
 from organism.errors import OrganismError
+from organism.stores.leases import ClusterView
 
 
 class LeaseTimes(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,13 +32,24 @@ class PartitionElsewhereError(OrganismError):
         partition: Its number.
         node: The node that runs it; ``None`` if none is known to.
         url: Where that answers.
+        missing_label: The label that it needs, where no node has it; empty otherwise.
     """
 
     retryable = True
 
-    def __init__(self, partition: int, node: str | None, url: str) -> None:
+    def __init__(self, partition: int, node: str | None, url: str, missing_label: str = "") -> None:
         self.partition = partition
         self.node = node
         self.url = url
+        self.missing_label = missing_label
         where = f"node {node!r} runs it{f', at {url}' if url else ''}" if node else "no node runs it now; try again"
+        where = needs_label(missing_label) if missing_label else where
         super().__init__(f"this is in partition {partition} of the cluster, and {where}")
+
+
+def elsewhere(view: ClusterView, partition: int, me: str) -> PartitionElsewhereError:
+    """Return the error of a node that does not run a partition: which node had it at its last look, if any."""
+    known = view.owner_of(partition)
+    if known is None or known.name == me:
+        return PartitionElsewhereError(partition, None, "", view.missing_label(partition))
+    return PartitionElsewhereError(partition, known.name, known.url)

@@ -13,11 +13,12 @@ import structlog
 from organism.agents.tool_server_tasks import ToolServers
 from organism.app import Organism
 from organism.budget.calibration import Calibration
-from organism.cluster.balance import LeaseStep, next_step
+from organism.cluster.balance import next_step
 from organism.cluster.escrow import Escrow, check_shareable
-from organism.cluster.lease_times import LeaseTimes, PartitionElsewhereError
-from organism.cluster.node_checks import check_node, older_copy, version
+from organism.cluster.lease_times import LeaseTimes, elsewhere
+from organism.cluster.node_checks import check_node, version
 from organism.cluster.node_counts import NodeCounts
+from organism.cluster.node_labels import AgentLabels, NodeLabels, check_labels
 from organism.cluster.partition_core import Beside, PartitionCore, alone
 from organism.cluster.rate_shares import RateShares
 from organism.concurrency.error_groups import sole_error
@@ -25,12 +26,12 @@ from organism.concurrency.loop_time import loop_time
 from organism.concurrency.own_threads import OwnThreads
 from organism.concurrency.wakeups import Wakeup
 from organism.errors import StoppedError
-from organism.ids import PartitionIds, partition_of
+from organism.ids import PartitionIds
 from organism.journal import FencedError, JournalBrokenError, JournalError
 from organism.messages import Message, ThreadResult
 from organism.router.planning.provider_limiters import ProviderLimiters
 from organism.stores.group_storage import Retention
-from organism.stores.leases import ClusterView, Lease, LeaseRow, NodeReplacedError, NodeRow, OlderCopyError, Renewal
+from organism.stores.leases import ClusterView, Lease, LeaseRow, NodeReplacedError, NodeRow, OlderCopyError, unseen
 from organism.wiring import Environment, SharedParts, check_postgres, postgres_journal, wire
 
 if TYPE_CHECKING:
@@ -49,14 +50,16 @@ class ClusterNode:
         template: An organism that is not entered: one like it runs for each partition. Its own journal is not used.
         database: The PostgreSQL database that all nodes share.
         node: What this node is called; a process that begins under the same name takes its place.
-        partitions: How many journals the cluster has, from 2 to 256; fixed when the database is made.
+        partitions: How many journals it has that any node may run, 2 to 256; fixed when the database is made.
+        labels: What it has that agents may need: their threads are in partitions that only such nodes run.
         url: Where this node answers, for the others to tell.
         retention: What is forgotten when.
         times: How long things take.
         beside: Called with the organism of each partition before it runs; what it returns is entered while it does.
 
     Raises:
-        ConfigError: If the name or the number of partitions cannot be, or a limit of several threads asks a person.
+        ConfigError: If the name, a label or the number of partitions cannot be, agents of different labels write to
+            each other, or a limit of several threads asks a person.
         MissingExtraError: If the driver of PostgreSQL is not installed.
     """
 
@@ -67,6 +70,7 @@ class ClusterNode:
         *,
         node: str,
         partitions: int = 16,
+        labels: NodeLabels | None = None,
         url: str = "",
         retention: Retention | None = None,
         times: LeaseTimes | None = None,
@@ -78,6 +82,8 @@ class ClusterNode:
         check_node(node, partitions)
         check_shareable(self._spec.limits)
         self.name, self._partitions, self._url = node, partitions, url
+        agent_labels = AgentLabels(self._spec.agents, components.active.entry)
+        self._labels, self.label_of = agent_labels.completed(check_labels(labels or NodeLabels())), agent_labels.of
         self._database, self._retention, self._times = database, retention, times or LeaseTimes()
         limiters = ProviderLimiters(self._spec.providers, self._spec.router.providers, components.clock)
         self._shared = SharedParts(limiters, Calibration())
@@ -89,7 +95,7 @@ class ClusterNode:
         self._table: LeaseTable | None = None
         self._cores: dict[int, PartitionCore] = {}
         self._failed_s: dict[int, float] = {}
-        self._view = ClusterView(nodes=(), leases=())
+        self._view = unseen(partitions)
         self._changed = anyio.Event()
         self._news, self._beside = Wakeup(), beside
         self._turns = count()
@@ -107,11 +113,6 @@ class ClusterNode:
     def view(self) -> ClusterView:
         """The cluster, as it was at the last renewal."""
         return self._view
-
-    @property
-    def partitions(self) -> int:
-        """How many journals the cluster has."""
-        return self._partitions
 
     @property
     def news(self) -> Wakeup:
@@ -134,7 +135,7 @@ class ClusterNode:
 
     def partition_of(self, thread_id: str) -> int:
         """Return the partition that a thread of this id or name is in."""
-        return partition_of(thread_id, self._partitions)
+        return self._view.layout.partition_of(thread_id)
 
     def organism_of(self, thread_id: str) -> Organism:
         """Return the organism that has, or would have, a thread of this id or name.
@@ -146,25 +147,21 @@ class ClusterNode:
         core = self._cores.get(partition)
         if core is not None and core.open:
             return core.organism
-        known = self.owner_of(partition)
-        if known is None or known.name == self.name:
-            raise PartitionElsewhereError(partition, None, "")
-        raise PartitionElsewhereError(partition, known.name, known.url)
+        raise elsewhere(self._view, partition, self.name)
 
     def owner_of(self, partition: int) -> NodeRow | None:
         """Return the node that had a partition at the last renewal."""
-        owner = next((lease.owner for lease in self._view.leases if lease.partition == partition), None)
-        return self._view.node(owner)
+        return self._view.owner_of(partition)
 
     async def open_thread(self, message: Message | str, *, to: str | None = None, thread_id: str | None = None) -> str:
-        """Open a thread in a partition of this node and return its id once it is durable.
+        """Open a thread in a partition of this node that its agent may work in; return its id once it is durable.
 
         Raises:
             PartitionElsewhereError: If the name given is in another node's partition, or this node has none yet.
             DeliveryError: If the message cannot be accepted.
             JournalError: If it cannot be kept.
         """
-        organism = self.organism_of(thread_id) if thread_id is not None else self._any_organism()
+        organism = self._any_organism(self.label_of(to)) if thread_id is None else self.organism_of(thread_id)
         return await organism.open_thread(message, to=to, thread_id=thread_id)
 
     async def wait(self, thread_id: str) -> ThreadResult:
@@ -191,11 +188,11 @@ class ClusterNode:
                     return
                 await self._news.wait()
 
-    def _any_organism(self) -> Organism:
-        """Return each organism in turn."""
-        running = list(self.organisms.values())
+    def _any_organism(self, label: str) -> Organism:
+        """Return each organism in turn whose partition needs a label."""
+        running = [core.organism for core in self._cores.values() if core.open and core.lease.node_label == label]
         if not running:
-            raise PartitionElsewhereError(0, None, "")
+            raise elsewhere(self._view, self._view.layout.of(label)[0], self.name)
         return running[next(self._turns) % len(running)]
 
     # -- its life -------------------------------------------------------------------------------------------------
@@ -209,12 +206,19 @@ class ClusterNode:
         from organism.stores.postgres.lease_table import LeaseTable
 
         self._table = table = LeaseTable(
-            self._database, name=self._spec.name, node=self.name, partitions=self._partitions, ttl_s=self._times.ttl_s
+            self._database,
+            name=self._spec.name,
+            node=self.name,
+            partitions=self._partitions,
+            ttl_s=self._times.ttl_s,
+            labels=self._labels.has,
+            label_partitions=self._labels.partitions,
         )
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._leave)
             await self._threads.run(table.register, self._url, version(), self._clock.now_ns())
             self.counts.renewed_s = loop_time()
+            self._view = await self._threads.run(table.look)
             await stack.enter_async_context(self._tool_servers)
             self._tasks = await stack.enter_async_context(anyio.create_task_group())
             stack.push_async_callback(self._hand_all_over, self._tasks.cancel_scope)
@@ -295,7 +299,7 @@ class ClusterNode:
     async def _turn(self) -> bool:
         """Renew once, and do what follows from it; whether more is to be done soon."""
         began_s, table = loop_time(), self.table
-        renewal: Renewal = await self._threads.run(table.renew, [core.lease for core in self._cores.values()])
+        renewal = await self._threads.run(table.renew, [core.lease for core in self._cores.values()])
         self.counts.renewed_s, self._view = began_s, renewal.view
         self._hold(held=False)
         self._news.notify()
@@ -303,13 +307,13 @@ class ClusterNode:
             await self._compare(lease, kept=lease.partition in renewal.kept)
         if self._tasks is None:
             return False
-        step: LeaseStep = next_step(renewal.view, self.name, self._cores.keys())
+        step = next_step(renewal.view, self.name, self._cores.keys())
         for partition in step.hand_over:
             self._cores[partition].leave()
         await self._threads.run(table.ask, list(step.ask))
-        if step.acquire:
+        for label, most in step.acquire.items():
             but = [partition for partition, until_s in self._failed_s.items() if loop_time() < until_s]
-            self._begin(await self._threads.run(table.acquire, step.acquire, [*but, *self._cores]))
+            self._begin(await self._threads.run(table.acquire, most, [*but, *self._cores], label))
         return bool(step.ask)
 
     async def _compare(self, row: LeaseRow, *, kept: bool) -> None:
@@ -318,10 +322,8 @@ class ClusterNode:
         if core is None:
             if kept:  # the answer to its taking, or to its release, was lost
                 await self._threads.run(self.table.release, Lease(row.partition, row.epoch, self._partitions))
-        elif row.epoch < core.lease.epoch:
-            core.abandon(older_copy(row, core.lease))
-        elif not kept or row.epoch != core.lease.epoch:
-            core.abandon(FencedError(f"partition {row.partition}", core.lease.epoch, row.epoch))
+        else:
+            core.compare(row, kept=kept)
 
     async def _watch(self) -> None:
         """Begin nothing new when the lease was not renewed until shortly before its end; renewing it lifts that."""
@@ -362,6 +364,7 @@ class ClusterNode:
             shared=shared,
         )
         parts = wire(self._spec, environment)
+        parts.active.node_label = lease.node_label
         core = self._cores[lease.partition] = PartitionCore(lease, parts, journal, self._times.drain_s, self.name)
         self.escrow.join(lease, parts, lambda: core.running)
         core.attach(self._beside(lease.partition, core.organism), self._news.notify)

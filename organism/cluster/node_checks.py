@@ -1,10 +1,8 @@
 """What a node refuses, such as names that no cluster has or a database put back to an older copy; and its version."""
 
 from organism.errors import ConfigError
-from organism.ids import THREAD_ID
+from organism.ids import PARTITIONS_MAX, THREAD_ID
 from organism.stores.leases import Lease, LeaseRow, OlderCopyError
-
-PARTITIONS_MAX = 256
 
 
 def check_node(node: str, partitions: int) -> None:

@@ -8,9 +8,10 @@ import anyio
 import structlog
 
 from organism.app import Organism
+from organism.cluster.node_checks import older_copy
 from organism.control.components import Components
-from organism.journal import JournalBrokenError
-from organism.stores.leases import Lease
+from organism.journal import FencedError, JournalBrokenError
+from organism.stores.leases import Lease, LeaseRow
 from organism.usage.events import PartitionMoved
 
 if TYPE_CHECKING:
@@ -130,6 +131,13 @@ class PartitionCore:
     def abandon(self, error: JournalBrokenError) -> None:
         """End because the partition is another node's: handlers are cancelled, and nothing more is written."""
         self._journal.abandon(error)
+
+    def compare(self, row: LeaseRow, *, kept: bool) -> None:
+        """Compare its lease with the database's row, and end where it is not this owner's any more."""
+        if row.epoch < self.lease.epoch:
+            self.abandon(older_copy(row, self.lease))
+        elif not kept or row.epoch != self.lease.epoch:
+            self.abandon(FencedError(f"partition {row.partition}", self.lease.epoch, row.epoch))
 
     def hold(self, *, held: bool) -> None:
         """Begin nothing while it is not known whether the lease still holds; go on when it is."""

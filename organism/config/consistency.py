@@ -1,6 +1,7 @@
 """Every name in a configuration leads somewhere, and every value makes sense beside the others."""
 
 import re
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
@@ -20,9 +21,19 @@ from organism.config.schema.agents import (
 from organism.config.schema.exporters import JsonLinesExporterSection, WebhookExporterSection
 from organism.config.schema.gateway import GatewayKeySection
 from organism.config.schema.llm import ModelSection, PriceSection
+from organism.config.schema.root import ClusterSection, listed_labels
 from organism.config.yaml.mistakes import Path_, did_you_mean
 from organism.config.yaml.scalars import UNSET
-from organism.ids import AGENT_NAME, THREAD_ID, USER
+from organism.ids import (
+    AGENT_NAME,
+    LABEL_PARTITIONS,
+    PARTITIONS_MAX,
+    THREAD_ID,
+    USER,
+    at_nodes,
+    is_node_label,
+    no_node_label,
+)
 from organism.providers.addresses import LOOPBACK, not_loopback
 from organism.router.planning.plan import ANY
 
@@ -95,6 +106,46 @@ def _check_agents(it: Checked) -> None:
         if isinstance(agent, LLMAgentSection):
             it.refer(agent.model, _MODELS, "model", "agents", name, "model", among=_named_models(it))
             _check_tools(it, name, agent)
+        _check_node_label(it, name)
+
+
+def _check_node_label(it: Checked, name: str) -> None:
+    """Refuse a label that cannot be, and agents of another label that would have to work in the same thread."""
+    agents = it.config.agents
+    agent = agents[name]
+    label = agent.node_label or ""
+    if agent.node_label is not None and not is_node_label(label):
+        it.report(no_node_label(label), "agents", name, "node_label")
+        return
+    for other, path in _written_to(it, name):
+        others = [each for each in agents if each != name] if other == "*" else [other]
+        for each in others:
+            if each not in agents or it.follows("agents", each) or (agents[each].node_label or "") == label:
+                continue
+            reason = (
+                f"{name!r} works {at_nodes(label)} and {each!r} {at_nodes(agents[each].node_label or '')}, but a "
+                "thread is at one node: give both the same node_label, or let neither write to the other"
+            )
+            it.report(reason, *path)
+            break
+
+
+def _written_to(it: Checked, name: str) -> Iterator[tuple[str, Path_]]:
+    """Yield whom an agent writes to, each with the path of where that is written."""
+    agent = it.config.agents[name]
+    for field, values in (("next", listed(agent.next)), ("peers", agent.peers or [])):
+        for place, value in enumerate(values):
+            path: Path_ = ("agents", name, field, place)
+            yield value, path if path in it.places else path[:-1]
+    for place, tool in enumerate(agent.tools if isinstance(agent, LLMAgentSection) else ()):
+        at: Path_ = ("agents", name, "tools", place)
+        match tool:
+            case AskToolSection(ask=recipient):
+                yield recipient, (*at, "ask")
+            case SendToolSection(send=recipient):
+                yield recipient, (*at, "send")
+            case _:
+                pass
 
 
 def _check_gathering(it: Checked, name: str) -> None:
@@ -272,10 +323,26 @@ def _check_cluster(it: Checked) -> None:
     if cluster.advertise is not None and not _ADVERTISED.fullmatch(cluster.advertise):
         reason = "write only where it is reached, such as http://10.0.0.5:8420, without a path"
         it.report(reason, "cluster", "advertise")
+    _check_labels(it, cluster)
     for name, exporter in it.config.exporters.items():
         if isinstance(exporter, JsonLinesExporterSection):
             reason = "partitions move from machine to machine, and a file does not: use a webhook in a cluster"
             it.report(reason, "exporters", name)
+
+
+def _check_labels(it: Checked, cluster: ClusterSection) -> None:
+    for place, label in enumerate(() if cluster.labels == UNSET else listed_labels(cluster.labels)):
+        if not is_node_label(label):
+            path: Path_ = ("cluster", "labels", place)
+            it.report(no_node_label(label), *(path if path in it.places else path[:-1]))
+    for label in it.names("cluster", "label_partitions"):
+        if not is_node_label(label):
+            it.report_name(no_node_label(label), "cluster", "label_partitions", label)
+    needed = {agent.node_label for agent in it.config.agents.values() if agent.node_label}
+    counts = dict.fromkeys(needed, LABEL_PARTITIONS) | cluster.label_partitions
+    if cluster.partitions + sum(counts.values()) > PARTITIONS_MAX:
+        reason = f"with those of labels, {', '.join(sorted(counts))}, there are more than {PARTITIONS_MAX} partitions"
+        it.report(reason, "cluster", "partitions" if ("cluster", "partitions") in it.places else "label_partitions")
 
 
 def _check_key(it: Checked, key: GatewayKeySection, at: Path_) -> None:

@@ -24,6 +24,7 @@ from organism.config.schema.agents import (
 )
 from organism.config.schema.llm import LocalProviderSection, ProviderSection
 from organism.config.schema.root import Config
+from organism.ids import LABEL_PARTITIONS
 from organism.llm.server_tools import uses_of
 
 
@@ -42,6 +43,16 @@ def describe_agents(config: Config) -> list[tuple[str, str, str, str]]:
                 raise TypeError(agent)
         rows.append((name, kind, ", ".join(listed(agent.next)) or "(reply)", ", ".join(agent.gather)))
     return rows
+
+
+def describe_node_labels(config: Config) -> list[tuple[str, str, str]]:
+    """Return a row for each agent that works only at some nodes of a cluster: its name, their label, its partitions."""
+    counts = {} if config.cluster is None else config.cluster.label_partitions
+    return [
+        (name, agent.node_label, str(counts.get(agent.node_label, LABEL_PARTITIONS)))
+        for name, agent in config.agents.items()
+        if agent.node_label
+    ]
 
 
 def describe_keys(config: Config) -> list[tuple[str, str, str]]:

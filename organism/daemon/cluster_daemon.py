@@ -25,6 +25,7 @@ from organism.app import Organism
 from organism.billing.answer_links import AnswerLinks
 from organism.billing.delivery import EventSource, Export, exporting
 from organism.cluster.node import ClusterNode
+from organism.cluster.node_labels import NodeLabels
 from organism.cluster.node_metrics import NodeMetrics
 from organism.cluster.routing.event_reader import ClusterReader
 from organism.cluster.routing.forwarded import Signatures
@@ -33,6 +34,7 @@ from organism.cluster.routing.local_parts import LocalParts, PartParts
 from organism.cluster.routing.request_router import RequestRouter
 from organism.config.build.exporters import exports
 from organism.config.load import LoadedConfig
+from organism.config.schema.root import listed_labels
 from organism.control.control import Control
 from organism.control.views import Reloaded
 from organism.daemon.gateway_settings import gateway_settings
@@ -107,6 +109,7 @@ class ClusterDaemon:
             section.url,
             node=node_name(section),
             partitions=section.partitions,
+            labels=NodeLabels(has=frozenset(listed_labels(section.labels)), partitions=section.label_partitions),
             url=self._url,
             retention=retention_of(loaded),
             beside=self._prepare,
@@ -150,7 +153,7 @@ class ClusterDaemon:
     def _server(self, stack: AsyncExitStack, tokens: TokenBook) -> ControlServer:
         """Return the server of everything, which takes requests where they belong."""
         cluster, template = self._section, self.template
-        reader = ClusterReader(cluster.url, cluster.partitions, template.name)
+        reader = ClusterReader(cluster.url, lambda: self.node.view.layout.every, template.name)
         stack.push_async_callback(reader.aclose)
         signatures = Signatures(self.node.key, template.clock.now_ns)
 

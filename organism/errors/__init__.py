@@ -21,6 +21,7 @@
     │   ├── UnknownRecipientError
     │   ├── NotAcceptedError     the recipient does not take messages of this type
     │   ├── PeerError            the sender may not write to this recipient
+    │   ├── NodeLabelError       the recipient works at other nodes of the cluster
     │   ├── ReservedMessageError only the runtime sends messages of this type
     │   ├── MailboxFullError
     │   ├── BoundExceededError   hops, fan-out, depth, descendants or size
@@ -55,6 +56,7 @@ from organism.errors.messages import (
     ContextClosedError,
     DeliveryError,
     MailboxFullError,
+    NodeLabelError,
     NotAcceptedError,
     PeerError,
     ReservedMessageError,
@@ -82,6 +84,7 @@ __all__ = [
     "MailboxFullError",
     "Meaning",
     "MissingExtraError",
+    "NodeLabelError",
     "NotAcceptedError",
     "OrganismError",
     "PeerError",
@@ -120,8 +123,7 @@ class Refusal(msgspec.Struct, frozen=True):
         held: What open calls have taken.
         needed: What this call asked for.
         final_reserve: What is reserved for one final call after the final warning; ``kept`` in JSON.
-        final_reserve_open: Whether the agent has just got that warning, so that its next call may use the final
-            reserve; ``wrap_up`` in JSON.
+        final_reserve_open: Whether the agent has just got that warning, so that its next call may use it; ``wrap_up``.
         cause: What refused, if it was no limit.
         note: Why, and what to do about it, where it was no limit.
         action: What it means on its scope: ``park``, ``refuse``, or what the organism does anywhere else.
@@ -363,10 +365,8 @@ class TooLargeError(RejectedError):
     def __init__(self, provider: str, tokens: int, most: int) -> None:
         self.tokens = tokens
         self.most = most
-        super().__init__(
-            provider,
-            f"the request may take {tokens:,} tokens, and 'tokens_per_minute' is {most:,}; raise it or ask for less",
-        )
+        compared = f"the request may take {tokens:,} tokens, and 'tokens_per_minute' is {most:,}"
+        super().__init__(provider, f"{compared}; raise it or ask for less")
 
 
 class UnsupportedError(RejectedError):

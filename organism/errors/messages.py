@@ -1,6 +1,7 @@
 """Errors about messages: sending them, asking with them, and handling them."""
 
 from organism.error_root import OrganismError
+from organism.ids import at_nodes, thread_names_of
 
 
 class DeliveryError(OrganismError):
@@ -45,6 +46,25 @@ class PeerError(DeliveryError):
         self.sender = sender
         self.recipient = recipient
         super().__init__(f"agent {sender!r} may not write to {recipient!r}; name it in the agent's 'peers' to allow it")
+
+
+class NodeLabelError(DeliveryError):
+    """The recipient works at other nodes of the cluster than those that a thread is at.
+
+    Attributes:
+        recipient: The agent.
+        node_label: The label of the nodes that it works at; empty for any.
+    """
+
+    def __init__(self, recipient: str, node_label: str) -> None:
+        self.recipient = recipient
+        self.node_label = node_label
+        begin = thread_names_of(node_label)
+        names = f"that begins with {begin!r}" if node_label else f"that does not begin with a label and {begin!r}"
+        super().__init__(
+            f"agent {recipient!r} works {at_nodes(node_label)}, and this thread is elsewhere: open a thread for it, "
+            f"without a name or with one {names}"
+        )
 
 
 class MailboxFullError(DeliveryError):

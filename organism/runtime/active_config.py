@@ -8,6 +8,7 @@ import msgspec
 from organism.agents.agent import Agent
 from organism.agents.agent_registry import agents_by_name, check_names, known_messages
 from organism.concurrency.wakeups import Wakeup
+from organism.errors import NodeLabelError
 from organism.messages import Message, MessageRegistry
 from organism.runtime.bounds import Bounds
 
@@ -96,13 +97,16 @@ class ActiveConfig:
         runs: The runs that have begun with these agents.
         paused: Agents that an operator has paused.
         stopped: Agents that have failed too often and take no more messages, with the reason.
+        node_label: In a cluster the label that this partition's node has for it: only agents that need it work here;
+            ``None`` where all do.
     """
 
-    __slots__ = ("agents", "bounds", "entry", "messages", "on_exhausted", "paused", "runs", "stopped")
+    __slots__ = ("agents", "bounds", "entry", "messages", "node_label", "on_exhausted", "paused", "runs", "stopped")
 
     def __init__(self, config: AgentConfig) -> None:
         self.paused: set[str] = set()
         self.stopped: dict[str, str] = {}
+        self.node_label: str | None = None
         self.replace(config)
 
     def replace(self, config: AgentConfig) -> None:
@@ -120,6 +124,19 @@ class ActiveConfig:
         """Return how many runs of an agent's handler may be at work at once."""
         found, most = self.agents.get(agent), self.bounds.handlers
         return most if found is None or found.handlers is None else min(found.handlers, most)
+
+    def works_here(self, agent: str) -> bool:
+        """Whether an agent may work in threads of this partition."""
+        return self.node_label in (None, self.agents[agent].node_label)
+
+    def check_here(self, agent: str) -> None:
+        """Refuse work from outside for an agent that works at other nodes.
+
+        Raises:
+            NodeLabelError: If it does.
+        """
+        if not self.works_here(agent):
+            raise NodeLabelError(agent, self.agents[agent].node_label)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -225,8 +225,9 @@ class Delivery:
             listeners: Whether all agents get it, too, that ask for warnings by name.
         """
         told: list[Lane] = []
-        agents = self._active.agents
-        wanted = [name for name, agent in agents.items() if takes_by_name(agent, type(warning))] if listeners else []
+        agents, here = self._active.agents, self._active.works_here
+        asking = (name for name, agent in agents.items() if takes_by_name(agent, type(warning)) and here(name))
+        wanted = list(asking) if listeners else []
         for recipient in dict.fromkeys((*(name for name in concerned if name in agents), *wanted)):
             note = self._envelopes.first(thread, recipient, warning, 0, sender=RUNTIME)
             lane = thread.lane(recipient)

@@ -252,6 +252,7 @@ class Pump:
         granted = grant_limits(limits, self.registry.plan.thread, may_raise=may_raise)
         message, size = sendable(message, self.active.bounds.message_bytes)
         check(None, to, message, self.agents, reply=False)
+        self.active.check_here(to)
         thread_id = thread_id or self._ids.next("th")
         self.open_threads.check_new_id(thread_id)
         thread = Thread(
@@ -286,6 +287,7 @@ class Pump:
         recipient = to or thread.entry
         message, size = sendable(message, self.active.bounds.message_bytes)
         check(None, recipient, message, self.agents, reply=False)
+        self.active.check_here(recipient)
         envelope = self._envelopes.first(thread, recipient, message, size)
         self.delivery.check_room(envelope)
         self.delivery.enqueue(thread, envelope)

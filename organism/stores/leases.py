@@ -1,7 +1,11 @@
 """Which node of a cluster may write which journal, as every node sees it."""
 
-import msgspec
+from functools import cached_property
 
+import msgspec
+from msgspec.structs import replace
+
+from organism.ids import Layout
 from organism.journal import JournalBrokenError, JournalError
 
 
@@ -32,14 +36,16 @@ class Lease(msgspec.Struct, frozen=True):
     Attributes:
         partition: Which journal.
         epoch: The number of this owner.
-        partitions: How many journals the database holds.
+        partitions: How many journals the database holds that any node may write.
         lost_by: The node that had it before, where that one has not given it back.
+        node_label: The label that a node needs to have it; empty if it needs none.
     """
 
     partition: int
     epoch: int
     partitions: int
     lost_by: str | None = None
+    node_label: str = ""
 
 
 class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +58,7 @@ class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
         version: Of organism.
         draining: Whether it is to give its partitions to others.
         live: Whether it has renewed its leases lately.
+        labels: What it has that partitions may need.
     """
 
     name: str
@@ -60,6 +67,11 @@ class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     draining: bool
     live: bool
+    labels: frozenset[str] = frozenset()
+
+    def may_have(self, label: str) -> bool:
+        """Whether partitions that need a label may be this node's; none is needed for the empty one."""
+        return not label or label in self.labels
 
 
 class LeaseRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +85,7 @@ class LeaseRow(msgspec.Struct, frozen=True, kw_only=True):
         expired: Whether it was not renewed in time, so that any node may take it.
         wanted_by: The node that has too few and asks for it.
         stopped: Why nobody may have it until an operator has looked; empty as a rule.
+        node_label: The label that a node needs to have it; empty if it needs none.
     """
 
     partition: int
@@ -82,9 +95,10 @@ class LeaseRow(msgspec.Struct, frozen=True, kw_only=True):
     expired: bool
     wanted_by: str | None
     stopped: str
+    node_label: str = ""
 
 
-class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
+class ClusterView(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A cluster at one instant, by the clock of its database.
 
     Attributes:
@@ -95,6 +109,33 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     nodes: tuple[NodeRow, ...]
     leases: tuple[LeaseRow, ...]
 
+    @cached_property
+    def layout(self) -> Layout:
+        """Which partitions need which label."""
+        labelled: dict[str, list[int]] = {}
+        for lease in self.leases:
+            if lease.node_label:
+                labelled.setdefault(lease.node_label, []).append(lease.partition)
+        return Layout(len(self.leases) - sum(map(len, labelled.values())), labelled)
+
+    @cached_property
+    def missing_labels(self) -> frozenset[str]:
+        """The labels that partitions need and no node has that takes partitions."""
+        taking = [node for node in self.nodes if node.live and not node.draining]
+        return frozenset(label for label in self.layout.labelled if not any(node.may_have(label) for node in taking))
+
+    def missing_label(self, partition: int) -> str:
+        """Return the label that a partition needs, where no node has it and none runs it still; empty otherwise."""
+        label = self.layout.label_of(partition)
+        if label not in self.missing_labels:
+            return ""
+        owner = self.owner_of(partition)
+        return "" if owner is not None and owner.live else label
+
+    def owner_of(self, partition: int) -> NodeRow | None:
+        """Return the node that has a partition, also where its lease has run out."""
+        return self.node(next((lease.owner for lease in self.leases if lease.partition == partition), None))
+
     def node(self, name: str | None) -> NodeRow | None:
         """Return the node of a name."""
         return next((node for node in self.nodes if node.name == name), None)
@@ -103,6 +144,12 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a node is to give its partitions to others."""
         node = self.node(name)
         return node is not None and node.draining
+
+
+def unseen(partitions: int) -> ClusterView:
+    """Return a cluster of which nothing is known but how many partitions any node may run."""
+    free = LeaseRow(partition=0, epoch=0, owner=None, incarnation=0, expired=True, wanted_by=None, stopped="")
+    return ClusterView(nodes=(), leases=tuple(replace(free, partition=number) for number in range(partitions)))
 
 
 class Renewal(msgspec.Struct, frozen=True):

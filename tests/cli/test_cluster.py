@@ -42,8 +42,9 @@ def nodes(url: str) -> Iterator[tuple[LeaseTable, LeaseTable]]:
         yield a, b
 
 
-def table(url: str, node: str) -> LeaseTable:
-    return LeaseTable(url, name="house", node=node, partitions=PARTITIONS, ttl_s=60)
+def table(url: str, node: str, *labels: str) -> LeaseTable:
+    said = {"labels": frozenset(labels), "label_partitions": dict.fromkeys(labels, 1)}
+    return LeaseTable(url, name="house", node=node, partitions=PARTITIONS, ttl_s=60, **said)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -136,6 +137,8 @@ def test_check_tells_what_it_finds_of_the_database(nodes: object, url: str, aske
     cluster = json.loads(check(right, "--json"))["cluster"]
     assert cluster == {"node": "n1", "partitions": 4, "database": "as configured"}
     assert "has 4 partitions, and this node is configured for 16" in check(f"{{url: '{url}'}}")
+    labelled = check(right.replace("node: n1", "node: n1, labels: [gpu]"))
+    assert "node n1, reached by http://n1:8420, labelled gpu" in labelled
     away = check("{url: 'postgresql://127.0.0.1:1/x'}")
     assert "! PostgreSQL at 127.0.0.1:1, database x cannot be reached" in away
     assert "organism.yaml is right" in away
@@ -163,6 +166,44 @@ def test_a_node_is_drained_and_takes_its_share_again(nodes: tuple[LeaseTable, Le
     assert json.loads(told) == {"node": "b", "draining": True, "partitions": 1}
     assert asked("cluster", "drain", "a", "--undo")[:2] == (exit_codes.OK, "a takes its share again\n")
     assert not nodes[0].look().nodes[0].draining
+
+
+def test_status_names_the_label_that_no_node_has(postgres: PostgresServer, url: str, asked: Asked) -> None:
+    """And ends with code 1; a node that is drained is told that its threads will wait."""
+    with closing(table(url, "a")) as a, closing(table(url, "b", "gpu")) as b:
+        for one in (a, b):
+            one.register("", "1.2.3", SystemClock().now_ns())
+        a.acquire(PARTITIONS, [])
+        b.acquire(1, [], "gpu")
+        assert asked("cluster", "status")[0] == exit_codes.OK
+        found = json.loads(asked("cluster", "status", "--json")[1])
+        assert [each["labels"] for each in found["nodes"]] == [[], ["gpu"]]
+        assert [each["node_label"] for each in found["partitions"]] == ["", "", "", "", "gpu"]
+        assert found["missing_labels"] == []
+
+        error = asked("cluster", "drain", "b")[2]
+        assert "no node that takes partitions has the label 'gpu'" in error
+        assert "undo the drain with --undo" in error
+        assert asked("cluster", "drain", "b", "--undo")[0] == exit_codes.OK
+    postgres.execute("UPDATE organism.nodes SET seen = '-infinity' WHERE node = 'b'", url)
+    postgres.execute("UPDATE organism.leases SET expires = '-infinity' WHERE p = 4", url)
+    code, told, _ = asked("cluster", "status")
+    assert code == exit_codes.FAILED
+    shown = " ".join(told.split())
+    assert "needs a node labelled gpu" in shown
+    assert "no node that takes partitions has the label 'gpu': start one that has gpu in its cluster.labels" in shown
+    assert json.loads(asked("cluster", "status", "--json")[1])["missing_labels"] == ["gpu"]
+
+
+def test_status_reads_the_tables_of_a_program_that_knew_no_labels(
+    postgres: PostgresServer, nodes: object, url: str, asked: Asked
+) -> None:
+    """An operator who has upgraded first sees the cluster all the same; nothing of it is changed."""
+    del nodes
+    postgres.execute("ALTER TABLE organism.nodes DROP COLUMN labels", url)
+    postgres.execute("ALTER TABLE organism.leases DROP COLUMN node_label", url)
+    assert asked("cluster", "status")[0] == exit_codes.OK
+    assert asked("ledger", "verify")[0] == exit_codes.OK
 
 
 def test_a_stopped_partition_is_resumed(nodes: tuple[LeaseTable, LeaseTable], asked: Asked) -> None:

@@ -59,7 +59,7 @@ class Cluster:
             and (owner is None or owner in self.dead)
             and (self.wanted[p] in (None, node) or self.wanted[p] in self.dead)
         ]
-        for p in free[: step.acquire]:
+        for p in free[: step.acquire.get("", 0)]:
             self.owner[p], self.wanted[p] = node, None
             self.moves += 1
         return before != (self.owner, self.wanted)
@@ -118,3 +118,40 @@ def test_what_was_asked_for_by_a_dead_node_is_free() -> None:
     cluster.nodes, cluster.dead, cluster.wanted = {"a": False, "b": False}, {"b"}, ["b", "b"]
     assert cluster.turn("a")
     assert cluster.held("a") == [0, 1]
+
+
+def test_partitions_of_a_label_spread_over_the_nodes_that_have_it() -> None:
+    """They are shared by themselves: who has the label takes its share of those and of the others."""
+
+    def node(name: str, *labels: str, draining: bool = False) -> NodeRow:
+        return NodeRow(
+            name=name, incarnation=1, url="", version="", draining=draining, live=True, labels=frozenset(labels)
+        )
+
+    def lease(number: int, owner: str | None, label: str = "", wanted_by: str | None = None) -> LeaseRow:
+        return LeaseRow(
+            partition=number,
+            epoch=1,
+            owner=owner,
+            incarnation=1,
+            expired=False,
+            wanted_by=wanted_by,
+            stopped="",
+            node_label=label,
+        )
+
+    free = (lease(0, None), lease(1, None), lease(2, None, "gpu"), lease(3, None, "gpu"), lease(4, None, "eu"))
+    alone = ClusterView(nodes=(node("a"), node("b", "gpu")), leases=free)
+    assert next_step(alone, "a", ()).acquire == {"": 1}
+    assert next_step(alone, "b", ()).acquire == {"": 1, "gpu": 2}
+    assert alone.missing_labels == {"eu"}
+
+    had = tuple(lease(number, "b", "gpu", wanted) for number, wanted in ((2, "a"), (3, "c")))
+    joined = ClusterView(nodes=(node("a"), node("b", "gpu"), node("c", "gpu")), leases=(*free[:2], *had))
+    assert next_step(joined, "b", (2, 3)).hand_over == (3,)  # a asks in vain: it has no such label any more
+    asked = ClusterView(nodes=joined.nodes, leases=(*free[:2], lease(2, "b", "gpu"), lease(3, "b", "gpu")))
+    assert next_step(asked, "c", ()).ask == (2,)
+    assert next_step(asked, "a", ()).ask == ()
+    drained = ClusterView(nodes=(node("a"), node("b", "gpu", draining=True)), leases=asked.leases)
+    assert next_step(drained, "b", (2, 3)).hand_over == (2, 3)
+    assert (drained.missing_labels, drained.missing_label(2)) == ({"gpu"}, "")

@@ -1,7 +1,7 @@
 """``organism check``: what a configuration describes."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from organism.agents.llm_agent import tool_prices
 from organism.amounts import Limits
@@ -20,6 +20,7 @@ from organism.config.describe import (
     describe_graph,
     describe_keys,
     describe_models,
+    describe_node_labels,
     describe_providers,
     describe_tool_servers,
     describe_tools,
@@ -27,7 +28,7 @@ from organism.config.describe import (
 from organism.config.load import LoadedConfig
 from organism.config.presets import gateway_in_force
 from organism.config.schema.limits import Thresholds
-from organism.config.schema.root import ClusterSection, Config
+from organism.config.schema.root import ClusterSection, Config, listed_labels
 from organism.daemon.examine import examined
 from organism.daemon.gateway_settings import gateway_settings
 from organism.daemon.node_name import node_name
@@ -45,10 +46,12 @@ def check(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
     config = loaded.config
     if json:
         paid_tools = [dict(zip(("agent", "tool", "price", "held"), row, strict=True)) for row in _paid_tools(organism)]
-        more = {"gateway": dict(gateway_in_force(config)), "paid_tools": paid_tools}
+        more: dict[str, object] = {"gateway": dict(gateway_in_force(config)), "paid_tools": paid_tools}
         if (section := config.cluster) is not None:
             found, wrong = _cluster_database(section, config.name)
-            more["cluster"] = {"node": node_name(section), "partitions": found, "database": wrong or "as configured"}
+            state: dict[str, object] = {"partitions": found, "database": wrong or "as configured"}
+            state |= {"labels": listed_labels(section.labels)} if section.labels else {}
+            more["cluster"] = {"node": node_name(section), **state}
         return print_json(_as_json(config, organism.budgets.plan) | more)
     console = Terminal()
     warns = f"{_thresholds_text(config.thresholds)} %, warned ahead of the last {counted(config.warn_ahead, 'call')}"
@@ -59,12 +62,15 @@ def check(*, file: File = DEFAULT_FILE, json: Json = False) -> int:
     console.show(
         word_table(("provider", "type", "rate limits", "timeouts", "circuit breaker"), describe_providers(config))
     )
-    if tools := describe_tools(config):
-        console.show(word_table(("agent", "tool", "approval", "bounds"), tools))
-    if servers := describe_tool_servers(config):
-        console.show(word_table(("MCP server", "command or URL"), servers))
-    if paid := _paid_tools(organism):
-        console.show(word_table(("agent", "paid tool", "price", "held for a run"), paid))
+    tables: tuple[tuple[tuple[str, ...], Sequence[tuple[str, ...]]], ...] = (
+        (("agent", "tool", "approval", "bounds"), describe_tools(config)),
+        (("MCP server", "command or URL"), describe_tool_servers(config)),
+        (("agent", "paid tool", "price", "held for a run"), _paid_tools(organism)),
+        (("agent", "only at nodes labelled", "partitions"), describe_node_labels(config)),
+    )
+    for heads, rows in tables:
+        if rows:
+            console.show(word_table(heads, rows))
     if gateway is not None:
         each = ("each thread of the gateway", _limits_text(gateway.limits or organism.budgets.plan.thread))
         console.show(word_table(("gateway", "is"), [*gateway_in_force(config), each]))
@@ -112,7 +118,8 @@ def _cluster_database(section: ClusterSection, name: str) -> tuple[int | None, s
 def _show_cluster(console: Terminal, section: ClusterSection, name: str) -> None:
     found, wrong = _cluster_database(section, name)
     at = section.advertise or "only this machine"
-    console.say("one of a cluster: node {}, reached by {}", node_name(section), at)
+    labels = f", labelled {', '.join(listed_labels(section.labels))}" if section.labels else ""
+    console.say("one of a cluster: node {}, reached by {}{}", node_name(section), at, labels)
     if found is None:
         console.say("[yellow]![/] {}", wrong)
     else:
@@ -134,6 +141,7 @@ def _as_json(config: Config, plan: BudgetPlan) -> dict[str, object]:
         "warn_ahead": config.warn_ahead,
         "agents": {name: {"is": what, "next": after} for name, what, after, _ in describe_agents(config)},
         "limits": dict(_limit_rows(plan)),
+        "node_labels": {name: label for name, label, _ in describe_node_labels(config)},
         "models": routes,
         "providers": [row[0] for row in describe_providers(config)],
         "unpriced": unpriced_routes(config),

@@ -14,6 +14,7 @@ from organism.cli.options import DAEMON, DaemonOptions, Json, Whole
 from organism.cli.output import note, print_answer
 from organism.cli.tables import state_table, styled_state
 from organism.cli.terminal import Terminal, markup
+from organism.cluster.node_labels import needs_label
 from organism.errors import ConfigError
 from organism.router.limits.provider_share import RATE_UNIT_NAMES, NodeClaims, ProviderClaims, RateUnit
 from organism.stores.leases import ClusterView, LeaseRow, NodeRow
@@ -37,6 +38,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
         partitions: Those that it runs.
         url: Where it answers.
         version: Of organism.
+        labels: What it has that agents may need.
     """
 
     node: str
@@ -44,6 +46,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     partitions: tuple[int, ...]
     url: str
     version: str
+    labels: tuple[str, ...] = ()
 
 
 class PartitionStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +57,8 @@ class PartitionStatus(msgspec.Struct, frozen=True, kw_only=True):
         state: ``running``, ``asked for`` if it is about to move, ``free`` if no node has it, or ``stopped``.
         node: The node that has it.
         owners: How many owners it has had.
-        reason: Where it moves to, or why it is stopped.
+        reason: Where it moves to, why it is stopped, or what it needs.
+        node_label: The label that its nodes must have; empty if any may run it.
     """
 
     partition: int
@@ -62,6 +66,7 @@ class PartitionStatus(msgspec.Struct, frozen=True, kw_only=True):
     node: str | None
     owners: int
     reason: str
+    node_label: str = ""
 
 
 class RateStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,27 +99,30 @@ class ClusterStatus(msgspec.Struct, frozen=True, kw_only=True):
         partitions: All of them.
         rates: What the nodes have of the limits that providers set.
         unreadable_rates: By provider of which that cannot be read: why.
+        missing_labels: Those that partitions need, and no node has that takes partitions.
     """
 
     nodes: tuple[NodeStatus, ...]
     partitions: tuple[PartitionStatus, ...]
     rates: tuple[RateStatus, ...] = ()
     unreadable_rates: dict[str, str] = {}
+    missing_labels: tuple[str, ...] = ()
 
 
 @app.command
 def status(*, daemon: DaemonOptions = DAEMON, database: Database = None, json: Json = False) -> int:
     """Show the nodes of the cluster, which of them has each partition, and what each may use of providers' limits.
 
-    The database is read: no node need run. The exit code is 1 if a partition is stopped or no node has it, or if what
-    nodes have of a provider's limits cannot be read.
+    The database is read: no node need run. The exit code is 1 if a partition is stopped or no node has it, if no node
+    has a label that partitions need, or if what nodes have of a provider's limits cannot be read.
     """
     with _table(daemon, database) as table:
         from organism.stores.postgres.rate_table import RateTable
 
         with closing(RateTable(_url(daemon, database))) as rates:
             found = _status_of(table.look(), rates.read_all())
-    lost = found.unreadable_rates or [one for one in found.partitions if one.state in ("stopped", "free")]
+    unable = found.unreadable_rates or found.missing_labels
+    lost = unable or [one for one in found.partitions if one.state in ("stopped", "free")]
     if json:
         print_answer(found, "", as_json=True)
     else:
@@ -148,6 +156,8 @@ def drain(
         return print_answer(
             {"node": node, "draining": False, "partitions": has}, f"{node} takes its share again", as_json=json
         )
+    for label in sorted(view.missing_labels):
+        note(f"{needs_label(label)}, or undo the drain with --undo; until then its threads wait")
     if not any(each.live and not each.draining for each in view.nodes):
         note("no other node takes partitions: threads wait until one is started, or the drain is undone with --undo")
     text = (
@@ -208,6 +218,9 @@ def forget_rates(
 def dev(
     nodes: Annotated[Whole, Parameter(validator=validators.Number(gte=1, lte=9))] = 3,
     *,
+    labelled: Annotated[
+        Whole, Parameter(help="How many of them, the first ones, have the labels that agents need.")
+    ] = 1,
     daemon: DaemonOptions = DAEMON,
     database: Database = None,
     json: Json = False,
@@ -224,7 +237,7 @@ def dev(
     """
     from organism.cli.programs.dev_cluster import run_dev_cluster
 
-    return run_dev_cluster(daemon, nodes, database, as_json=json)
+    return run_dev_cluster(daemon, nodes, labelled, database, as_json=json)
 
 
 @contextmanager
@@ -241,9 +254,9 @@ def _table(daemon: DaemonOptions, database: str | None) -> Iterator["LeaseTable"
     url = _url(daemon, database)
     check_postgres()
     from organism.stores.postgres.lease_table import LeaseTable
-    from organism.stores.postgres.preparation import partition_count
+    from organism.stores.postgres.preparation import layout_of
 
-    if (partitions := partition_count(url)) == 1:
+    if (partitions := layout_of(url).partitions) == 1:
         raise ConfigError("this database holds the journal of one daemon, which is no cluster")
     table = LeaseTable(url, name="", node="", partitions=partitions)
     try:
@@ -269,6 +282,7 @@ def _status_of(view: ClusterView, rates: Sequence[ProviderClaims]) -> ClusterSta
             _rate_status(each.provider, node, unit) for each in rates for node in each.nodes for unit in node.claims
         ),
         unreadable_rates={each.provider: each.unreadable for each in rates if each.unreadable},
+        missing_labels=tuple(sorted(view.missing_labels)),
     )
 
 
@@ -288,7 +302,8 @@ def _rate_status(provider: str, node: NodeClaims, unit: RateUnit) -> RateStatus:
 def _node_status(node: NodeRow, view: ClusterView) -> NodeStatus:
     has = tuple(lease.partition for lease in view.leases if lease.owner == node.name and not lease.expired)
     state = ("draining" if node.draining else "running") if node.live else "silent"
-    return NodeStatus(node=node.name, state=state, partitions=has, url=node.url, version=node.version)
+    labels = tuple(sorted(node.labels))
+    return NodeStatus(node=node.name, state=state, partitions=has, url=node.url, version=node.version, labels=labels)
 
 
 def _partition_status(lease: LeaseRow, view: ClusterView) -> PartitionStatus:
@@ -297,16 +312,26 @@ def _partition_status(lease: LeaseRow, view: ClusterView) -> PartitionStatus:
         state, node, reason = "stopped", None, lease.stopped
     elif lease.owner is None or lease.expired:
         state, node, reason = "free", None, f"{lease.owner} had it" if lease.owner else ""
+        if view.missing_label(lease.partition):
+            reason = f"needs a node labelled {lease.node_label}"
     elif (asker := view.node(lease.wanted_by)) is not None and asker.live:
         state, reason = "asked for", f"by {asker.name}"
-    return PartitionStatus(partition=lease.partition, state=state, node=node, owners=lease.epoch, reason=reason)
+    return PartitionStatus(
+        partition=lease.partition,
+        state=state,
+        node=node,
+        owners=lease.epoch,
+        reason=reason or (f"of nodes labelled {lease.node_label}" if lease.node_label else ""),
+        node_label=lease.node_label,
+    )
 
 
 def _show(found: ClusterStatus, daemon: DaemonOptions) -> None:
     console = Terminal()
-    nodes = state_table("node", "state", "partitions", "version", "url")
+    nodes = state_table("node", "state", "partitions", "labels", "version", "url")
     for node in found.nodes:
-        nodes.add_row(node.node, styled_state(node.state), str(len(node.partitions)), node.version, node.url)
+        has, labels = str(len(node.partitions)), ", ".join(node.labels) or "-"
+        nodes.add_row(node.node, styled_state(node.state), has, labels, node.version, node.url)
     console.show(nodes if found.nodes else markup("no node has begun yet"))
     partitions = state_table("partition", "state", "node", "owners", "note")
     for one in found.partitions:
@@ -318,6 +343,8 @@ def _show(found: ClusterStatus, daemon: DaemonOptions) -> None:
             most = f"{rate.limit:,} {RATE_UNIT_NAMES[rate.unit]}"
             rates.add_row(rate.provider, most, rate.node, f"{rate.granted:,}", f"{rate.used:,}", f"{rate.waiting:,}")
         console.show(markup(""), rates)
+    for label in found.missing_labels:
+        console.say("[yellow]![/] {}; until then requests for its threads get 503", needs_label(label))
     for provider, why in found.unreadable_rates.items():
         console.say("[yellow]![/] nobody can read what the nodes have of {}'s limits: {}", provider, why)
         console.say("no node calls it until you run: {}", daemon.command("cluster", "forget-rates", provider))
@@ -326,5 +353,5 @@ def _show(found: ClusterStatus, daemon: DaemonOptions) -> None:
             console.say(
                 "when that is repaired or accepted: {}", daemon.command("cluster", "resume", str(one.partition))
             )
-    if any(one.state == "free" for one in found.partitions):
+    if any(one.state == "free" and one.node_label not in found.missing_labels for one in found.partitions):
         console.say("a free partition is taken within the lease of its last node, 10 s, if a node runs")

@@ -1,21 +1,25 @@
 """``organism cluster dev``: a database and daemons on this machine, started, watched and ended by their pids."""
 
+import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
 import msgspec
+from msgspec.structs import replace
 
 from organism.cli import exit_codes
 from organism.cli.options import DaemonOptions
 from organism.cli.output import called_as, note, print_json, print_text
+from organism.config.load import load_config
 from organism.config.yaml.nodes import how_to_begin
+from organism.config.yaml.scalars import AnyEnvironment
 from organism.daemon.state_folder import read_address, remove_address
 from organism.errors import ConfigError
 from organism.wiring import check_postgres
@@ -34,16 +38,22 @@ class DevNode(msgspec.Struct, frozen=True, kw_only=True):
         url: Where it answers.
         pid: The number of its process.
         state: Its state folder.
+        labels: What it has that agents may need.
     """
 
     node: str
     url: str
     pid: int
     state: str
+    labels: tuple[str, ...] = ()
 
 
-def run_dev_cluster(daemon: DaemonOptions, count: int, database: str | None, *, as_json: bool) -> int:
+def run_dev_cluster(daemon: DaemonOptions, count: int, labelled: int, database: str | None, *, as_json: bool) -> int:
     """Start everything, print how to use it, and wait until this process is stopped or every daemon has ended.
+
+    Args:
+        count: How many daemons.
+        labelled: How many of them have every label that an agent of the configuration needs.
 
     Raises:
         ConfigError: If there is no PostgreSQL on this machine, no configuration, or a daemon does not start.
@@ -55,18 +65,26 @@ def run_dev_cluster(daemon: DaemonOptions, count: int, database: str | None, *, 
     with ExitStack() as stack:
         stopped = stack.enter_context(_stop_signals())
         url = database or stack.enter_context(_own_database())
-        running = [stack.enter_context(_node(daemon, f"n{number}", url)) for number in range(1, count + 1)]
+        labels = _needed_labels(daemon.file)
+        labels_of = {f"n{number}": labels if number <= labelled else () for number in range(1, count + 1)}
+        running = [stack.enter_context(_node(daemon, name, url, its)) for name, its in labels_of.items()]
         started = [_started(process, name, state, stopped) for process, name, state in running]
         if any(node is None for node in started):
             return exit_codes.INTERRUPTED
-        nodes = [node for node in started if node is not None]
+        nodes = [replace(node, labels=labels_of[node.node]) for node in started if node is not None]
         if as_json:
             print_json({"database": url, "nodes": nodes})
         else:
             print_text(_usage(daemon, nodes, url))
-        _watch([(process, name) for process, name, _ in running], stopped)
+        _watch([(process, name) for process, name, _ in running], labels_of, stopped)
         note("stopping; calls under way get 30 s")
     return exit_codes.OK
+
+
+def _needed_labels(file: Path) -> tuple[str, ...]:
+    """Return the labels that agents of a configuration need."""
+    config = load_config(file, AnyEnvironment(os.environ)).config
+    return tuple(sorted({agent.node_label for agent in config.agents.values() if agent.node_label}))
 
 
 @contextmanager
@@ -83,12 +101,15 @@ def _own_database() -> Iterator[str]:
 
 
 @contextmanager
-def _node(daemon: DaemonOptions, name: str, database: str) -> Iterator[tuple["subprocess.Popen[bytes]", str, Path]]:
+def _node(
+    daemon: DaemonOptions, name: str, database: str, labels: tuple[str, ...]
+) -> Iterator[tuple["subprocess.Popen[bytes]", str, Path]]:
     """Start a daemon, and end it at the end: with a signal, and if that does not help, without."""
     state = daemon.folder / "cluster-dev" / name
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     remove_address(state)  # of one that was killed: it would be taken for the new one's
-    words = [sys.executable, "-P", "-m", "organism.cli.programs.dev_node", str(daemon.file), str(state), database, name]
+    begun = [sys.executable, "-P", "-m", "organism.cli.programs.dev_node"]
+    words = [*begun, str(daemon.file), str(state), database, name, ",".join(labels)]
     with (state / "log").open("ab") as log:
         # A group of its own: Ctrl-C is for us, who then end them in good order.
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0)  # noqa: S603
@@ -124,8 +145,9 @@ def _usage(daemon: DaemonOptions, nodes: list[DevNode], database: str) -> str:
     lines = [f"a cluster of {len(nodes)} on {database}", ""]
     for node in nodes:
         at = shlex.join([*file, "--state", node.state])
+        labels = f"  labels: {', '.join(node.labels)}" if node.labels else ""
         lines += [
-            f"{node.node}  {node.url}",
+            f"{node.node}  {node.url}{labels}",
             f"    {shlex.quote(called_as())} send 'hello' {at}",
             f"    kill -9 {node.pid}",
         ]
@@ -133,7 +155,11 @@ def _usage(daemon: DaemonOptions, nodes: list[DevNode], database: str) -> str:
     return "\n".join([*lines, "", f"who has what: {status}", "Ctrl-C ends all."])
 
 
-def _watch(running: list[tuple["subprocess.Popen[bytes]", str]], stopped: list[int]) -> None:
+def _watch(
+    running: list[tuple["subprocess.Popen[bytes]", str]],
+    labels_of: Mapping[str, tuple[str, ...]],
+    stopped: list[int],
+) -> None:
     """Say which daemon has ended, until all have or we are stopped."""
     alive = list(running)
     while alive and not stopped:
@@ -141,6 +167,8 @@ def _watch(running: list[tuple["subprocess.Popen[bytes]", str]], stopped: list[i
             if process.poll() is not None:
                 alive.remove((process, name))
                 note(f"{name} has ended; what it had goes on at the others within 13 s")
+                if labels_of[name] and not any(labels_of[other] for _, other in alive):
+                    note(f"no other has its labels: threads that need {', '.join(labels_of[name])} wait")
         time.sleep(_LOOK_S)
 
 

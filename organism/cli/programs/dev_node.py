@@ -1,6 +1,6 @@
 """A daemon of ``organism cluster dev``: the configuration of the file, as one node of a cluster.
 
-``python -m organism.cli.programs.dev_node FILE STATE DATABASE NODE``
+``python -m organism.cli.programs.dev_node FILE STATE DATABASE NODE LABELS``
 """
 
 import os
@@ -15,12 +15,12 @@ from organism.config.schema.root import ClusterSection
 from organism.daemon.process import run_daemon
 
 
-def main(file: str, state: str, database: str, node: str) -> int:
+def main(file: str, state: str, database: str, node: str, labels: str) -> int:
     """Run until a signal or an order stops it; an error that somebody can correct is one line."""
 
     def as_node(loaded: LoadedConfig) -> LoadedConfig:
-        partitions = {} if loaded.config.cluster is None else {"partitions": loaded.config.cluster.partitions}
-        section = ClusterSection(url=database, node=node, **partitions)
+        known = loaded.config.cluster or ClusterSection(url=database)
+        section = replace(known, url=database, node=node, advertise=None, labels=labels)
         return replace(loaded, config=replace(loaded.config, cluster=section))
 
     try:

@@ -4,7 +4,7 @@ A place in the stream is the number of the last event seen of each partition. Wi
 source, events come in order and once; partitions are merged by time.
 """
 
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from heapq import merge
 from itertools import islice
 
@@ -37,13 +37,13 @@ def written(place: EventPlace) -> str:
     return "-".join((_BEGIN, *parts))
 
 
-def read_place(text: str, partitions: int) -> dict[int, int]:
+def read_place(text: str, partitions: Iterable[int]) -> dict[int, int]:
     """Read a place; empty, ``0`` and ``c`` are the beginning.
 
     Raises:
-        ProblemError: If it is none of a cluster with so many partitions.
+        ProblemError: If it is none of a cluster with these partitions.
     """
-    place = dict.fromkeys(range(partitions), 0)
+    place = dict.fromkeys(partitions, 0)
     begin, *parts = text.split("-")
     try:
         if text.strip("0") == "":
@@ -66,11 +66,11 @@ class ClusterReader:
 
     Args:
         url: The database.
-        partitions: How many journals it holds.
+        partitions: Tells which journals it holds.
         name: The organism.
     """
 
-    def __init__(self, url: str, partitions: int, name: str) -> None:
+    def __init__(self, url: str, partitions: Callable[[], Iterable[int]], name: str) -> None:
         self._events = ClusterEvents(url)
         self._partitions = partitions
         self._name = name
@@ -93,7 +93,7 @@ class ClusterReader:
             EventsGoneError: If some after that one are not kept any more.
             ProblemError: If the place is none of this cluster.
         """
-        place = read_place(after, self._partitions)
+        place = read_place(after, self._partitions())
         deadline_s = anyio.current_time() + wait_s
         while True:
             found = await self._next(place, limit)
@@ -114,7 +114,7 @@ class ClusterReader:
         refuse_beyond_bound(self.followers)
         self.followers += 1
         try:
-            place = dict(await self._latest()) if after is None else read_place(after, self._partitions)
+            place = dict(await self._latest()) if after is None else read_place(after, self._partitions())
             await self._next(place, 1)
         except BaseException:
             self._leave()

@@ -13,6 +13,7 @@ from organism.api.auth_middleware import CALLER, ASGIApp, ASGIReceive, ASGIScope
 from organism.api.problems import MEDIA_TYPE, SAY, Problem
 from organism.api.tokens.token_book import Caller
 from organism.cluster.node import ClusterNode
+from organism.cluster.node_labels import needs_label
 from organism.cluster.routing.forwarded import PATH
 from organism.cluster.routing.forwarding import Forwarding, ForwardOutcome
 from organism.cluster.routing.local_parts import LocalParts, PartAnswer, RoutedRequest, caller_name
@@ -72,7 +73,7 @@ class RequestRouter:
             return
         body = (await receive()).get("body", b"")
         request = RoutedRequest(app, scope, body, receive, send)
-        place = place_of(self._placed(request), self._node.partitions)
+        place = place_of(self._placed(request), self._node.view.layout)
         if place.query is not None:
             request = msgspec.structs.replace(request, scope={**scope, "query_string": place.query.encode("latin-1")})
         if place.kind not in ("here", "refused"):
@@ -91,11 +92,11 @@ class RequestRouter:
             case "own":
                 await self._gathered(self._local.open, request)
             case "all":
-                await self._gathered(tuple(range(self._node.partitions)), request)
+                await self._gathered(tuple(self._node.view.layout.every), request)
             case "at":
                 await self._at(place.partition, request)
             case "any":
-                await self._at(self._any_partition(), request)
+                await self._at(self._any_partition(place.label), request)
             case "refused":
                 problem = Problem(status=400, code="not_in_a_cluster", title="not in a cluster", detail=place.reason)
                 await _refuse(request, problem)
@@ -113,6 +114,7 @@ class RequestRouter:
             caller=caller_name(scope),
             payer=payer,
             body=request.body,
+            label_of=self._node.label_of,
         )
 
     async def _answer_itself(self, request: RoutedRequest) -> None:
@@ -125,10 +127,10 @@ class RequestRouter:
             return
         await self._local.answer_itself(request, self._reader)
 
-    def _any_partition(self) -> int:
-        """Return a partition of this node, each in turn by chance, or of any other node."""
-        found = self._local.open or tuple(range(self._node.partitions))
-        return secrets.choice(found)
+    def _any_partition(self, label: str) -> int:
+        """Return a partition of a label at this node, each in turn by chance, or at any other node."""
+        those = self._node.view.layout.of(label)
+        return secrets.choice([partition for partition in self._local.open if partition in those] or those)
 
     # -- one partition --------------------------------------------------------------------------------------------
 
@@ -138,6 +140,10 @@ class RequestRouter:
         while True:
             outcome = await self._try(partition, request)
             if outcome is ForwardOutcome.ANSWERED:
+                return
+            if outcome is ForwardOutcome.UNTOUCHED and (label := self._node.view.missing_label(partition)):
+                self._node.renew_soon()  # one that has it may have begun since
+                await _refuse(request, _away(f"partition {partition} needs a label: {needs_label(label)}"))
                 return
             repeated = outcome is ForwardOutcome.UNTOUCHED or request.repeatable
             if not repeated or anyio.current_time() >= deadline_s:
@@ -214,7 +220,8 @@ class RequestRouter:
         with anyio.move_on_after(within_s):
             while missing := [number for number in partitions if number not in found]:
                 await self._ask_all(missing, request, found)
-                if all(number in found for number in partitions):
+                # A partition whose label no node has is not on its way: waiting for it would only take time.
+                if all(number in found or self._node.view.missing_label(number) for number in partitions):
                     break
                 await self._look()
         return found
@@ -257,14 +264,18 @@ def _unanswered(partitions: set[int], node: ClusterNode) -> tuple[str, ...]:
     """Name the parts that did not answer."""
     names = []
     for number in sorted(partitions):
-        owner = node.owner_of(number)
-        names.append(f"partition {number} (node {owner.name})" if owner else f"partition {number} (no node)")
+        owner, label = node.owner_of(number), node.view.missing_label(number)
+        where = f"no node labelled {label}" if label else f"node {owner.name}" if owner else "no node"
+        names.append(f"partition {number} ({where})")
     return tuple(names)
 
 
 def _not_there(what: str, *, done: bool) -> Problem:
     known = "whether it was done is not known: send it again with the same Idempotency-Key" if done else "try again"
-    detail = f"{what} is on its way to another node, or its node does not answer; {known}"
+    return _away(f"{what} is on its way to another node, or its node does not answer; {known}")
+
+
+def _away(detail: str) -> Problem:
     return Problem(
         status=_UNAVAILABLE, code="partition_unavailable", title="part of the cluster is away", detail=detail
     )

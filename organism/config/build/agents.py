@@ -89,6 +89,7 @@ def _agent(
         notes=isinstance(section, LLMAgentSection),
         description=description,
         breakers=breakers_of(section.breakers),
+        node_label=section.node_label or "",
     )
 
 

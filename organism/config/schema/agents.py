@@ -110,6 +110,10 @@ class AgentSection(Section, frozen=True, kw_only=True):
     breakers: Annotated[
         BreakersSection | Literal["off"] | None, Meta(description="other breakers for this agent than for all")
     ] = None
+    node_label: Annotated[
+        str | None,
+        Meta(description="in a cluster its threads are only at daemons that have this label; at any unless given"),
+    ] = None
 
 
 class MemorySection(Section, frozen=True, kw_only=True):

@@ -59,6 +59,14 @@ class ClusterSection(Section, frozen=True, kw_only=True):
     partitions: Annotated[
         int, Meta(ge=2, le=256, description="journals that it holds; fixed when the database is made")
     ] = 16
+    labels: Annotated[
+        str | list[str],
+        Meta(description="what this daemon has, such as gpu; agents with that node_label work only there"),
+    ] = []
+    label_partitions: Annotated[
+        dict[str, Positive],
+        Meta(description="journals for the threads of agents with a node_label, 4 for each; fixed once they are made"),
+    ] = {}
     node: Annotated[
         str | None, Meta(description="what this daemon is called among them; unless given, as its machine is")
     ] = None
@@ -66,6 +74,11 @@ class ClusterSection(Section, frozen=True, kw_only=True):
         str | None,
         Meta(description="where the others reach it, such as http://10.0.0.5:8420; unless given, only this machine's"),
     ] = None
+
+
+def listed_labels(written: str | list[str]) -> list[str]:
+    """Return the labels of a daemon, however they were written: a list, or a text with commas or spaces."""
+    return written.replace(",", " ").split() if isinstance(written, str) else written
 
 
 class JournalSection(Section, frozen=True, kw_only=True):

@@ -31,7 +31,7 @@ _SUBSTITUTED = frozenset({"base_url", "proxy", "ca_file"})
 """Text fields that may come from the environment, as the values of headers may; secrets must."""
 
 _WITH_PASSWORD = frozenset({("store",), ("cluster", "url")})
-_SUBSTITUTED_AT = _WITH_PASSWORD | {("cluster", "node"), ("cluster", "advertise")}
+_SUBSTITUTED_AT = _WITH_PASSWORD | {("cluster", "node"), ("cluster", "advertise"), ("cluster", "labels")}
 """Likewise, where the name alone would not tell."""
 
 

@@ -4,13 +4,13 @@ A lease says who should write; that nobody else can is not its matter but that o
 against. So a lease that runs out too early or too late loses nothing. Everything here blocks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from organism.journal import JournalError
 from organism.stores.leases import ClusterView, Lease, LeaseRow, NodeReplacedError, NodeRow, OlderCopyError, Renewal
 from organism.stores.postgres.postgres_errors import explained
-from organism.stores.postgres.preparation import Purpose, prepare
+from organism.stores.postgres.preparation import Purpose, make_labelled, prepare
 from organism.stores.postgres.table_connection import TableConnection
 
 CLOCK_APART_S = 30
@@ -23,21 +23,35 @@ class LeaseTable:
     Args:
         name: The organism; a database of another one is refused.
         node: The name of this node.
-        partitions: How many journals the cluster has.
+        partitions: How many journals the cluster has that any node may write.
         ttl_s: Seconds that a lease lasts without being renewed.
+        labels: What this node has that partitions may need.
+        label_partitions: By label, how many partitions need it; those that are not there yet are made.
 
     Attributes:
         place: What errors call the database.
         key: A secret that only nodes of this cluster know; empty until it has registered.
     """
 
-    def __init__(self, url: str, *, name: str, node: str, partitions: int, ttl_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str,
+        node: str,
+        partitions: int,
+        ttl_s: float = 10.0,
+        labels: frozenset[str] = frozenset(),
+        label_partitions: Mapping[str, int] | None = None,
+    ) -> None:
         self._connection = TableConnection(url)
         self.place = self._connection.place
         self._partitions = partitions
         self._purpose = Purpose(name=name, partitions=partitions)
         self._node = node
         self._ttl_s = ttl_s
+        self._labels = sorted(labels)
+        self._label_partitions = label_partitions or {}
         self._incarnation = 0
         self.key = b""
 
@@ -56,10 +70,13 @@ class LeaseTable:
             now_ns: This machine's clock, in nanoseconds since the Unix epoch.
 
         Raises:
-            JournalError: If the database is refused, or the machine's clock is far from the database's.
+            JournalError: If the database is refused, has another number of partitions for a label, or the machine's
+                clock is far from the database's.
         """
         with explained(self.place):
-            prepare(self._connection.opened_anew(), self.place, self._purpose)
+            db = self._connection.opened_anew()
+            prepare(db, self.place, self._purpose)
+            make_labelled(db, self.place, self._label_partitions, self._ttl_s)
         ((there_s,),) = self._execute("SELECT extract(epoch FROM clock_timestamp())::float8")
         apart_s = now_ns / 1_000_000_000 - there_s
         if abs(apart_s) > CLOCK_APART_S:
@@ -67,7 +84,7 @@ class LeaseTable:
                 f"this machine's clock is {abs(apart_s):,.0f} s {'ahead of' if apart_s > 0 else 'behind'} that of "
                 f"{self.place}: set it, with NTP; days and deadlines would differ from node to node"
             )
-        ((self._incarnation, key),) = self._execute(_REGISTER, url=url, version=version)
+        ((self._incarnation, key),) = self._execute(_REGISTER, url=url, version=version, labels=self._labels)
         self.key = bytes(key)
 
     @property
@@ -111,8 +128,16 @@ class LeaseTable:
     def look(self) -> ClusterView:
         """Return the cluster as it is now."""
         nodes = (
-            NodeRow(name=name, incarnation=incarnation, url=url, version=version, draining=draining, live=live)
-            for name, incarnation, url, version, draining, live in self._execute(_NODES)
+            NodeRow(
+                name=name,
+                incarnation=incarnation,
+                url=url,
+                version=version,
+                draining=draining,
+                live=live,
+                labels=frozenset(labels or ()),
+            )
+            for name, incarnation, url, version, draining, live, labels in self._execute(_NODES)
         )
         leases = (
             LeaseRow(
@@ -123,20 +148,22 @@ class LeaseTable:
                 expired=expired,
                 wanted_by=wanted_by,
                 stopped=stopped,
+                node_label=label,
             )
-            for p, epoch, owner, incarnation, expired, wanted_by, stopped in self._execute(_LEASES)
+            for p, epoch, owner, incarnation, expired, wanted_by, stopped, label in self._execute(_LEASES)
         )
         return ClusterView(nodes=tuple(nodes), leases=tuple(leases))
 
-    def acquire(self, most: int, but: list[int]) -> list[Lease]:
+    def acquire(self, most: int, but: list[int], label: str = "") -> list[Lease]:
         """Take leases that are free, and with each its journal: its earlier owner can write nothing more.
 
         Args:
             most: How many at most.
             but: Partitions that are not taken.
+            label: The label that they need; none of a label that this node has not said to have is taken.
         """
-        taken = self._execute(_ACQUIRE, most=most, but=but)
-        return [Lease(partition, epoch, self._partitions, before) for partition, epoch, before in sorted(taken)]
+        taken = self._execute(_ACQUIRE, most=most, but=but, label=label)
+        return [Lease(partition, epoch, self._partitions, before, label) for partition, epoch, before in sorted(taken)]
 
     def ask(self, partitions: list[int]) -> None:
         """Ask the owners of these for them, and of no others any more."""
@@ -167,11 +194,11 @@ class LeaseTable:
 _LIVE = "seen > clock_timestamp() - make_interval(secs => %(ttl)s)"
 
 _REGISTER = """
-    INSERT INTO organism.nodes (node, incarnation, url, version, seen, draining, reads_tokens)
-    VALUES (%(node)s, 1, %(url)s, %(version)s, clock_timestamp(), false, true)
+    INSERT INTO organism.nodes (node, incarnation, url, version, seen, draining, reads_tokens, labels)
+    VALUES (%(node)s, 1, %(url)s, %(version)s, clock_timestamp(), false, true, %(labels)s::text[])
     ON CONFLICT (node) DO UPDATE SET
         incarnation = nodes.incarnation + 1, url = excluded.url, version = excluded.version, seen = excluded.seen,
-        draining = false, reads_tokens = true
+        draining = false, reads_tokens = true, labels = excluded.labels
     RETURNING incarnation, (SELECT key FROM organism.cluster)"""
 
 _RENEW = """
@@ -183,11 +210,14 @@ _RENEW = """
         FROM me WHERE owner = me.node AND incarnation = %(incarnation)s AND stopped = '' RETURNING p)
     SELECT ARRAY(SELECT p FROM renewed) FROM me"""
 
+# Labels as fields of the row: the tables of an older program have none, and an operator looks at those, too.
 _NODES = f"""
-    SELECT node, incarnation, url, version, draining, {_LIVE} FROM organism.nodes ORDER BY node"""  # noqa: S608
+    SELECT node, incarnation, url, version, draining, {_LIVE}, nullif(to_jsonb(nodes)->'labels', 'null')
+    FROM organism.nodes ORDER BY node"""  # noqa: S608
 
 _LEASES = """
-    SELECT p, epoch, owner, incarnation, expires < clock_timestamp(), wanted_by, stopped
+    SELECT p, epoch, owner, incarnation, expires < clock_timestamp(), wanted_by, stopped,
+        coalesce(to_jsonb(leases)->>'node_label', '')
     FROM organism.leases ORDER BY p"""
 
 # A node that begins anew takes what it had before it died: its earlier process is fenced as any other is. What
@@ -195,12 +225,13 @@ _LEASES = """
 _ACQUIRE = f"""
     WITH free AS (
         SELECT p, owner FROM organism.leases
-        WHERE stopped = '' AND p <> ALL(%(but)s::smallint[])
+        WHERE stopped = '' AND node_label = %(label)s AND p <> ALL(%(but)s::smallint[])
             AND (owner IS NULL OR expires < clock_timestamp()
                 OR owner = %(node)s AND incarnation < %(incarnation)s)
             AND (wanted_by IS NULL OR wanted_by = %(node)s
                 OR wanted_by NOT IN (SELECT node FROM organism.nodes WHERE {_LIVE}))
-            AND EXISTS (SELECT FROM organism.nodes WHERE node = %(node)s AND incarnation = %(incarnation)s)
+            AND EXISTS (SELECT FROM organism.nodes WHERE node = %(node)s AND incarnation = %(incarnation)s
+                AND (%(label)s = '' OR %(label)s = ANY(labels)))
         ORDER BY wanted_by = %(node)s DESC NULLS LAST, owner = %(node)s DESC NULLS LAST, p
         LIMIT %(most)s FOR UPDATE OF leases SKIP LOCKED),
     taken AS (

@@ -191,6 +191,10 @@ MIGRATIONS: Final = (
     ALTER TABLE organism.cluster ADD COLUMN IF NOT EXISTS tokens_mark uuid NOT NULL DEFAULT gen_random_uuid();
     ALTER TABLE organism.nodes ADD COLUMN IF NOT EXISTS reads_tokens boolean NOT NULL DEFAULT false;
     """,
+    """
+    ALTER TABLE organism.nodes ADD COLUMN IF NOT EXISTS labels text[];
+    ALTER TABLE organism.leases ADD COLUMN IF NOT EXISTS node_label text NOT NULL DEFAULT '';
+    """,
 )
 """Each step makes the schema one version newer; ``organism.cluster`` counts the steps it has taken."""
 
@@ -212,6 +216,24 @@ def partitions_made(count: int) -> str:
     INSERT INTO organism.leases
         SELECT p, 0, NULL, 0, '-infinity' FROM organism.cluster, generate_series(0, partitions - 1) AS p
         ON CONFLICT DO NOTHING;"""  # noqa: S608 - a number
+
+
+def labelled_made(label: str, count: int) -> str:
+    """Return the SQL that makes the partitions of a label, behind all others, if it has none yet.
+
+    A process of a program that knows no labels, and so says none, would take them as any others: where it has gone
+    silent it is a node no more, and ends by that when it comes back.
+    """
+    return f"""
+    SELECT pg_advisory_xact_lock({LOCK});
+    DELETE FROM organism.nodes WHERE labels IS NULL;
+    INSERT INTO organism.leases (p, epoch, incarnation, expires, node_label)
+        SELECT last + n, 0, 0, '-infinity', '{label}'
+        FROM (SELECT max(p) AS last FROM organism.leases) AS made, generate_series(1, {count:d}) AS n
+        WHERE NOT EXISTS (SELECT FROM organism.leases WHERE node_label = '{label}');
+    INSERT INTO organism.journals
+        SELECT p, 0, 0, 0, decode(repeat('00', 32), 'hex'), 0, 0 FROM organism.leases ON CONFLICT DO NOTHING;
+    INSERT INTO organism.live SELECT p, 0, 0 FROM organism.leases ON CONFLICT DO NOTHING;"""  # noqa: S608 - checked
 
 
 LOCK: Final = 0x6F72676E

@@ -1,15 +1,17 @@
 """The tables of a database: made, brought up to date, and refused where they are somebody else's."""
 
+from collections.abc import Mapping
 from contextlib import closing
 
 import msgspec
 from msgspec.structs import replace
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from organism.ids import PARTITIONS_MAX, Layout, thread_names_of
 from organism.journal import JournalError
 from organism.stores.postgres.postgres_connection import Connection, connected
 from organism.stores.postgres.postgres_errors import explained, place_of
-from organism.stores.postgres.postgres_schema import LOCK, MIGRATIONS, VERSION, partitions_made
+from organism.stores.postgres.postgres_schema import LOCK, MIGRATIONS, VERSION, labelled_made, partitions_made
 
 
 class Purpose(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,15 +28,16 @@ class Purpose(msgspec.Struct, frozen=True, kw_only=True):
     take: bool = True
 
 
-def partition_count(url: str) -> int:
-    """Return how many journals a database holds: 1 if it is one daemon's. Nothing is made or changed; blocks.
+def layout_of(url: str) -> Layout:
+    """Return which journals a database holds: one if it is one daemon's. Nothing is made or changed; blocks.
 
     Raises:
         JournalError: If it cannot be reached or is refused, or holds none.
     """
     place = place_of(url)
     with explained(place), closing(connected(url, place)) as db:
-        return prepare(db, place, Purpose(partitions=None, take=False))
+        count = prepare(db, place, Purpose(partitions=None, take=False))
+        return read_layout(db) if count > 1 else Layout(1)
 
 
 def found_as_configured(url: str, purpose: Purpose) -> int:
@@ -124,3 +127,65 @@ def _other_partitions(place: str, found: int, wanted: int) -> str:
         f"the cluster in {place} has {found} partitions, and this node is configured for {wanted}: write "
         f"partitions: {found}; the number is fixed when the database is made"
     )
+
+
+def make_labelled(db: Connection, place: str, wanted: Mapping[str, int], ttl_s: float) -> None:
+    """Make the partitions of labels that have none yet.
+
+    Args:
+        wanted: By label, how many partitions it is to have.
+        ttl_s: Seconds after which a node that has not renewed its leases does not live any more.
+
+    Raises:
+        JournalError: If a label has another number of them, there are too many in all, or a node of a program that
+            knows no labels runs: it would take them as any others.
+    """
+    found = read_layout(db).labelled
+    for label, count in wanted.items():
+        if label in found and len(found[label]) != count:
+            raise JournalError(
+                f"the cluster in {place} has {len(found[label])} partitions for nodes labelled {label!r}, and this "
+                f"node is configured for {count}: write cluster.label_partitions: {{{label}: {len(found[label])}}}; "
+                "the number is fixed when they are made"
+            )
+    missing = {label: count for label, count in wanted.items() if label not in found}
+    if not missing:
+        return
+    there = len(read_layout(db).every)
+    if there + sum(missing.values()) > PARTITIONS_MAX:
+        raise JournalError(
+            f"the cluster in {place} has {there} partitions, and {sum(missing.values())} more for nodes labelled "
+            f"{', '.join(missing)} are more than {PARTITIONS_MAX} in all: write fewer in cluster.label_partitions"
+        )
+    older = db.execute(
+        "SELECT node FROM organism.nodes WHERE labels IS NULL "
+        "AND seen > clock_timestamp() - make_interval(secs => %s) ORDER BY node",
+        (ttl_s,),
+    ).fetchall()
+    if older:
+        raise JournalError(
+            f"node {older[0][0]!r} of the cluster in {place} runs an organism that knows no labels, and would take "
+            f"the partitions of {', '.join(missing)}: start all nodes with this version first, and then this one"
+        )
+    for label, count in missing.items():
+        begin = thread_names_of(label)
+        query = "SELECT p, thread_id FROM organism.pieces WHERE starts_with(thread_id, %s) LIMIT 1"
+        if (named := db.execute(query, (begin,)).fetchone()) is not None:
+            raise JournalError(
+                f"thread {named[1]!r} in {place} is in partition {named[0]}, and names that begin with {begin!r} are "
+                f"to be those of threads at nodes labelled {label!r}: use another label, or end that thread first"
+            )
+        db.execute(labelled_made(label, count))
+
+
+def read_layout(db: Connection) -> Layout:
+    """Return which partitions of a cluster need which label; also where tables are an older program's."""
+    rows = db.execute("SELECT p, coalesce(to_jsonb(leases)->>'node_label', '') FROM organism.leases ORDER BY p")
+    labelled: dict[str, list[int]] = {}
+    general = 0
+    for partition, label in rows.fetchall():
+        if label:
+            labelled.setdefault(label, []).append(partition)
+        else:
+            general += 1
+    return Layout(general, labelled)

@@ -42,6 +42,9 @@ UNUSED_TOKENS = _of_node(
 UNUSED_CALLS = _of_node(
     "slice_unused_calls", "gauge", "{call}", "Calls of that which are neither spent nor held.", "scope"
 )
+LABEL_MISSING = _of_node(
+    "label_missing", "gauge", "{label}", "1 for a label that partitions need and no node has.", "label"
+)
 RATES_FAILED = _of_node(
     "rates_failed", "counter", "{exchange}", "Exchanges with the other nodes about limits of providers that failed."
 )

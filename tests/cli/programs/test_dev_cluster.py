@@ -16,7 +16,7 @@ FILE = """
 name: house
 entry: echo
 python_path: [.]
-agents: {echo: {handler: "mine:echo"}}
+agents: {echo: {handler: "mine:echo"}, painter: {handler: "mine:echo", node_label: gpu}}
 """
 CODE = """
 async def echo(message, ctx):
@@ -83,12 +83,13 @@ def test_a_cluster_to_try_starts_and_leaves_nothing(tmp_path: Path) -> None:
             line = process.stdout.readline()
             assert line, process.stderr.read()
             nodes = json.loads(line)["nodes"]
-            assert [node["node"] for node in nodes] == ["n1", "n2"]
-            assert all(
-                pasted(tmp_path, shlex.join(("organism", "send", "hello", "--state", node["state"]))) for node in nodes
-            )
+            assert [(node["node"], node["labels"]) for node in nodes] == [("n1", ["gpu"]), ("n2", [])]
+            for to in ("echo", "painter"):
+                words = ("organism", "send", "hello", "--to", to, "--state")
+                assert all(pasted(tmp_path, shlex.join((*words, node["state"]))) for node in nodes)
             os.kill(nodes[0]["pid"], signal.SIGKILL)
             assert "n1 has ended" in process.stderr.readline()
+            assert "threads that need gpu wait" in process.stderr.readline()
         finally:
             process.send_signal(signal.SIGINT)
             process.wait()

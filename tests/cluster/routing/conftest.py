@@ -10,6 +10,7 @@ from organism.api.auth_middleware import HEADERS, ASGIApp
 from organism.app import Organism
 from organism.cluster.node import ClusterNode
 from organism.cluster.node_counts import NodeCounts
+from organism.cluster.node_labels import AgentLabels
 from organism.cluster.routing.local_parts import LocalParts, PartParts, RoutedRequest
 from organism.concurrency.wakeups import Wakeup
 from organism.stores.leases import ClusterView, LeaseRow, NodeRow
@@ -18,10 +19,18 @@ NO_SERVED: Any = None
 
 
 class KnownCluster(ClusterNode):
-    """Node ``a``, which has renewed its leases once: what it knows and what runs here is given."""
+    """Node ``a``, which has renewed its leases once: what it knows and what runs here is given.
 
-    def __init__(self, owners: Sequence[NodeRow | None], here: Sequence[int] = ()) -> None:
+    Args:
+        labelled: By partition that needs one, its label.
+    """
+
+    def __init__(
+        self, owners: Sequence[NodeRow | None], here: Sequence[int] = (), labelled: Mapping[int, str] | None = None
+    ) -> None:
         self.name = "a"
+        self.label_of = AgentLabels((), "").of
+        self._labelled = labelled or {}
         self._partitions = len(owners)
         self._news, self._changed = Wakeup(), anyio.Event()
         self._here = tuple(here)
@@ -40,6 +49,7 @@ class KnownCluster(ClusterNode):
                 expired=False,
                 wanted_by=None,
                 stopped="",
+                node_label=self._labelled.get(number, ""),
             )
             for number, owner in enumerate(owners)
         )

@@ -5,10 +5,10 @@ import pytest
 from organism.cluster.routing.placement import Destination, PlacedRequest, place_of
 from organism.gateway.conversation_routes import CONVERSATIONS
 from organism.gateway.routes import COUNTS, FORMATS, GOOGLE
-from organism.ids import PartitionIds, SequentialIds, partition_of
+from organism.ids import Layout, PartitionIds, SequentialIds
 
 PARTITIONS = 16
-NAMED = Destination("at", partition_of("mine", PARTITIONS))
+NAMED = Destination("at", Layout(PARTITIONS).partition_of("mine"))
 
 
 class Digits:
@@ -24,7 +24,7 @@ RESPONSE = PartitionIds(5, Digits()).next("resp")
 
 def placed(method: str, target: str, body: bytes = b"", **known: str) -> Destination:
     path, _, query = target.partition("?")
-    return place_of(PlacedRequest(method=method, path=path, query=query, body=body, **known), PARTITIONS)
+    return place_of(PlacedRequest(method=method, path=path, query=query, body=body, **known), Layout(PARTITIONS))
 
 
 @pytest.mark.parametrize(
@@ -147,3 +147,47 @@ def test_ledger_of_one_partition_is_asked_for_by_its_number() -> None:
     """Each partition has a ledger; its route is asked without the number."""
     assert placed("GET", "/v1/ledger/entries?after=3&partition=7") == Destination("at", 7, "after=3")
     assert SequentialIds().next("x") == "x_1"
+
+
+LABELLED = Layout(16, {"gpu": (16, 17), "eu": (18,)})
+AGENTS = {None: "", "writes": "", "paints": "gpu", "stores": "eu", "new": "unmade"}
+
+
+def opened(body: bytes, key: str = "") -> Destination:
+    request = PlacedRequest(method="POST", path="/v1/threads", key=key, body=body, label_of=lambda name: AGENTS[name])
+    return place_of(request, LABELLED)
+
+
+def test_a_new_thread_goes_where_its_agent_works() -> None:
+    """By the agent it is for, or by the entry; one with a key always to the same partition of its label."""
+    assert opened(b'{"text": "x", "to": "paints"}') == Destination("any", label="gpu")
+    assert opened(b'{"text": "x"}') == opened(b'{"to": null}') == opened(b'{"to": "writes"}') == Destination("any")
+    assert opened(b'{"to": "stores"}', "k") == Destination("at", 18)
+    for key in map(str, range(20)):
+        assert opened(b'{"to": "paints"}', key) == opened(b'{"to": "paints", "text": "x"}', key)
+        assert opened(b'{"to": "paints"}', key).partition in (16, 17)
+        # Without agents of labels, a key is where it was before there were any.
+        assert opened(b"{}", key) == placed("POST", "/v1/threads", b"{}", key=key)
+        assert opened(b'{"to": "new"}', key) == opened(b"{}", key)
+
+
+def test_a_name_with_a_label_is_in_its_partitions() -> None:
+    """All other names, and all ids, stay where they are when a label gets partitions."""
+
+    def at(name: str) -> int:
+        return LABELLED.partition_of(name)
+
+    assert at("eu--mine") == 18
+    assert {at(f"gpu--{number}") for number in range(20)} == {16, 17}
+    for name in ("gpu-mine", "gpu", "--gpu", "other--mine", MADE, "th_ff" + "ab" * 10):
+        assert at(name) == Layout(16).partition_of(name)
+    assert at(PartitionIds(17, Digits()).next("th")) == 17
+    assert [LABELLED.label_of(number) for number in (0, 15, 16, 17, 18, 19)] == ["", "", "gpu", "gpu", "eu", ""]
+
+
+def test_ledgers_of_labels_are_asked_for_by_number() -> None:
+    """They are counted behind those of any node."""
+    request = PlacedRequest(method="GET", path="/v1/ledger/entries", query="partition=18")
+    assert place_of(request, LABELLED).partition == 18
+    refused = place_of(PlacedRequest(method="GET", path="/v1/ledger/entries", query="partition=19"), LABELLED)
+    assert refused.reason.endswith("partition=0 to 18")

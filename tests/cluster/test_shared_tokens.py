@@ -1,7 +1,7 @@
 """Tokens of a cluster: made, limited and revoked at any node, they are so at every node, and never two of a name."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, suppress
 from typing import TypeVar
 
 import anyio
@@ -14,6 +14,7 @@ from organism.api.tokens.token_errors import OlderNodesError, TokensAwayError
 from organism.cluster.lease_times import LeaseTimes
 from organism.cluster.node_counts import NodeCounts
 from organism.cluster.shared_tokens import SharedTokenBook
+from organism.concurrency.loop_time import loop_time
 from organism.errors import ConfigError
 from organism.journal import JournalError
 from organism.stores.postgres.lease_table import LeaseTable
@@ -147,6 +148,30 @@ async def test_node_that_cannot_look_lets_nobody_in_by_the_database(url: str, po
             postgres.start()
         await until(lambda: not is_away(b, made.secret))
         assert b.find(made.secret) is not None
+
+
+async def test_revoked_token_is_good_no_longer_than_a_lease_where_a_node_is_cut_off(
+    url: str, postgres: PostgresServer
+) -> None:
+    """One node alone is cut off: it lets in what is revoked until its last look is too old, and then never."""
+    times = LeaseTimes(ttl_s=2.0, renew_s=0.05)
+    with ExitStack() as cut:
+        cable = Cable(postgres, url)
+        cut.callback(cable.close)
+        async with books(url, 1, times) as (a,), books(cable.url, 1, times) as (b,):
+            made = await a.make("ci", ["read"])
+            await until(knows(b, made.secret))
+            cut.close()
+            assert await a.revoke("ci") == ()
+            assert a.find(made.secret) is None
+            revoked_s = last_s = loop_time()
+            while True:
+                asked_s = loop_time()
+                if is_away(b, made.secret):
+                    break
+                last_s = asked_s
+                await anyio.sleep(0.01)
+            assert last_s < revoked_s + times.ttl_s
 
 
 def is_away(book: SharedTokenBook, secret: str) -> bool:

@@ -14,6 +14,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
+from organism.clock import SystemClock, utc
 from organism.errors import ProviderError, RejectedError
 from organism.formats.answers.decoder import AnswerDecoder
 from organism.formats.errors.refusals import refused_or_uncertain
@@ -255,13 +256,18 @@ class HTTPServer:
                 body += chunk
         except Exception:  # noqa: BLE001 - the status has come, and what is there of the words is better than none
             body = body[:ERROR_MAX]
-        return refused_or_uncertain(self.name, response.status, body, response.headers)
+        return refused_or_uncertain(self.name, response.status, body, _dated(response.headers))
 
     def _named(self, error: ProviderError, path: str) -> ProviderError:
         """Name the address where that is what is wrong."""
         if isinstance(error, RejectedError) and error.meaning == "address":
             error.say(f"POST {self._address.shown(path)}: {error.detail}; is 'base_url' right?")
         return error
+
+
+def _dated(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Return headers with a date, the one on which they came where they have none (RFC 9110, 6.6.1)."""
+    return headers if headers.get("date") else {**headers, "date": utc(SystemClock()).isoformat()}
 
 
 @lru_cache(maxsize=32)

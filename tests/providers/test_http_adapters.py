@@ -3,6 +3,8 @@
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import anyio
@@ -137,6 +139,15 @@ async def test_overload_with_an_error_body_is_rejected_for_now(connect: Connect,
 
     assert isinstance(error, RejectedError)
     assert (error.status, error.again, error.retry_after_s) == (status, True, 7)
+
+
+async def test_date_to_ask_again_counts_from_when_it_came(connect: Connect) -> None:
+    """Many gateways leave the date of their answer out, and say one on which to come back."""
+    then = format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True)
+    error = await ask(connect, HTTPStep(status=429, headers={"retry-after": then}), None)
+
+    assert isinstance(error, RejectedError)
+    assert error.retry_after_s == pytest.approx(20, abs=5)
 
 
 @pytest.mark.parametrize(

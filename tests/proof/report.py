@@ -8,6 +8,7 @@ from typing import Any
 from bench.trust.table import table as trust_table
 from tests.dependencies.audit import UNKNOWN
 from tests.faults.entries import FAULTS
+from tests.mutate.entries import GUARDS
 from tests.proof.parts import PARTS, Ran
 from tests.proof.plots import bars, line
 
@@ -137,7 +138,9 @@ def _clusters(found: Mapping[str, Any], _page: Page) -> Iterator[str]:
 
 def _faults(found: Sequence[Mapping[str, Any]], _page: Page) -> Iterator[str]:
     named = {fault.name: fault for fault in FAULTS}
-    yield f"{len(found)} faults: {_counted(each['verdict'] for each in found)}.\n"
+    yield f"{len(found)} of {len(named)} faults: {_counted(each['verdict'] for each in found)}.\n"
+    if left := [name for name in named if name not in {each["fault"] for each in found}]:
+        yield f"Not tried in this form: {', '.join(left)}.\n"
     yield from _table(
         ("fault", "what goes wrong", "cases", "figures (pass line)", "result"),
         (
@@ -158,7 +161,7 @@ def _measured(figures: Mapping[str, float], lines: Mapping[str, object]) -> str:
 
 
 def _mutation(found: Sequence[Mapping[str, Any]], _page: Page) -> Iterator[str]:
-    yield f"{len(found)} guards: {_counted(each['verdict'] for each in found)}.\n"
+    yield f"{len(found)} of {len(GUARDS)} guards: {_counted(each['verdict'] for each in found)}.\n"
     bad = [each for each in found if each["verdict"] not in ("caught", "not tried")]
     if bad:
         rows = ((each["guard"], each["verdict"], _cell(each["why"])) for each in bad)

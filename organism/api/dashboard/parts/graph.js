@@ -4,6 +4,8 @@ import { count, short, usd } from "../lib/format.js";
 import { link } from "../lib/router.js";
 import { html } from "../lib/view.js";
 
+/** A graph shrinks to the width there is, but to no less than this: then it is scrolled. */
+const READABLE = 736;
 const WIDTH = 176, HEIGHT = 62, GAP_X = 124, GAP_Y = 40, EDGE = 24;
 
 /** The edges: those of the configuration, and those that messages have taken besides, such as questions of tools. */
@@ -61,7 +63,7 @@ export function Graph({ agents, flows }) {
   const height = Math.max(...[...at.values()].map(({ y }) => y)) + HEIGHT + EDGE + 24;
   return html`
     <div class="scroll" tabindex="0" role="region" aria-label="Graph of agents">
-      <svg class="graph" width=${width} height=${height} viewBox=${`0 0 ${width} ${height}`} role="group" aria-label=${`${agents.length} agents; the table below says the same`}>
+      <svg class="graph" width=${width} height=${height} style=${{ minWidth: `${Math.min(width, READABLE)}px` }} viewBox=${`0 0 ${width} ${height}`} role="group" aria-label=${`${agents.length} agents; the table below says the same`}>
         ${lines.map((line) => html`<${Edge} key=${`${line.from} ${line.to}`} line=${line} from=${at.get(line.from)} to=${at.get(line.to)} flows=${flows[`${line.from} ${line.to}`] ?? 0} />`)}
         ${agents.map((agent) => html`<${Node} key=${agent.name} agent=${agent} at=${at.get(agent.name)} busy=${flows[agent.name] ?? 0} />`)}
       </svg>

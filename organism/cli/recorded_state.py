@@ -23,7 +23,15 @@ from organism.errors import UnknownAccountError
 from organism.journal import Pieces
 from organism.ledger.entries import decode_entry
 from organism.ledger.ledger import Ledger
-from organism.usage.events import AnyEvent, ThreadBlocked, ThreadClosed, ThreadOpened, ThreadResumed
+from organism.usage.events import (
+    AnyEvent,
+    ApprovalDecided,
+    ApprovalRequested,
+    ThreadBlocked,
+    ThreadClosed,
+    ThreadOpened,
+    ThreadResumed,
+)
 from organism.usage.series import Measure, SeriesStep, UsageOverTime, UsageSeries
 from organism.usage.sums import Breakdown, kept_upto
 from organism.usage.totals import UsageTotals
@@ -138,7 +146,12 @@ class RecordedState:
                     self._open[event.thread_id], state="blocked", blocked_by=shortfall
                 )
             case ThreadResumed() if event.thread_id in self._open:
-                self._open[event.thread_id] = replace(self._open[event.thread_id], state="dormant", blocked_by=None)
+                thread = self._open[event.thread_id]
+                state = "blocked" if thread.approvals else "dormant"
+                self._open[event.thread_id] = replace(thread, state=state, blocked_by=None)
+            case ApprovalRequested() | ApprovalDecided():
+                for thread_id in {event.thread_id, event.root_thread_id} & self._open.keys():
+                    self._open[thread_id] = _asked(self._open[thread_id], event)
             case _:
                 pass
 
@@ -158,6 +171,16 @@ class RecordedState:
             resets_ns=balance.resets_ns(lambda: self._now_ns, self._zone),
             granted=self._grants.of(account),
         )
+
+
+def _asked(thread: ThreadSummary, event: ApprovalRequested | ApprovalDecided) -> ThreadSummary:
+    """Return a thread with the questions that wait for a person after one was asked or answered."""
+    approvals = tuple(one for one in thread.approvals if one != event.approval_id)
+    if isinstance(event, ApprovalRequested):
+        return replace(thread, state="blocked", waiting="person", approvals=(*approvals, event.approval_id))
+    if approvals or thread.blocked_by is not None:
+        return replace(thread, approvals=approvals)
+    return replace(thread, state="dormant", waiting="", approvals=())
 
 
 def answer_of(daemon: DaemonOptions, ask: Callable[[Client], T], look_up: Callable[[RecordedState], T]) -> T:

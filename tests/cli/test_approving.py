@@ -42,11 +42,14 @@ def test_run_waits_and_goes_on_with_the_answer(folder: Path, option: str, answer
     asked = organism(folder, "run", "the disk")
     found = re.search(r"organism resume (\S+) --allow (\S+)", asked.stdout)
     assert found is not None, asked.stdout
+    (listed,) = json.loads(organism(folder, "threads", "--json").stdout)
     answered = organism(folder, "resume", found[1], option, found[2])
     again = organism(folder, "resume", found[1], option, found[2])
 
     assert asked.returncode == 4
     assert "head asks to use wipe: the disk" in asked.stdout
+    waits = (listed["thread_id"], listed["state"], listed["waiting"], listed["approvals"])
+    assert waits == (found[1], "blocked", "person", [found[2]]), "told without a daemon too"
     assert answered.returncode == 0
     assert answer in answered.stdout
     assert (again.returncode, "nothing waits" in again.stderr) == (2, True)

@@ -30,7 +30,7 @@ from organism.cli.commands.remote.budget import print_trace
 from organism.cli.commands.remote.top import Screen, fitting_threads
 from organism.cli.run_view import LiveView, print_report
 from organism.cli.tables import thread_table
-from organism.cli.terminal import Terminal, markup
+from organism.cli.terminal import Table, Terminal, markup
 from organism.control.views import ThreadSummary
 from organism.daemon.state_folder import write_address
 from organism.errors import ConfigError, Refusal
@@ -157,6 +157,23 @@ async def test_top_draws_hostile_names_as_letters(state: Path, capsys: pytest.Ca
 
     await anyio.to_thread.run_sync(draw)
     check(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("width", [40, 60, 62, 64, 66, 68, 70, 80])
+def test_column_that_is_never_broken_pushes_no_sum_out(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An instant holds a space; where it and the sums do not fit side by side, they stand one below the other."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    console = Terminal()
+    console._force_terminal, console.soft_wrap, console._width = True, False, width
+    sums = ("$0.00675", "$0.000495", "$0.00061125", "$0.02360625")
+    table = Table("from (UTC)", "columnist", "researcher", "writer", "all", title_column=True)
+    table.add_row("2026-11-29 20:18", *sums)
+    console.show(table)
+    shown = capsys.readouterr().out
+    assert (set(sums) <= set(shown.split()), "2026-11-29 20:18" in shown) == (True, True)
+    assert max(map(len, shown.splitlines())) <= width
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

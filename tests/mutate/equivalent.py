@@ -9,5 +9,8 @@ EQUIVALENT: dict[str, str] = {
     "organism/budget/guards/actions.py::ThresholdActions.approval_due: 0 -> (1)": (
         "a unit that is due has a limit, of more than nothing; the 0 is there for the type alone"
     ),
+    "organism/router/answers/charge.py::Charges._is_beyond_belief: 1 -> (2)": (
+        "every call holds two tokens at least, and more than ten dollars are more than so many nano-dollars either way"
+    ),
 }
 """By key, why it makes no difference."""

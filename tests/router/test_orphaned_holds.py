@@ -53,7 +53,7 @@ def test_what_had_left_is_charged_and_what_had_not_is_given_back(*, left: bool) 
     assert (resolved, ledger.open_holds, state.held) == (1, (), Amounts())
     assert state.spent == (Amounts(80, 0, 1) if left else Amounts())
     usage = [event for event in events if isinstance(event, UsageEvent)]
-    assert [(event.outcome, event.usage.total, event.labels, event.abandoned) for event in usage] == (
-        [("worst_case", 80, {"tenant": "a"}, True)] if left else []
+    assert [(event.outcome, event.usage.total, event.labels, event.abandoned, event.latency_ns) for event in usage] == (
+        [("worst_case", 80, {"tenant": "a"}, True, 0)] if left else []
     )
     assert [warning.threshold for warning in warned] == ([75] if left else [])

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 import msgspec
 
 from organism.amounts import ZERO, Amounts, Limits
+from organism.amounts.units import amount_of
 from organism.budget.scopes import thread_account
+from organism.errors import Refusal
 from organism.ledger.entries import (
     AccountOpened,
     AnyEntry,
@@ -17,6 +19,8 @@ from organism.ledger.entries import (
     Released,
     Reserved,
     Settled,
+    ShortfallReported,
+    ThresholdFired,
 )
 
 _WHOLE_HOLD = frozenset({"estimated", "worst_case", "disputed"})
@@ -86,6 +90,7 @@ class Recording(msgspec.Struct, frozen=True):
         calls: The calls of the thread and of those below it, by hold.
         carves: What was carved out for those below it, by hold.
         accounts: Every account that these calls were held on.
+        made_over: The numbers of the reports of a limit that a call was made beyond, since it only watched.
         complete: Whether the ledger still has the thread from its beginning.
         known: Whether it has anything of it.
     """
@@ -95,6 +100,7 @@ class Recording(msgspec.Struct, frozen=True):
     calls: dict[str, RecordedCall]
     carves: dict[str, Carve]
     accounts: frozenset[str]
+    made_over: frozenset[int]
     complete: bool
     known: bool
 
@@ -114,6 +120,7 @@ def read(entries: Iterable[AnyEntry], thread_id: str) -> Recording:
         calls=reading.calls,
         carves=reading.carves,
         accounts=frozenset(account for call in reading.calls.values() for account in call.accounts),
+        made_over=frozenset(reading.made_over),
         complete=reading.complete,
         known=reading.known,
     )
@@ -126,12 +133,17 @@ class _Reading:
         self.account = thread_account(thread_id)
         self.calls: dict[str, RecordedCall] = {}
         self.carves: dict[str, Carve] = {}
+        self.made_over: set[int] = set()
         self.complete = False
         self.known = False
         self._thread_id = thread_id
+        self._reserved: Reserved | None = None  # the last hold, until anything but a threshold follows it
         self._members = {self.account}  # and its carved children: what shares with one of them holds on it as well
 
     def take(self, entry: AnyEntry, before: AnyEntry | None) -> None:
+        """Take the next entry, and the one that is written just before it."""
+        if not isinstance(before, ThresholdFired):
+            self._reserved = before if isinstance(before, Reserved) else None
         match entry:
             case AccountOpened(account=account, limits=limits):
                 if account == self.account:
@@ -152,6 +164,9 @@ class _Reading:
             case Dispatched() | Overran() | Settled() | Released():
                 if (begun := self.calls.get(entry.hold_id)) is not None:
                     _go_on(begun, entry)
+            case ShortfallReported(shortfall=shortfall):
+                if self._reserved is not None and _is_of(shortfall, self._reserved):
+                    self.made_over.add(entry.seq)
             case _:
                 pass
 
@@ -172,6 +187,12 @@ class _Reading:
 
     def _counts_here(self, accounts: tuple[str, ...]) -> bool:
         return not self._members.isdisjoint(accounts)
+
+
+def _is_of(shortfall: Refusal, reserved: Reserved) -> bool:
+    """Whether a limit that only watches was passed by this very hold: a call that is refused finds it held already."""
+    needed = amount_of(reserved.amounts, 0, shortfall.dimension)
+    return shortfall.account in reserved.accounts and shortfall.held < needed == shortfall.needed
 
 
 def _go_on(call: RecordedCall, entry: Dispatched | Overran | Settled | Released) -> None:

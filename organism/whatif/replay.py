@@ -110,6 +110,8 @@ class _Walk:
                 self._ledger.restore((entry,))
                 self._adjusted += amounts if self._recording.account in accounts else ZERO
                 self._look_at(accounts)
+            case ShortfallReported() if entry.seq in self._recording.made_over:
+                pass  # nothing was refused: the call itself is decided anew
             case ShortfallReported(thread_id=thread_id):
                 if (budget := self._book.threads.get(thread_id)) is not None:
                     budget.pause(entry.time_ns)

@@ -3,7 +3,7 @@
 from datetime import date
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -96,6 +96,15 @@ def held_and_charged(life: Life) -> list[tuple[int, Amounts]]:
     return [(cap, cost.get(hold_id, ZERO)) for hold_id, cap in caps.items()]
 
 
+@example(  # a limit that only watched was passed by a call which degrades, and so does not count there, in the replay
+    steps=[Ask(1, 68, 1, "disputed"), Ask(11, 21, 1, "disputed"), Ask(1, 1, 1)],
+    tokens=None,
+    microusd=None,
+    calls=None,
+    scoped=300,
+    degrade=45,
+    percent=0,
+)
 @settings(max_examples=50, deadline=None)
 @given(
     steps=st.lists(st.one_of(asks, asks, buys), min_size=3, max_size=10),

@@ -191,8 +191,8 @@ class _Reading:
 
 def _is_of(shortfall: Refusal, reserved: Reserved) -> bool:
     """Whether a limit that only watches was passed by this very hold: a call that is refused finds it held already."""
-    needed = amount_of(reserved.amounts, 0, shortfall.dimension)
-    return shortfall.account in reserved.accounts and shortfall.held < needed == shortfall.needed
+    holds = amount_of(reserved.amounts, 0, shortfall.dimension)
+    return shortfall.account in reserved.accounts and shortfall.held < shortfall.needed <= holds
 
 
 def _go_on(call: RecordedCall, entry: Dispatched | Overran | Settled | Released) -> None:

@@ -92,8 +92,11 @@ def encode_state(agent: str, state: object) -> bytes:
     """
     try:
         raw = msgspec.json.encode(state)
+        too_large = len(raw) > STATE_BYTES_MAX or nests_too_deep(raw)
+        if not too_large:  # a `msgspec.Raw` in it is taken over unread, and a journal that is given no JSON breaks
+            msgspec.json.decode(raw)
     except Exception as error:  # noqa: BLE001 - it may hold a stranger's objects
         raise HandlerOutputError(agent, f"ctx.state must hold only what JSON can say: {describe(error)}") from None
-    if len(raw) > STATE_BYTES_MAX or nests_too_deep(raw):
+    if too_large:
         raise HandlerOutputError(agent, f"ctx.state is larger than {STATE_BYTES_MAX:,} bytes, or nested too deep")
     return raw

@@ -336,11 +336,11 @@ class HandlerRuntime(PlaceHolder, eq=False):
     def on_tool(self, place: int, name: str, arguments: str, result: str) -> str | None:
         """Count what a tool gave; returns what its model has to read, kept so that a second run says the same."""
         if (told := self.kept(key := f"loop:{place}")) is not None:
-            return told.decode()
+            return msgspec.json.decode(told, type=str)
         at = (self._envelope.id, place)
         note = self._services.breakers.on_tool(self._thread, self.agent.name, at, name, arguments, result)
         if note is not None:
-            self.keep(key, note.encode())
+            self.keep(key, msgspec.json.encode(note))
         return note
 
     # -- what is kept ---------------------------------------------------------------------------------------------
@@ -358,7 +358,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
         return self._thread.steps_of(self._envelope.id).get(key)
 
     def keep(self, key: str, value: bytes) -> None:
-        """Keep a value until the message is done.
+        """Keep a value, written as JSON, until the message is done.
 
         Raises:
             ConfigError: If it is too large, or one too many.

@@ -168,5 +168,5 @@ class RandomShape(Subject):
             handlers=self._chance.choice((1, 1000)),
             delivery_s=2.0,
             depth=3,
-            breakers=self._chance.choice((ONLY_TOLD, Breakers(), Breakers(actions=("pause", "stop")))),
+            breakers=self._chance.choice((ONLY_TOLD, Breakers(repeat=2), Breakers(actions=("pause", "stop")))),
         )

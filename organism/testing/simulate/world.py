@@ -18,6 +18,9 @@ _THREAD = re.compile(r"\bth_\d+")
 _ENDLESS = 0.15
 """How often what is odd about an answer is that it goes on beyond its cap."""
 
+_ANOTHER_ROUND = 0.6
+"""How often a model that has results of tools asks for more: so that some go round and round."""
+
 _LATENCIES_S = (0.0, 0.0, 0.01, 0.4, 5.0)
 
 
@@ -95,7 +98,8 @@ class World:
     def _answer(self, request: CompletionRequest, text: str, *, odd: bool) -> tuple[ScriptedAnswer, TokenUsage]:
         """Return an answer, and what it costs if nobody closes it."""
         calls: tuple[ToolCall, ...] = ()
-        if request.tools and not any(isinstance(part, ToolResult) for part in request.messages[-1].parts):
+        rounds = sum(any(isinstance(part, ToolResult) for part in turn.parts) for turn in request.messages)
+        if request.tools and (not rounds or self.draw.random() < _ANOTHER_ROUND):
             chosen = self.draw.choices([tool.name for tool in request.tools], k=self.draw.randint(1, 2))
             calls = tuple(ToolCall(f"c{place}", name, "{}") for place, name in enumerate(chosen))
         words = text.split()[: request.max_output_tokens]

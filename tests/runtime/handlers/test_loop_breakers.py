@@ -79,15 +79,17 @@ def notes(request: CompletionRequest) -> list[str]:
         pytest.param([calling("gone")], [tool("look", "nothing")], "repeat", 6, id="a tool that is not there"),
     ],
 )
+@pytest.mark.parametrize("durable", [False, True], ids=["in memory", "in a file"])
 def test_a_tool_loop_is_told_then_paused_then_ended(
-    script: list[ScriptedAnswer], tools: list[AgentTool], breaker: str, calls: int
+    script: list[ScriptedAnswer], tools: list[AgentTool], breaker: str, calls: int, tmp_path: Path, *, durable: bool
 ) -> None:
     """The note comes with the results, the pause before the next call, the end if an operator lets it go on and on."""
 
     async def main() -> None:
         provider = ScriptedProvider(script)
         seen: list[BreakerTripped] = []
-        async with organism(provider, looping(*tools), breakers=ALL) as running:
+        journal = SqliteJournal(tmp_path / "journal.db") if durable else None
+        async with organism(provider, looping(*tools), breakers=ALL, journal=journal) as running:
             running.usage.subscribe(seen.append, BreakerTripped)
             thread = await running.open_thread("go")
             why = await stopped(running, thread)

@@ -23,15 +23,8 @@ from organism.errors import UnknownAccountError
 from organism.journal import Pieces
 from organism.ledger.entries import decode_entry
 from organism.ledger.ledger import Ledger
-from organism.usage.events import (
-    AnyEvent,
-    ApprovalDecided,
-    ApprovalRequested,
-    ThreadBlocked,
-    ThreadClosed,
-    ThreadOpened,
-    ThreadResumed,
-)
+from organism.threads.records import THREAD, ThreadRecord
+from organism.usage.events import AnyEvent, ApprovalDecided, ApprovalRequested, ThreadClosed, ThreadOpened
 from organism.usage.series import Measure, SeriesStep, UsageOverTime, UsageSeries
 from organism.usage.sums import Breakdown, kept_upto
 from organism.usage.totals import UsageTotals
@@ -68,6 +61,8 @@ class RecordedState:
             for event in page:
                 self._take(event)
             after = page[-1].id
+        for _, record in pieces.read(THREAD, ThreadRecord):
+            self._take_up(record)
 
     def budgets(self) -> list[AccountState]:
         """Return every account that was open."""
@@ -141,19 +136,23 @@ class RecordedState:
                 )
             case ThreadClosed():
                 self._open.pop(event.thread_id, None)
-            case ThreadBlocked(shortfall=shortfall) if event.thread_id in self._open:
-                self._open[event.thread_id] = replace(
-                    self._open[event.thread_id], state="blocked", blocked_by=shortfall
-                )
-            case ThreadResumed() if event.thread_id in self._open:
-                thread = self._open[event.thread_id]
-                state = "blocked" if thread.approvals else "dormant"
-                self._open[event.thread_id] = replace(thread, state=state, blocked_by=None)
             case ApprovalRequested() | ApprovalDecided():
                 for thread_id in {event.thread_id, event.root_thread_id} & self._open.keys():
                     self._open[thread_id] = _asked(self._open[thread_id], event)
             case _:
                 pass
+
+    def _take_up(self, record: ThreadRecord) -> None:
+        """Take over why a thread stands still, and who is below it, as a daemon would find it."""
+        if (opened := self._open.get(record.thread_id)) is None:
+            return
+        self._open[record.thread_id] = replace(
+            opened,
+            state=record.status if record.status in ("blocked", "paused") else opened.state,
+            blocked_by=record.paused_by or record.blocked_by,
+        )
+        if (above := self._open.get(record.parent or "")) is not None:
+            self._open[above.thread_id] = replace(above, children=(*above.children, record.thread_id))
 
     def _own(self, thread_id: str) -> BudgetState:
         account = thread_account(thread_id)

@@ -8,6 +8,7 @@ import anyio
 
 from organism.amounts import NS_PER_S, BudgetState, format_usd
 from organism.amounts.units import format_amount
+from organism.budget.guards.breakers import WHAT_FOLLOWS
 from organism.cli.budget_bars import budget_lines
 from organism.cli.tables import cost_text, token_cells
 from organism.cli.terminal import Live, Markup, Table, Terminal, drawn, markup
@@ -18,6 +19,7 @@ from organism.usage.events import (
     AgentStopped,
     AnyEvent,
     ApprovalRequested,
+    BreakerTripped,
     BudgetExceeded,
     DeadLetterEvent,
     LLMFailover,
@@ -99,11 +101,8 @@ class LiveView:
                 percent = min(threshold, event.spent * 100 // event.limit)  # a warning may come ahead
                 used = "[bold yellow]! {} % of {} used, {} left: warning sent to {}[/]"
                 self._print(used, percent, account, left, agent)
-            case BudgetExceeded(agent=agent, shortfall=shortfall, enforced=enforced):
-                verb = "refused" if enforced else "would be refused"
-                self._print("[bold red]{} {}:[/] {}", agent, verb, shortfall)
-            case ThreadBlocked(agent=agent):
-                self._print("[bold red]{} waits for budget[/]", agent)
+            case BudgetExceeded() | ThreadBlocked() | BreakerTripped():
+                self._refused(event)
             case ApprovalRequested(agent=agent, what=what):
                 self._print("[bold yellow]{} {}, and waits for a person[/]", agent, asking(what))
             case LLMRetry(agent=agent, delay_s=delay_s, reason=reason) if event.provider == event.next_provider:
@@ -117,6 +116,18 @@ class LiveView:
                 self._print("[red]{} gave up:[/] {}", recipient, detail)
             case AgentStopped(reason=reason):
                 self._print("[bold red]{}[/]", reason)
+            case _:
+                pass
+
+    def _refused(self, event: BudgetExceeded | ThreadBlocked | BreakerTripped) -> None:
+        match event:
+            case BudgetExceeded(agent=agent, shortfall=shortfall, enforced=enforced):
+                verb = "refused" if enforced else "would be refused"
+                self._print("[bold red]{} {}:[/] {}", agent, verb, shortfall)
+            case ThreadBlocked(agent=agent, shortfall=shortfall) if shortfall.cause == "limit":
+                self._print("[bold red]{} waits for budget[/]", agent)
+            case BreakerTripped(agent=agent, action=action, text=text) if action:
+                self._print("[bold yellow]{} goes round:[/] {}; {}", agent, text, WHAT_FOLLOWS[action])
             case _:
                 pass
 

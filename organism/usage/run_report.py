@@ -37,8 +37,8 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     """The whole account of a thread and its descendants.
 
     Attributes:
-        outcome: ``completed``, ``failed``, ``terminated``, ``blocked``, or ``waiting`` for a person; ``open`` while it
-            goes on.
+        outcome: ``completed``, ``failed``, ``terminated``, ``blocked``, ``waiting`` for a person, or ``paused`` by a
+            breaker or a person; ``open`` while it goes on.
         reason: Why it ended so.
         answer: What it sent to the user, as text.
         agents: Each agent's part, the largest first.

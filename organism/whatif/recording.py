@@ -142,8 +142,7 @@ class _Reading:
 
     def take(self, entry: AnyEntry, before: AnyEntry | None) -> None:
         """Take the next entry, and the one that is written just before it."""
-        if not isinstance(before, ThresholdFired):
-            self._reserved = before if isinstance(before, Reserved) else None
+        self._note_hold(before)
         match entry:
             case AccountOpened(account=account, limits=limits):
                 if account == self.account:
@@ -164,11 +163,14 @@ class _Reading:
             case Dispatched() | Overran() | Settled() | Released():
                 if (begun := self.calls.get(entry.hold_id)) is not None:
                     _go_on(begun, entry)
-            case ShortfallReported(shortfall=shortfall):
-                if self._reserved is not None and _is_of(shortfall, self._reserved):
-                    self.made_over.add(entry.seq)
+            case ShortfallReported(shortfall=shortfall) if _is_of(shortfall, self._reserved):
+                self.made_over.add(entry.seq)
             case _:
                 pass
+
+    def _note_hold(self, before: AnyEntry | None) -> None:
+        if not isinstance(before, ThresholdFired):
+            self._reserved = before if isinstance(before, Reserved) else None
 
     def _begin(self, entry: AnyEntry, hold: Hold) -> None:
         call = hold.call
@@ -189,9 +191,11 @@ class _Reading:
         return not self._members.isdisjoint(accounts)
 
 
-def _is_of(shortfall: Refusal, reserved: Reserved) -> bool:
+def _is_of(shortfall: Refusal, reserved: Reserved | None) -> bool:
     """Whether a limit that only watches was passed by this very hold: a call that is refused finds it held already."""
-    holds = amount_of(reserved.amounts, 0, shortfall.dimension)
+    if reserved is None:
+        return False
+    holds = amount_of(reserved.amounts, shortfall.dimension, 0)
     return shortfall.account in reserved.accounts and shortfall.held < shortfall.needed <= holds
 
 

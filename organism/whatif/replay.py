@@ -110,12 +110,8 @@ class _Walk:
                 self._ledger.restore((entry,))
                 self._adjusted += amounts if self._recording.account in accounts else ZERO
                 self._look_at(accounts)
-            case ShortfallReported() if entry.seq in self._recording.made_over:
-                pass  # nothing was refused: the call itself is decided anew
-            case ShortfallReported(thread_id=thread_id):
-                if (budget := self._book.threads.get(thread_id)) is not None:
-                    budget.pause(entry.time_ns)
-                self._calls.warn_refused(entry.shortfall)
+            case ShortfallReported():
+                self._refuse(entry)
             case Checkpoint():
                 self._begin(entry)
             case ThresholdFired():
@@ -146,6 +142,13 @@ class _Walk:
             return  # a call that goes elsewhere than it was recorded was there first
         self._ledger.restore((replace(entry, limits=self._changed(entry.account, entry.limits)),))
         self._know(entry.account)
+
+    def _refuse(self, entry: ShortfallReported) -> None:
+        if entry.seq in self._recording.made_over:
+            return  # nothing was refused: the call itself is decided anew
+        if (budget := self._book.threads.get(entry.thread_id)) is not None:
+            budget.pause(entry.time_ns)
+        self._calls.warn_refused(entry.shortfall)
 
     def _changed(self, account: str, limits: Limits) -> Limits:
         return self._changes.applied(account, self._recording.account, limits)

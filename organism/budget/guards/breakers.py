@@ -7,7 +7,7 @@ Counts are kept in memory only. After a restart a loop is counted anew: it is no
 """
 
 from statistics import median
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -19,6 +19,14 @@ BreakerKind = Literal["repeat", "alternate", "rate"]
 
 BreakerAction = Literal["note", "pause", "stop"]
 """``note``: the agent gets a note. ``pause``: the thread waits for an operator. ``stop``: it ends."""
+
+WHAT_FOLLOWS: Final = {
+    "note": "it was told",
+    "pause": "the thread was paused",
+    "stop": "the thread was ended",
+    "": "nothing follows",
+}
+"""What is said of each action of a breaker."""
 
 MINUTE_NS = 60_000_000_000
 

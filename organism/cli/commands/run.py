@@ -48,6 +48,7 @@ from organism.runtime.process_loop import process_options
 from organism.telemetry.logs import LogSettings, set_up
 from organism.telemetry.otel import otel_exporting
 from organism.threads.approvals import Approval, ApprovalNeededError, Decision, asking
+from organism.threads.thread import ThreadView
 from organism.usage.event_log import Store, stored_events
 from organism.usage.events import AnyEvent
 from organism.usage.run_report import RunReport, build_report
@@ -124,7 +125,7 @@ def resume(
     state: Path | None = None,
     json: OneJson = False,
 ) -> int:
-    """Continue a run that was stopped or killed, or that waits for budget or approval.
+    """Continue a run that was stopped, killed or paused by a breaker, or that waits for budget or approval.
 
     What it has paid for is not paid again.
 
@@ -145,6 +146,8 @@ def resume(
             await organism.set_limits(thread, replace(organism.budgets.budget(thread).limits, **limits))
         for approval, allowed in decisions.items():
             await organism.approvals.decide(approval, Decision(allowed))
+        if any(_is_paused(each, thread) for each in organism.threads()):
+            await organism.control.resume_thread(thread)
         return thread
 
     return _run_owned(begin, (thread,), options)
@@ -212,6 +215,9 @@ async def _run(
         unfollow()
         report = build_report([*earlier, *events], thread_id, _budgets(organism, thread_id))
         asked = [each for each in organism.approvals.waiting() if each.root_thread_id == thread_id]
+        stopped = next((each for each in organism.threads() if _is_paused(each, thread_id)), None)
+    if stopped is not None:
+        report = replace(report, outcome="paused", reason=_why_paused(stopped))
     if result is not None:
         report = replace(report, answer="\n\n".join(map(as_text, result.outputs)))
     if options.json:
@@ -220,6 +226,16 @@ async def _run(
     _print(console, report, options, _context_tokens(loaded.config.llm.providers.values()))
     _print_asked(console, asked, options)
     return code
+
+
+def _is_paused(view: ThreadView, root: str) -> bool:
+    return view.root_thread_id == root and view.status == "paused"
+
+
+def _why_paused(view: ThreadView) -> str:
+    """Say which thread stands still, and why; what to do is said below."""
+    why = view.blocked_by.note.partition("; ")[0] if view.blocked_by is not None else "somebody has paused it"
+    return f"{view.thread_id}: {why}"
 
 
 async def _finish(
@@ -293,7 +309,7 @@ def _print(console: Terminal, report: RunReport, options: RunOptions, context_to
     print_report(console, report, context_tokens)
     if report.outcome == "blocked":
         console.say("[red]budget exhausted[/]; {}", _way_out(report, options))
-    elif report.outcome == "open" and not options.ephemeral:
+    elif report.outcome in ("open", "paused") and not options.ephemeral:
         console.say("stopped; go on with: {}", options.command("resume", report.thread_id), one_piece=True)
 
 

@@ -9,7 +9,7 @@ from hashlib import sha256
 import msgspec
 
 from organism.agents.budget_notes import note_for
-from organism.budget.guards.breakers import Breakers, SpendRate, Trip, rounds_trip
+from organism.budget.guards.breakers import WHAT_FOLLOWS, Breakers, SpendRate, Trip, rounds_trip
 from organism.errors import Refusal
 from organism.messages import LoopWarning
 from organism.router.call import Call
@@ -110,7 +110,7 @@ class LoopBreakers:
             )
         )
         why = f"the breaker '{trip.kind}' has tripped on agent {agent}: {trip.text}"
-        self._notes.remark(thread.id, f"{why}; {_AFTER[action or '']}")
+        self._notes.remark(thread.id, f"{why}; {WHAT_FOLLOWS[action or '']}")
         match action:
             case "note" if told:
                 return note_for(LoopWarning(breaker=trip.kind, step=trip.step, text=trip.text))
@@ -135,14 +135,6 @@ class LoopBreakers:
         for each in tree:
             if each.status in ("open", "blocked"):
                 self._life.pause(each, _refusal(why))
-
-
-_AFTER = {
-    "note": "it was told",
-    "pause": "the thread was paused",
-    "stop": "the thread was ended",
-    "": "nothing follows",
-}
 
 
 def _refusal(why: str) -> Refusal:

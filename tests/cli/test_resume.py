@@ -1,10 +1,15 @@
 """A run that stopped can be gone on with, and the ledger in its folder tells and proves what it cost."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
+from anyio import to_thread
 
+from organism.llm.requests import ToolCall
+from organism.testing import ScriptedHTTPProvider
+from organism.testing.http_provider import HTTPStep
 from tests.cli.commands import organism
 
 YAML = """\
@@ -94,3 +99,60 @@ def test_ledger_is_verified_exported_and_explained(folder: Path) -> None:
     database.close()
     touched = organism(folder, "ledger", "verify")
     assert (touched.returncode, touched.stdout[:8]) == (1, f"entry {seq} ")
+
+
+ROUND = """\
+name: round
+entry: lead
+python_path: ["."]
+llm:
+  providers:
+    fake: {type: openai, base_url: "URL", api_key: "${env:KEY}"}
+  models:
+    main: {routes: [fake/any]}
+breakers: {repeat: 3, actions: [note, pause]}
+agents:
+  lead: {handler: "lead:lead", peers: [searcher]}
+  searcher: {model: main, tools: ["lead:search"]}
+"""
+
+LEAD = '''\
+from organism import Context, Text, agent
+from organism.tools import tool
+
+
+@tool
+def search(what: str) -> str:
+    """Look something up."""
+    return "nothing"
+
+
+@agent(peers=["searcher"])
+async def lead(message: Text, ctx: Context) -> Text:
+    """Have it looked up."""
+    return (await ctx.spawn("searcher", message)).message
+'''
+
+
+@pytest.mark.anyio
+async def test_a_run_whose_child_goes_round_says_so_and_is_let_go_on_by_resume(tmp_path: Path) -> None:
+    """What stands still and why is said by the run and by the list of its folder; the command it prints goes on."""
+    again = HTTPStep(tool_calls=(ToolCall("c", "search", '{"what":"x"}'),))
+    async with ScriptedHTTPProvider((again,)) as vendor:
+        (tmp_path / "organism.yaml").write_text(ROUND.replace("URL", f"{vendor.url}/v1"))
+        (tmp_path / "lead.py").write_text(LEAD)
+
+        stopped = await to_thread.run_sync(partial(organism, tmp_path, "run", "go", KEY="k"))
+        listed = json.loads((await to_thread.run_sync(partial(organism, tmp_path, "threads", "--json"))).stdout)
+        thread = next(each["thread_id"] for each in listed if not each["parent_thread_id"])
+        resumed = await to_thread.run_sync(partial(organism, tmp_path, "resume", thread, "--json", KEY="k"))
+
+    assert stopped.returncode == 3
+    assert "searcher goes round: the same result of tool 'search' came 3 times in a row; it was told" in stopped.stdout
+    assert "came 6 times in a row; the thread was paused" in stopped.stdout
+    assert f"resume {thread}" in stopped.stdout
+    assert {each["state"] for each in listed} == {"paused"}
+    assert all("came 6 times" in each["blocked_by"]["note"] for each in listed)
+    report = json.loads(resumed.stdout)
+    assert (report["outcome"], report["totals"]["calls"]) == ("paused", 9)
+    assert "the breaker 'repeat' has tripped on agent searcher" in report["reason"]

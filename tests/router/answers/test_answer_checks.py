@@ -87,3 +87,15 @@ def test_an_error_of_ours_is_passed_on_as_it_is_if_its_words_are_words() -> None
 
     assert checked_failure(sound, "p") is sound
     assert (checked_failure(wrong, "p").detail, checked_failure(wrong, "p").status) == ("5", 429)
+
+
+def test_words_that_no_file_can_hold_do_not_leave_an_adapter() -> None:
+    """An error of ours that holds half a character would fail the entry that names it: it is told anew."""
+    wrong = RejectedError("p", "not now", status=429)
+    wrong.args = ("half \ud800",)
+
+    told = checked_failure(wrong, "p")
+
+    assert told is not wrong
+    assert "not now" in str(told).encode().decode()
+    assert (type(told), told.status) == (RejectedError, 429)

@@ -239,7 +239,7 @@ class AccountBook:
                 own, others = self.last_calls.beside(account, leaving)
             spent, held = balance.total_by(self._clock.now_ns), balance.held_now
             if self.shared is not None:
-                held += self.shared.others_hold(balance)
+                limits, held = self.shared.beside(balance, limits, held)
             headrooms.append(Headroom(account, limits, spent, held, elapsed_ns, kept, own, others))
         return headrooms
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 
 from msgspec.structs import replace
 
-from organism.amounts import Amounts, BudgetState, Limits
+from organism.amounts import ZERO, Amounts, BudgetState, Limits
 from organism.amounts.units import ADDITIVE, UNITS, amount_of, limit_of, numbers_of, whole
 from organism.budget.account_book import AccountBook
 from organism.budget.accounts.account_warnings import Unheard
@@ -21,6 +21,7 @@ from organism.budget.policy import Ask, Grant, carve, check_correction, decide, 
 from organism.budget.scopes import thread_of
 from organism.clock import Clock
 from organism.errors import ConfigError, LedgerStateError, Refusal
+from organism.ledger.account_balance import Balance
 from organism.ledger.entries import CARVED, CallRecord, Hold
 from organism.ledger.ledger import Cost, Ledger
 from organism.messages import BudgetWarning
@@ -48,7 +49,7 @@ class BudgetEngine:
         self.freezes = Freezes()
         self._book = book
         self._warnings, self._last_calls = book.warnings, book.last_calls
-        self._actions = ThresholdActions(book.actions_of, book.elapsed_ns, ledger, clock.now_ns)
+        self._actions = ThresholdActions(book.actions_of, book.elapsed_ns, ledger, clock.now_ns, self.shares)
         self._ledger = ledger
         self._clock = clock
 
@@ -70,7 +71,8 @@ class BudgetEngine:
         if self._book.has_actions and (due := self._actions.approval_due(enforced)) is not None:
             return due
         shared = self._book.shared
-        if shared is not None and (short := shared.short(ask, enforced, self._last_calls.behind(ask))) is not None:
+        behind = self._last_calls.behind(ask) if shared is not None else ZERO
+        if shared is not None and (short := shared.short(ask, enforced, behind, spender)) is not None:
             return short
         verdict, final_reserve_of = self._decide(spender, ask, enforced) if enforced else (everything(ask), "")
         if isinstance(verdict, Refusal):
@@ -95,6 +97,10 @@ class BudgetEngine:
             over=over,
             final_reserve_of=final_reserve_of,
         )
+
+    def shares(self, balance: Balance) -> bool:
+        """Whether all partitions of a cluster share an account, and so its questions to people."""
+        return self._book.shared is not None and balance.slice is not None
 
     def approval_due(self, accounts: tuple[str, ...]) -> Refusal | None:
         """Return which of these accounts a person must let go on before anything more is spent there."""

@@ -37,7 +37,6 @@ __all__ = [
     "Window",
     "actions_of",
     "agent_of",
-    "asks_over_time",
     "check_labels",
     "has_final_reserve",
     "has_windows",
@@ -182,20 +181,6 @@ def limits_over_time(plan: BudgetPlan) -> tuple[str, ...]:
     """
     per = (f"{name} per {each.per}" for name, _, each in named_scopes(plan) if each.per not in ("thread", "call"))
     return tuple(dict.fromkeys((*(f"limits.{window}" for window in plan.windows if window != "call"), *per)))
-
-
-def asks_over_time(plan: BudgetPlan) -> tuple[str, ...]:
-    """Return what is counted over several threads and waits for a person at a threshold.
-
-    The nodes of a cluster share limits and not that.
-    """
-    rules = {f"limits.{window}": plan.rules.get(window, AS_THE_ORGANISM) for window in plan.windows}
-    rules |= {f"{name} per {each.per}": each.rule for name, _, each in named_scopes(plan)}
-    return tuple(name for name in limits_over_time(plan) if _asks(_actions_by(rules[name], plan)))
-
-
-def _asks(actions: Actions) -> bool:
-    return any(action == "approve" for _, action in actions)
 
 
 def scoped_accounts(

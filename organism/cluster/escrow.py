@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import anyio
 import structlog
 
-from organism.budget.scopes import BudgetPlan, asks_over_time
+from organism.cluster.partition_questions import PartitionQuestions
 from organism.cluster.partition_slices import PartitionSlices
 from organism.concurrency.own_threads import OwnThreads
 from organism.control.components import Components
-from organism.errors import ConfigError, OrganismError
+from organism.errors import OrganismError
 from organism.stores.leases import Lease
-from organism.stores.slice_rows import Share, SharedLimit
+from organism.stores.shared.slice_rows import Share, SharedLimit
 
 if TYPE_CHECKING:
     from organism.stores.postgres.slice_table import SliceTable
@@ -38,20 +38,6 @@ _KEEP_NS = 40 * 86_400 * 1_000_000_000
 _log = structlog.get_logger("organism.cluster")
 
 
-def check_shareable(plan: BudgetPlan) -> None:
-    """Refuse what is not agreed on between partitions yet.
-
-    Raises:
-        ConfigError: If a limit of several threads asks a person.
-    """
-    if asking := asks_over_time(plan):
-        raise ConfigError(
-            f"{asking[0]} is counted over several threads, and asks a person: nodes of a cluster share the limit and "
-            "where it ends, and not yet such a threshold; warn, degrade, park or refuse there, or run one daemon",
-            path=asking[0].partition(" per ")[0],
-        )
-
-
 class Escrow:
     """The slices of the partitions that a node runs.
 
@@ -64,6 +50,7 @@ class Escrow:
         self._url, self._partitions = url, partitions
         self._threads = OwnThreads(1)
         self._slices: dict[int, PartitionSlices] = {}
+        self._questions: dict[int, PartitionQuestions] = {}
         self._woken = anyio.Event()
         self._exchange_s = self._forget_s = 0.0
         self._table: SliceTable | None = None
@@ -87,10 +74,18 @@ class Escrow:
         slices = PartitionSlices(self.table, self._threads, lease, components, running)
         slices.shared = slices.take_part(self._wake)
         self._slices[lease.partition] = slices
+        self._questions[lease.partition] = PartitionQuestions(
+            self.table, self._threads, lease, components, slices, self._exchange_soon
+        )
 
     def part(self, partition: int) -> None:
         """Know a partition no more: another node has it, with its slices."""
         self._slices.pop(partition, None)
+        self._questions.pop(partition, None)
+
+    def _exchange_soon(self) -> None:
+        self._exchange_s = 0.0
+        self._wake()
 
     def _wake(self) -> None:
         self._woken.set()
@@ -124,6 +119,10 @@ class Escrow:
             if not slices.taken_up:
                 await slices.take_up()
             soon_s = min(soon_s, await slices.serve_needs())
+            if (questions := self._questions.get(slices.lease.partition)) is not None:
+                if not questions.taken_up:
+                    questions.take_up()
+                await questions.serve()
         now_s = anyio.current_time()
         if now_s >= self._exchange_s:
             pressed = await self._exchange()
@@ -157,6 +156,8 @@ class Escrow:
         await self._report(running)
         for slices in running:
             names |= slices.watched
+            if (questions := self._questions.get(slices.lease.partition)) is not None:
+                names |= questions.watched
         if not names and not any(slices.known for slices in running):
             return False
         partitions = [slices.lease.partition for slices in running]
@@ -166,8 +167,16 @@ class Escrow:
                 # Asked for each: every step awaits the database, and the partition may be handed over meanwhile. A
                 # slice that is given back then would be one that its next owner spends of.
                 if slices.running():
-                    await slices.hear(limit)
+                    await self._hear(slices, limit)
         for slices in running:
             if slices.running():
                 await slices.return_closed()
         return any(limit.wanted for limit in limits) or any(slices.shared.needs for slices in running)
+
+    async def _hear(self, slices: PartitionSlices, limit: SharedLimit) -> None:
+        questions = self._questions.get(slices.lease.partition)
+        if questions is not None:
+            questions.hear(limit)
+        await slices.hear(limit)
+        if questions is not None and slices.running():
+            questions.heed(limit)

@@ -14,7 +14,7 @@ from organism.agents.tool_server_tasks import ToolServers
 from organism.app import Organism
 from organism.budget.calibration import Calibration
 from organism.cluster.balance import next_step
-from organism.cluster.escrow import Escrow, check_shareable
+from organism.cluster.escrow import Escrow
 from organism.cluster.lease_times import LeaseTimes, elsewhere
 from organism.cluster.node_checks import check_node, version
 from organism.cluster.node_counts import NodeCounts
@@ -80,7 +80,6 @@ class ClusterNode:
         self._components = components = template.control.components
         self._spec, self._clock = components.spec, components.clock
         check_node(node, partitions)
-        check_shareable(self._spec.limits)
         self.name, self._partitions, self._url = node, partitions, url
         agent_labels = AgentLabels(self._spec.agents, components.active.entry)
         self._labels, self.label_of = agent_labels.completed(check_labels(labels or NodeLabels())), agent_labels.of

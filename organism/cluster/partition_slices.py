@@ -7,18 +7,19 @@ import anyio
 import structlog
 from msgspec.structs import replace
 
-from organism.amounts import ZERO, Amounts, Limits
-from organism.amounts.units import AMOUNT_FIELDS, ceilings_of, limited, numbers_of, positive, whole
+from organism.amounts import ZERO, Amounts
+from organism.amounts.units import ceilings_of, limited, numbers_of, positive, whole
 from organism.budget.accounts.shared_limits import SharedLimits, SliceAnswer
 from organism.budget.accounts.slice_sizes import CALLS_AHEAD, given_back_of, is_shared
-from organism.budget.guards.actions import end_of, up_to
-from organism.budget.scopes import actions_of, window_end_ns
+from organism.budget.guards.standing import Standing
+from organism.budget.scopes import window_end_ns
 from organism.budget.thresholds import Due
+from organism.cluster.limit_units import moved, times, units, whole_of, with_units
 from organism.concurrency.own_threads import OwnThreads
 from organism.control.components import Components
 from organism.ledger.account_balance import Balance
 from organism.stores.leases import Lease
-from organism.stores.slice_rows import LimitChange, Share, SharedLimit, SliceRow
+from organism.stores.shared.slice_rows import LimitChange, Share, SharedLimit, SliceBound, SliceRow
 
 if TYPE_CHECKING:
     from organism.stores.postgres.slice_table import SliceTable
@@ -53,7 +54,10 @@ class PartitionSlices:
         shared: What it lacks.
         taken_up: Whether it has been compared with the database since this node has it.
         watched: Accounts of which others are to be heard.
+        on_standing: Takes note of what people have said of a limit.
     """
+
+    on_standing: Callable[[str, Standing], object]
 
     def __init__(
         self,
@@ -86,13 +90,10 @@ class PartitionSlices:
         def enforces(account: str) -> bool:
             return self._budgets.mode_of(account) == "enforce"
 
-        shared = SharedLimits(self._ledger, self._clock, enforces, self._spendable, on_need)
+        book = self._budgets.accounts
+        shared = SharedLimits(self._ledger, self._clock, enforces, book.actions_of, on_need)
         self._slices.share(shared)
         return shared
-
-    def _spendable(self, balance: Balance) -> Limits:
-        """Return what of an account's limits may be spent: all, unless it ends before."""
-        return up_to(balance.limits, actions_of(self._budgets.plan, balance.account))
 
     def now_ns(self) -> int:
         """Return the time."""
@@ -143,12 +144,13 @@ class PartitionSlices:
         balance = self._ledger.balance(account)
         need = self.shared.lacking(balance, full)
         if need != ZERO:
-            want = limited(need + _times(full, CALLS_AHEAD - 1), balance.limits)
+            want = limited(need + times(full, CALLS_AHEAD - 1), balance.limits)
             self._forget(account)
-            percent, _ = end_of(actions_of(self._budgets.plan, account))
-            share = self._share(balance, row)
-            taken = await self._run(self._table.take, self.lease, account, share, need, want, percent)
-            if taken is None:  # the slice is not the one that was seen, so nothing was taken: look again
+            questions = self.shared.questions
+            bound, share = await self._bound(balance), self._share(balance, row)
+            taken = await self._run(self._table.take, self.lease, account, share, need, want, bound)
+            if taken is None:  # it is not the slice, or the limit, that was seen, so nothing was taken: look again
+                questions.forget(account)
                 self.shared.needs.setdefault(account, full)
                 return
             self._rows[account] = row = taken
@@ -158,10 +160,23 @@ class PartitionSlices:
         self._answer(row, full)
         self._adopt(row)
 
+    async def _bound(self, balance: Balance) -> SliceBound:
+        """Return how much of a limit all may have: up to its end, or to where a person must let it go on."""
+        questions, account = self.shared.questions, balance.account
+        if not questions.asked_at(account):
+            return SliceBound(questions.percent(balance))
+        if questions.standing(balance) is None:
+            table = self._table.questions
+            standing = await self._run(table.standing, account)
+            if standing is not None:
+                self.on_standing(account, standing)
+        standing = questions.standing(balance)
+        return SliceBound(questions.percent(balance), 0 if standing is None else standing.revision)
+
     def _answer(self, row: SliceRow, full: Amounts) -> None:
         """Note whether there is more to be had: what others have and neither spend nor hold, and what nobody has."""
         balance, now_ns = self._ledger.balance(row.account), self._clock.monotonic_ns()
-        missing = self.shared.lacking(replace_slice(balance, row.amounts), full)
+        missing = self.shared.lacking(replace(balance, slice=row.amounts), full)
         if missing == ZERO:
             self._retry.pop(row.account, None)
             self.shared.answers[row.account] = SliceAnswer(now_ns, scarce=False, since_ns=0)
@@ -169,7 +184,7 @@ class PartitionSlices:
         before = self.shared.answers.get(row.account)
         since_ns = before.since_ns if before is not None and before.since_ns else now_ns
         used = row.amounts + row.elsewhere + row.held_elsewhere
-        idle = positive(limited(whole(self._spendable(replace(balance, limits=row.limits))) - used, row.limits))
+        idle = positive(limited(whole(self.shared.spendable(replace(balance, limits=row.limits))) - used, row.limits))
         more = any(lacks and left for lacks, left in zip(numbers_of(missing), numbers_of(idle), strict=True))
         scarce = not more or now_ns - since_ns > _SCARCE_NS
         self.shared.answers[row.account] = SliceAnswer(now_ns, scarce=scarce, since_ns=since_ns)
@@ -240,7 +255,7 @@ class PartitionSlices:
         back = ZERO
         if first is not None and first.partition != self.lease.partition:
             back = given_back_of(idle, first.need)
-        spendable = self._spendable(replace(balance, limits=limit.limits))
+        spendable = self.shared.spendable(replace(balance, limits=limit.limits))
         if limit.granted.within(whole_of(spendable, limit.granted)) != limit.granted:
             back = idle  # the limit was lowered below what is granted
         behind = mine is not None and balance.slice is not None and mine.amounts.within(balance.slice) != mine.amounts
@@ -290,13 +305,20 @@ class PartitionSlices:
 
     # -- one limit for all ----------------------------------------------------------------------------------------
 
+    async def agree(self, account: str) -> None:
+        """Have a limit known to all, as it was changed here."""
+        if await self._row(account) is not None and self._is_sliced(account):
+            balance = self._ledger.balance(account)
+            if balance.limits != balance.agreed:
+                await self._agree(account)
+
     async def _agree(self, account: str) -> None:
         """Tell the others of a change of limits that was made here, or take over one that was made elsewhere."""
         balance = self._ledger.balance(account)
         if balance.agreed is not None and balance.limits != balance.agreed:
             absolute = balance.limits == balance.configured
             change = LimitChange(
-                amounts=ceilings_of(balance.limits) if absolute else _moved(balance.limits, balance.agreed),
+                amounts=ceilings_of(balance.limits) if absolute else moved(balance.limits, balance.agreed),
                 absolute=absolute,
                 revision=balance.revision,
                 standing=tuple(balance.fired),
@@ -321,10 +343,10 @@ class PartitionSlices:
         balance = self._ledger.balance(account)
         if balance.slice is None or elsewhere == balance.elsewhere:
             return
-        moved = elsewhere - balance.elsewhere
+        more = elsewhere - balance.elsewhere
         if any(
             limit is not None and abs(by) * _NOTED_PART >= limit
-            for by, limit in zip(numbers_of(moved), ceilings_of(balance.limits), strict=True)
+            for by, limit in zip(numbers_of(more), ceilings_of(balance.limits), strict=True)
         ):
             self._slices.set_slice(account, balance.slice, positive(elsewhere), balance.agreed or balance.limits)
 
@@ -359,38 +381,3 @@ class PartitionSlices:
 
     def _share(self, balance: Balance, row: SliceRow) -> Share:
         return Share(balance.spent_by(self._clock.now_ns), balance.held_now, row.amounts, row.version)
-
-
-def replace_slice(balance: Balance, amounts: Amounts) -> Balance:
-    """Return an account as it is with another slice."""
-    return replace(balance, slice=amounts)
-
-
-def units(limits: Limits) -> Limits:
-    """Return the units of limits that add up, and so can be shared."""
-    return Limits(**_additive(limits))
-
-
-def with_units(limits: Limits, shared: Limits) -> Limits:
-    """Return limits with the units that add up taken from others."""
-    return replace(limits, **_additive(shared))
-
-
-def _additive(limits: Limits) -> dict[str, int | None]:
-    return dict(zip(AMOUNT_FIELDS, ceilings_of(limits), strict=True))
-
-
-def whole_of(limits: Limits, granted: Amounts) -> Amounts:
-    """Return limits as amounts; what is not limited as what is granted."""
-    pairs = zip(ceilings_of(limits), numbers_of(granted), strict=True)
-    return Amounts(*(has if ceiling is None else ceiling for ceiling, has in pairs))
-
-
-def _times(amounts: Amounts, factor: int) -> Amounts:
-    return Amounts(*(number * factor for number in numbers_of(amounts)))
-
-
-def _moved(limits: Limits, before: Limits) -> tuple[int | None, ...]:
-    """Return by how much each limit has moved; where there was none before, or is none now, the limit itself."""
-    pairs = zip(ceilings_of(limits), ceilings_of(before), strict=True)
-    return tuple(now if now is None or was is None else now - was for now, was in pairs)

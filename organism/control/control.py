@@ -209,9 +209,11 @@ class Control(AgentOrders):
         Raises:
             UnknownApprovalError: If nothing waits for it.
         """
+        agreed = await self._approvals.agree(approval_id, decision, order.by)
 
         def step() -> OrderDone:
-            approval = self._approvals.decide_nowait(approval_id, decision, order.by)
+            # All partitions do what was agreed on when they hear of it, this one as well.
+            approval = agreed or self._approvals.decide_nowait(approval_id, decision, order.by)
             self._audit(order, "approval.decide", approval_id, after=decision)
             return OrderDone((approval.thread_id,))
 

@@ -169,7 +169,7 @@ class Queries:
             given_up=statistics.workers.given_up,
             limits_not_kept=() if self._journal.durable else limits_over_time(self._budgets.plan),
             freezes=frozen.all,
-            approvals=len(self._approvals.waiting()),
+            approvals=self._approvals.asked_here(),
             scoped=self._accounts.scoped(now_ns),
             thresholds=thresholds_by_scope(self._budgets.plan, self._budgets.thresholds),
             warn_ahead=self._budgets.plan.warn_ahead,

@@ -5,9 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from organism.clock import SystemClock, utc
-from organism.cluster.escrow import check_shareable
 from organism.config.build.exporters import exports
-from organism.config.build.limits import budget_plan
 from organism.config.build.providers import provider_kinds
 from organism.config.build.router import model_plans
 from organism.config.build.spec import foreign_parts
@@ -16,7 +14,6 @@ from organism.config.yaml.mistakes import Mistakes
 from organism.daemon.file_safety import refuse_foreign_file
 from organism.daemon.gateway_settings import gateway_settings
 from organism.daemon.journal_file import check_store
-from organism.errors import ConfigError
 from organism.pricing.book import PriceBook, ProviderPrices, names_of
 from organism.router.planning.plan import ANY
 from organism.telemetry.otel import asked_of_otel
@@ -43,8 +40,6 @@ def examined(path: Path, environment: Mapping[str, str]) -> LoadedConfig:
     with mistakes.kept():
         check_store(loaded, environment)
     with mistakes.kept():
-        _refuse_unshareable_limits(loaded)
-    with mistakes.kept():
         asked_of_otel(environment)
     if mistakes:  # else they are made once more soon
         foreign_parts(loaded, dict(environment), mistakes)
@@ -53,16 +48,6 @@ def examined(path: Path, environment: Mapping[str, str]) -> LoadedConfig:
             _refuse_misspelt_prices(loaded)
     mistakes.refuse()
     return loaded
-
-
-def _refuse_unshareable_limits(loaded: LoadedConfig) -> None:
-    """Refuse what the nodes of a cluster do not agree on, at its line in the file."""
-    if loaded.config.cluster is None:
-        return
-    try:
-        check_shareable(budget_plan(loaded.config))
-    except ConfigError as error:
-        loaded.fail(error.reason, *(error.path or "").split("."))
 
 
 def _refuse_misspelt_prices(loaded: LoadedConfig) -> None:

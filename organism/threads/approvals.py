@@ -129,7 +129,12 @@ class Approval(msgspec.Struct, frozen=True):
 
         Another window is another account, and a changed limit another revision: each is asked about anew.
         """
-        return approval_id("call", short.threshold, short.account, str(short.revision))
+        return Approval.id_of(short.account, short.threshold, short.revision)
+
+    @staticmethod
+    def id_of(account: str, threshold: int, revision: int) -> str:
+        """Name the question whether an account may go on at a threshold, under a revision of its limit."""
+        return approval_id("call", threshold, account, str(revision))
 
 
 def asking(what: str) -> str:

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from organism.amounts import ZERO, Amounts, Limits
 from organism.budget.accounts.shared_limits import SharedLimits, SliceAnswer
 from organism.budget.accounts.slice_sizes import given_back, is_shared, taken
-from organism.budget.guards.actions import up_to
 from organism.budget.holds import GrantedHold, Spender
 from organism.budget.policy import Ask
 from organism.budget.registry import ThreadBudgetRegistry
@@ -62,7 +61,7 @@ class Partition:
             self.ledger,
             self.clock,
             lambda _: self.registry.mode == "enforce",
-            lambda balance: up_to(balance.limits, actions_of(self.registry.plan, balance.account)),
+            lambda account: actions_of(self.registry.plan, account),
             self._ask,
         )
         self.registry.slices.share(self.shared)

@@ -259,11 +259,6 @@ async def test_a_node_that_is_drained_has_nothing_and_takes_nothing(url: str) ->
 
 
 REFUSED = {
-    "thresholds that nodes would not share": (
-        {"template": template(limits=BudgetPlan(windows={"day": Limits(usd="5")}, actions=((90, "approve"),)))},
-        ConfigError,
-        "limits.day is counted over several threads, and asks a person",
-    ),
     "a name": ({"node": "a/b"}, ConfigError, "cannot be a node's name"),
     "one partition": ({"partitions": 1}, ConfigError, "from 2 to 256 partitions"),
     "another count": ({"partitions": 8}, JournalError, "has 4 partitions.*partitions: 4"),

@@ -78,8 +78,6 @@ REFUSED = {
     "public URL": ("{port: 0}", "{port: 0, public_url: agents.example}", "4:19: daemon.public_url: .*no address"),
     "port": ("{port: 0}", "{port: 66000}", "4:16: daemon.port: 66000 is out of range"),
     "store": ("daemon:", "store: sqllite\ndaemon:", "4:1: store: 'sqllite' is no place for a journal"),
-    "shared limit": ("daemon:", "cluster: {url: 'postgresql://127.0.0.1:1/x'}\nlimits: {day: {usd: 5, thresholds: {90: approve}}}\ndaemon:", "5:10: limits.day: .*nodes of a cluster"),
-    "shared label": ("daemon:", "cluster: {url: 'postgresql://127.0.0.1:1/x'}\nlimits: {labels: {tenant: {usd: 5, per: day, thresholds: {90: approve}}}}\ndaemon:", "5:19: limits.labels.tenant: .*nodes of a cluster"),
     "database": ("daemon:", "store: postgres\ndaemon:", "4:1: store: which database"),
     "price": ("agents:", "prices: {fake/bgi: {input: 1, output: 2}}\nagents:", "10:10: .*did you mean 'fake/big'"),
     "price's tool": ("agents:", "prices: {fake/big: {input: 1, output: 2, tools: {x: 1}}}\nagents:", "10:50: .*no vendor's tool"),

@@ -10,7 +10,7 @@ from organism.budget.accounts.slice_sizes import taken
 from organism.stores.leases import Lease
 from organism.stores.postgres.lease_table import LeaseTable
 from organism.stores.postgres.slice_table import SliceTable
-from organism.stores.slice_rows import LimitChange, Share, SliceRow
+from organism.stores.shared.slice_rows import LimitChange, Share, SliceRow
 from organism.testing.postgres_server import PostgresServer
 
 pytestmark = pytest.mark.debian

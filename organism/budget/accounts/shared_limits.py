@@ -12,7 +12,10 @@ from msgspec.structs import replace
 
 from organism.amounts import NS_PER_S, ZERO, Amounts, Dimension, Limits
 from organism.amounts.units import ADDITIVE, amount_of, limit_of, limited, positive
+from organism.budget.accounts.shared_questions import SharedQuestions
 from organism.budget.accounts.slice_sizes import is_shared, others_hold
+from organism.budget.guards.actions import Actions, up_to
+from organism.budget.holds import Spender
 from organism.budget.policy import Ask
 from organism.budget.thresholds import Due
 from organism.clock import Clock
@@ -56,7 +59,7 @@ class SharedLimits:
         ledger: Its balances.
         clock: For instants and elapsed time.
         enforces: Whether an account refuses what it has no room for.
-        spendable: What of an account's limits may be spent: all, unless it ends before.
+        actions_of: What happens on an account at thresholds.
         on_need: Called when there is something to agree on with the others; it must not raise.
 
     Attributes:
@@ -64,6 +67,7 @@ class SharedLimits:
         dues: Thresholds that were reached and that no partition is known to have warned of, with whose call it was.
         touched: Accounts that may have changed since the last report.
         answers: By account, what was said when it was last asked for.
+        questions: What people are asked about them.
     """
 
     def __init__(
@@ -71,7 +75,7 @@ class SharedLimits:
         ledger: Ledger,
         clock: Clock,
         enforces: Callable[[str], bool],
-        spendable: Callable[[Balance], Limits],
+        actions_of: Callable[[str], Actions],
         on_need: Callable[[], object],
     ) -> None:
         self.needs: dict[str, Amounts] = {}
@@ -81,7 +85,9 @@ class SharedLimits:
         self._ledger = ledger
         self._clock = clock
         self._enforces = enforces
-        self._spendable = spendable
+        self.questions = SharedQuestions(actions_of, clock.now_ns)
+        self.spendable = self.questions.spendable
+        self._actions_of = actions_of
         self._on_need = on_need
 
     def take_touched(self) -> set[str]:
@@ -100,22 +106,33 @@ class SharedLimits:
         shared = any(self._ledger.balance(account).slice is not None for account in accounts)
         return max(wait_s, _PATIENCE_S) if shared else wait_s
 
-    def others_hold(self, balance: Balance) -> Amounts:
-        """Return what of a limit others have and have not spent: for this partition it is as good as held."""
-        if balance.slice is None or not self._enforces(balance.account):
-            return ZERO
-        return others_hold(balance, self._spendable(balance))
+    def beside(self, balance: Balance, limits: Limits, held: Amounts) -> tuple[Limits, Amounts]:
+        """Return what of limits may be spent, and what is held of it.
 
-    def short(self, ask: Ask, accounts: Iterable[str], last_call: Amounts) -> Refusal | None:
+        What others have of a limit and have not spent is for this partition as good as held.
+
+        Args:
+            balance: The account.
+            limits: What may be spent of it where nothing is shared.
+            held: By calls of this partition.
+        """
+        if balance.slice is None or not self._enforces(balance.account):
+            return limits, held
+        limits = self.spendable(balance)
+        return limits, held + others_hold(balance, limits)
+
+    def short(self, ask: Ask, accounts: Iterable[str], last_call: Amounts, spender: Spender) -> Refusal | None:
         """Return which slice is too small for a call's whole answer, so that the call waits while more is asked for.
 
         Nothing where the others have nothing that they do not use: then the answer is cut, or the call refused, as it
-        is on one machine where others hold the room.
+        is on one machine where others hold the room. Where not even the shortest answer fits before a threshold at
+        which a person is to let the account go on, that is asked; until it is, the call waits as well.
 
         Args:
             ask: The worst case.
             accounts: What it holds on.
             last_call: What it is to leave for a last call behind it.
+            spender: On whose behalf.
         """
         now_ns = self._clock.monotonic_ns()
         for account in accounts:
@@ -124,11 +141,17 @@ class SharedLimits:
                 continue
             self.touched.add(account)
             full = limited(ask.amounts(ask.output_cap) + last_call, balance.limits)
+            if (unit := self._beyond_question(balance, ask, last_call)) is not None:
+                threshold = self.questions.next_threshold(balance) or 0
+                refusal = self.questions.refusal(balance, unit, threshold, spender)
+                if refusal is None:
+                    self._on_need()
+                return self._waiting(balance, unit, full) if refusal is None else refusal
             if self.lacking(balance, full) == ZERO:
                 continue
             answer = self.answers.get(account)
             fresh = answer is not None and now_ns - answer.at_ns < FRESH_NS
-            if fresh and self._never_fits(balance, ask, last_call):
+            if fresh and self._never_fits(balance, self.spendable(balance), ask, last_call) is not None:
                 continue
             self._need(account, full)
             if not (fresh and answer is not None and answer.scarce):
@@ -153,13 +176,24 @@ class SharedLimits:
         room = (balance.slice or ZERO) - balance.spent_by(self._clock.now_ns) - balance.held_now
         return limited(positive(full - room), balance.limits)
 
-    def _never_fits(self, balance: Balance, ask: Ask, last_call: Amounts) -> bool:
-        """Whether the shortest answer, and a last call behind it, do not fit what nobody has spent yet."""
-        limits = self._spendable(balance)
+    def _beyond_question(self, balance: Balance, ask: Ask, last_call: Amounts) -> Dimension | None:
+        """Return the unit in which a call does not fit before the next question to a person, but would behind it."""
+        if self.questions.next_threshold(balance) is None:
+            return None
+        unit = self._never_fits(balance, self.spendable(balance), ask, last_call)
+        if unit is None or not limit_of(balance.limits, unit):
+            return None
+        end = up_to(balance.limits, self._actions_of(balance.account))
+        return unit if self._never_fits(balance, end, ask, last_call) is None else None
+
+    def _never_fits(self, balance: Balance, limits: Limits, ask: Ask, last_call: Amounts) -> Dimension | None:
+        """Return the unit in which the shortest answer, and a last call behind it, do not fit what nobody has spent."""
         left, floor = balance.total_by(self._clock.now_ns), ask.amounts(min(ask.output_min, ask.output_cap)) + last_call
-        return any(
-            (limit := limit_of(limits, unit)) is not None and amount_of(left + floor, unit) > limit for unit in ADDITIVE
-        )
+        for unit in ADDITIVE:
+            limit = limit_of(limits, unit)
+            if limit is not None and amount_of(left + floor, unit) > limit:
+                return unit
+        return None
 
     def _need(self, account: str, full: Amounts) -> None:
         self.needs[account] = full
@@ -169,12 +203,16 @@ class SharedLimits:
         """Return the refusal of a call that waits for a slice."""
         lacking = self.lacking(balance, full)
         unit = next(unit for unit in ADDITIVE if amount_of(lacking, unit))
+        return self._waiting(balance, unit, full)
+
+    def _waiting(self, balance: Balance, unit: Dimension, full: Amounts) -> Refusal:
+        limits = self.spendable(balance)
         return Refusal(
             account=balance.account,
             dimension=unit,
-            limit=limit_of(self._spendable(balance), unit) or 0,
+            limit=limit_of(limits, unit) or 0,
             spent=amount_of(balance.total_by(self._clock.now_ns), unit),
             # At least one: what waits for a slice stands in line, also where nobody is known to hold anything.
-            held=max(1, amount_of(balance.held_now + others_hold(balance, self._spendable(balance)), unit)),
+            held=max(1, amount_of(balance.held_now + others_hold(balance, limits), unit)),
             needed=amount_of(full, unit),
         )

@@ -14,6 +14,7 @@ from organism.amounts import Amounts, Dimension, Limits
 from organism.amounts.units import amount_of, format_amount, limit_of
 from organism.budget.thresholds import reached
 from organism.errors import ConfigError, Refusal
+from organism.ledger.account_balance import Balance
 from organism.ledger.ledger import Ledger
 
 Action = Literal["warn", "degrade", "approve", "park", "refuse"]
@@ -108,7 +109,11 @@ def end_of(actions: Actions) -> tuple[int, Literal["", "park", "refuse"]]:
 
 def up_to(limits: Limits, actions: Actions) -> Limits:
     """Return what of limits may be spent: all, unless the end comes before."""
-    percent, _ = end_of(actions)
+    return part_of(limits, end_of(actions)[0])
+
+
+def part_of(limits: Limits, percent: int) -> Limits:
+    """Return so many per cent of limits."""
     if percent == WHOLE:
         return limits
     units = {name: getattr(limits, name) for name in Limits.__struct_fields__}
@@ -139,6 +144,7 @@ class ThresholdActions:
         elapsed_ns: How long an account's thread has been open.
         ledger: The balances.
         now_ns: The present instant.
+        shared: Whether all partitions of a cluster share an account; those ask together.
     """
 
     def __init__(
@@ -147,18 +153,22 @@ class ThresholdActions:
         elapsed_ns: Callable[[str], int],
         ledger: Ledger,
         now_ns: Callable[[], int],
+        shared: Callable[[Balance], bool] = lambda _balance: False,
     ) -> None:
         self._actions_of = actions_of
         self._elapsed_ns = elapsed_ns
         self._ledger = ledger
         self._now_ns = now_ns
+        self._shared = shared
 
     def approval_due(self, accounts: Iterable[str]) -> Refusal | None:
         """Return which of these accounts a person must let go on before anything more is spent there."""
         for account in accounts:
             if not (actions := self._actions_of(account)):
                 continue
-            balance, now_ns, elapsed_ns = self._ledger.balance(account), self._now_ns(), self._elapsed_ns(account)
+            if self._shared(balance := self._ledger.balance(account)):
+                continue
+            now_ns, elapsed_ns = self._now_ns(), self._elapsed_ns(account)
             limits, spent = balance.limits, balance.total_at(now_ns)
             due = to_approve(actions, limits, spent, elapsed_ns, balance.passed_at(now_ns))
             if due is not None:

@@ -20,6 +20,10 @@ class AccountSlices(BudgetOperation):
             self._engine.fire_reached(account)
         self._queue.serve(account)
 
+    def look_again(self, account: str) -> None:
+        """Let calls in line be looked at again: what people have said is known, or is asked."""
+        self._queue.serve(account)
+
     @property
     def waited_for(self) -> tuple[str, ...]:
         """The accounts at which calls wait in line."""

@@ -23,9 +23,28 @@ class SpendingStops(BudgetOperation):
         self._queue.serve(*self._queue.accounts)
 
     def approval_due(self, account: str) -> Refusal | None:
-        """Return what of an account a person must let go on now; ``None`` also if it counts no more."""
-        counts = self._ledger.has(account) and not self._book.over(account)
-        return self._engine.approval_due((account,)) if counts else None
+        """Return what of an account a person must let go on now; ``None`` also if it counts no more, or is shared."""
+        return self._engine.approval_due((account,)) if self._counts(account) else None
+
+    def awaits(self, account: str, threshold: int) -> bool:
+        """Whether calls on an account stop at a threshold until a person lets it go on."""
+        if self.shares(account) and (shared := self._book.shared) is not None:
+            enforced = self._counts(account) and self._engine.mode_of(account) == "enforce"
+            return enforced and shared.questions.awaits(self._ledger.balance(account), threshold)
+        due = self.approval_due(account)
+        return due is not None and due.threshold == threshold
+
+    def shares(self, account: str) -> bool:
+        """Whether all partitions of a cluster share an account, and so its questions to people."""
+        return self._ledger.has(account) and self._engine.shares(self._ledger.balance(account))
+
+    def _counts(self, account: str) -> bool:
+        return self._ledger.has(account) and not self._book.over(account)
+
+    def is_passed(self, account: str, threshold: int) -> bool:
+        """Whether it is noted that a person has let an account go on at a threshold, or it is not open."""
+        known = self._ledger.has(account)
+        return not known or threshold in self._ledger.balance(account).passed_at(self._clock.now_ns())
 
     def let_pass(self, account: str, threshold: int, by: str) -> None:
         """Let an account go on at a threshold, if it counts still."""

@@ -33,7 +33,7 @@ from organism.control.views import (
     Usage,
     fastest,
 )
-from organism.threads.approvals import Approval
+from organism.threads.approvals import Approval, each_once
 from organism.usage.cursors import SetAside
 from organism.usage.series import OTHERS, Series, UsageSeries
 from organism.usage.series import SHOWN_MAX as SERIES_MAX
@@ -109,6 +109,12 @@ def _first(gathered: GatheredAnswers) -> bytes:
 def _listed(kind: type[T], key: Callable[[T], Any], gathered: GatheredAnswers) -> list[T]:
     found = sorted((each for part in gathered.read(list[kind]) for each in part), key=key)  # type: ignore[valid-type]
     return found[: gathered.limit(len(found))]
+
+
+def _approvals(gathered: GatheredAnswers) -> list[Approval]:
+    """List each question once: what is asked about a limit that all share waits in many partitions."""
+    found = each_once(each for part in gathered.read(list[Approval]) for each in part)
+    return list(found[: gathered.limit(len(found))])
 
 
 def _threads(gathered: GatheredAnswers) -> ThreadPage:
@@ -319,7 +325,7 @@ _MERGES: dict[str, Callable[[GatheredAnswers], Any]] = {
     "/v1/agents": partial(_or_done, _agents),
     "/v1/freeze": _frozen,
     "/v1/budgets": _budgets,
-    "/v1/approvals": partial(_or_done, partial(_listed, Approval, lambda each: each.asked_ns)),
+    "/v1/approvals": partial(_or_done, _approvals),
     "/v1/dead-letters": partial(_listed, Letter, lambda each: each.created_ns),
     "/v1/exporters": partial(_or_done, partial(_listed, SetAside, lambda each: each.time_ns)),
 }

@@ -27,11 +27,13 @@ class CallQuestion(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         approval: The question; its thread and agent are those of the first call that met it.
         revision: Of which revision of the account's limits.
         said: The answer, if that was no: it stands for as long as the question does.
+        for_all: Whether this partition of a cluster has asked it for all, and reports the answer.
     """
 
     approval: Approval
     revision: int
     said: Decision | None = None
+    for_all: bool = False
 
 
 class CallApprovals:
@@ -64,6 +66,8 @@ class CallApprovals:
             spender: Who has made the call.
         """
         short = error.refusal
+        if short.action == "refuse":  # the partitions of a cluster have one answer, and that was no
+            return error
         name = Approval.id_at(short)
         question = self._questions.get(name)
         if question is None:
@@ -92,29 +96,68 @@ class CallApprovals:
         question = CallQuestion(approval=approval, revision=short.revision)
         self._keep(question)
         if is_new:
-            self._outbox.emit(
-                ApprovalRequested(
-                    thread_id=thread.id, root_thread_id=thread.root, agent=spender, approval_id=name, what=approval.what
-                )
-            )
+            self._report(approval)
         return question
 
+    def ask_for_all(self, approval: Approval, revision: int) -> None:
+        """Ask a person for all partitions of a cluster, once for each time that it was asked.
+
+        Args:
+            approval: The question.
+            revision: Of the account's limits, as all partitions count it.
+        """
+        known = self._questions.get(approval.id)
+        if known is not None and known.for_all and known.approval.asked_ns == approval.asked_ns:
+            return
+        self._asked.forget(approval.id)
+        self._asked.restore(approval)
+        self._keep(CallQuestion(approval=approval, revision=revision, for_all=True))
+        self._report(approval)
+
+    def asks_for_all(self, approval_id: str) -> bool:
+        """Whether this partition of a cluster has asked a question for all."""
+        question = self._questions.get(approval_id)
+        return question is not None and question.for_all
+
+    def _report(self, approval: Approval) -> None:
+        self._outbox.emit(
+            ApprovalRequested(
+                thread_id=approval.thread_id,
+                root_thread_id=approval.root_thread_id,
+                agent=approval.agent,
+                approval_id=approval.id,
+                what=approval.what,
+            )
+        )
+
     def answer(self, approval: Approval, decision: Decision) -> None:
-        """Keep a no for the calls to come, if this is a question of calls; a yes is over with what it lets pass."""
-        if not decision.allowed and (question := self._questions.get(approval.id)) is not None:
+        """Keep a no for the calls to come, if this is a question of calls; a yes is over with what it lets pass.
+
+        The answers about limits that all partitions of a cluster share are kept for all of them.
+        """
+        if (question := self._questions.get(approval.id)) is None:
+            return
+        if decision.allowed or self._stops.shares(approval.account):
+            self.forget(approval.id)
+        else:
             self._keep(replace(question, said=decision))
+
+    def forget(self, approval_id: str) -> None:
+        """Forget a question that no call would meet now."""
+        if self._questions.pop(approval_id, None) is not None:
+            self._asked.forget(approval_id)
+            self._journal.append(Drop(f"{_KIND}:{approval_id}", ""))
 
     def _forget_stale(self) -> None:
         """Forget questions that no call would meet now: they were allowed, or their account is gone or has changed."""
         for name, question in tuple(self._questions.items()):
-            if self._is_stale(question):
-                del self._questions[name]
-                self._asked.forget(name)
-                self._journal.append(Drop(f"{_KIND}:{name}", ""))
-
-    def _is_stale(self, question: CallQuestion) -> bool:
-        due = self._stops.approval_due(question.approval.account)
-        return due is None or (due.threshold, due.revision) != (question.approval.threshold, question.revision)
+            asked = question.approval
+            # What all partitions ask is over when its asker hears so, and then it has to report it.
+            if self._stops.shares(asked.account):
+                continue
+            due = self._stops.approval_due(asked.account)
+            if due is None or (due.threshold, due.revision) != (asked.threshold, question.revision):
+                self.forget(name)
 
     def _keep(self, question: CallQuestion) -> None:
         self._questions[question.approval.id] = question

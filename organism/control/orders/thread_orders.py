@@ -10,6 +10,7 @@ from organism.control.orders.dead_letters import DeadLetterOrders
 from organism.control.orders.external_threads import ExternalThreads
 from organism.control.orders.freezing import Freezing
 from organism.control.orders.pausing import Pausing
+from organism.control.orders.shared_approvals import SharedApprovals
 from organism.journal import Pieces
 from organism.runtime.pump import Pump
 from organism.usage.outbox import Outbox
@@ -32,6 +33,7 @@ class ThreadOrders:
         freezing: Stop all spending, and let it go on.
         pausing: Pause and resume.
         reload: Other agents and bounds.
+        shared_approvals: Questions about limits that the partitions of a cluster share.
     """
 
     def __init__(self, pump: Pump, outbox: Outbox, clock: Clock) -> None:
@@ -39,6 +41,7 @@ class ThreadOrders:
         self.budget_grants = BudgetGrants(pump, self.budget_changes, clock)
         self.call_approvals = CallApprovals(pump, outbox, clock)
         self.approvals = Approvals(pump, outbox, self.budget_grants, self.call_approvals)
+        self.shared_approvals = SharedApprovals(pump, self.approvals, self.call_approvals)
         self.dead_letters = DeadLetterOrders(pump)
         self.external_threads = ExternalThreads(pump, self.call_approvals)
         self.freezing = Freezing(pump, outbox)

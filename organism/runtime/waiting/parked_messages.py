@@ -67,8 +67,7 @@ class ParkedMessages:
         if isinstance(waits, Refusal):
             refuses = waits.cause != "limit" or self._registry.mode_of(waits.account) == "enforce"
             return refuses and (waits.cause != "limit" or not self._accounts.room_came_back(waits))
-        due = self._stops.approval_due(waits.account) if waits.account else None
-        return not waits.account or (due is not None and due.threshold == waits.threshold)
+        return not waits.account or self._stops.awaits(waits.account, waits.threshold)
 
     def unpark_unstopped(self, thread: Thread) -> None:
         """Unpark what waits for a freeze or a breaker, if none stops the thread any more."""

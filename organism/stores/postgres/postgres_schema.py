@@ -195,6 +195,25 @@ MIGRATIONS: Final = (
     ALTER TABLE organism.nodes ADD COLUMN IF NOT EXISTS labels text[];
     ALTER TABLE organism.leases ADD COLUMN IF NOT EXISTS node_label text NOT NULL DEFAULT '';
     """,
+    """
+    CREATE TABLE IF NOT EXISTS organism.questions (
+        account text COLLATE "C" PRIMARY KEY,
+        revision bigint NOT NULL,
+        threshold integer NOT NULL,
+        p smallint NOT NULL,
+        asked_ns bigint NOT NULL,
+        thread_id text NOT NULL,
+        root text NOT NULL,
+        agent text NOT NULL,
+        detail text NOT NULL,
+        said boolean,
+        note text NOT NULL DEFAULT '',
+        said_by text NOT NULL DEFAULT '',
+        said_ns bigint NOT NULL DEFAULT 0,
+        passed integer NOT NULL DEFAULT 0,
+        passed_ns bigint NOT NULL DEFAULT 0
+    ) WITH (fillfactor = 50);
+    """,
 )
 """Each step makes the schema one version newer; ``organism.cluster`` counts the steps it has taken."""
 

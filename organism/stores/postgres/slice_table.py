@@ -27,7 +27,16 @@ from organism.amounts import Amounts, Limits
 from organism.amounts.units import AMOUNT_FIELDS, ceilings_of, numbers_of
 from organism.stores.leases import Lease
 from organism.stores.postgres.table_connection import TableConnection
-from organism.stores.slice_rows import LimitChange, Share, SharedLimit, SliceRow, SliceWanted
+from organism.stores.shared.question_table import COUNTS, QuestionTable, standing_of
+from organism.stores.shared.slice_rows import (
+    UNBOUND,
+    LimitChange,
+    Share,
+    SharedLimit,
+    SliceBound,
+    SliceRow,
+    SliceWanted,
+)
 
 WANTED_S = 2.0
 """What was wanted so long ago and not again is wanted no more: its node has gone, or its call."""
@@ -43,12 +52,14 @@ class SliceTable:
 
     Attributes:
         statements: How many statements have taken, given back or looked up a slice.
+        questions: What people are asked about the limits.
     """
 
     def __init__(self, url: str, partitions: int) -> None:
         self.statements = 0
         self._partitions = partitions
         self._connection = TableConnection(url)
+        self.questions = QuestionTable(self._connection.execute)
 
     def close(self) -> None:
         """Let go of the server."""
@@ -73,7 +84,7 @@ class SliceTable:
         return _slice_row(found[0]) if found else None
 
     def take(
-        self, lease: Lease, account: str, share: Share, need: Amounts, want: Amounts, percent: int = 100
+        self, lease: Lease, account: str, share: Share, need: Amounts, want: Amounts, bound: SliceBound = UNBOUND
     ) -> SliceRow | None:
         """Take more of a limit, and ask others for what is missing.
 
@@ -81,10 +92,10 @@ class SliceTable:
             share: What the partition has and uses.
             need: So much is needed beyond what it has.
             want: So much would do for a while.
-            percent: So much of the limit may be spent, by all together.
+            bound: So much of the limit may be spent, by all together.
 
         Returns:
-            The slice as it is now; ``None`` where it is not the one that was seen: look again.
+            The slice as it is now; ``None`` where it, or the limit, is not the one that was seen: look again.
         """
         self.statements += 1
         taken = self._execute(
@@ -94,7 +105,8 @@ class SliceTable:
             **_named("need", need),
             **_named("want", want),
             ways=self._partitions,
-            percent=percent,
+            percent=bound.percent,
+            revision=bound.revision,
         )
         return _slice_row(taken[0]) if taken else None
 
@@ -169,8 +181,9 @@ class SliceTable:
                 revision=revision,
                 shares={p: Share(Amounts(*s), Amounts(*h), Amounts(*a)) for p, s, h, a in shares or ()},
                 wanted=tuple(SliceWanted(p, Amounts(*needed)) for p, needed in wanted or ()),
+                standing=standing_of(revision, question),
             )
-            for account, *numbers, revision, shares, wanted in rows
+            for account, *numbers, revision, shares, wanted, question in rows
         ]
 
     def forget(self, before_ns: int) -> None:
@@ -277,7 +290,8 @@ _TAKE = f"""
         )
     )
 }
-        FROM mine, before WHERE l.account = mine.account RETURNING l.*),
+        FROM mine, before
+        WHERE l.account = mine.account AND l.revision = coalesce(%(revision)s::bigint, l.revision) RETURNING l.*),
     kept AS (
         UPDATE organism.slices k SET {_each("$ = k.$ + lim.taken_$")}, version = k.version + 1,
             {_each("s_$ = %(s_$)s")}, {_each("h_$ = %(h_$)s")}
@@ -358,8 +372,8 @@ _READ = f"""
         (SELECT json_agg(json_build_array(p, json_build_array({_each("s.s_$")}), json_build_array({_each("s.h_$")}),
             json_build_array({_each("s.$")})))
          FROM organism.slices s WHERE s.account = l.account),
-        wants.rows
-    FROM organism.shared l LEFT JOIN wants USING (account)
+        wants.rows, CASE WHEN q.account IS NULL THEN NULL ELSE to_json(q) END
+    FROM organism.shared l LEFT JOIN wants USING (account) LEFT JOIN organism.questions q ON {COUNTS}
     WHERE l.account = ANY(%(accounts)s::text[])
         OR l.changed > clock_timestamp() - make_interval(secs => %(since)s)
         OR wants.rows IS NOT NULL AND EXISTS (
@@ -368,5 +382,6 @@ _READ = f"""
 _FORGET = """
     WITH old AS (DELETE FROM organism.shared WHERE until_ns < %(before)s RETURNING account),
     slices AS (DELETE FROM organism.slices s USING old WHERE s.account = old.account),
-    fired AS (DELETE FROM organism.fired f USING old WHERE f.account = old.account)
+    fired AS (DELETE FROM organism.fired f USING old WHERE f.account = old.account),
+    questions AS (DELETE FROM organism.questions q USING old WHERE q.account = old.account)
     DELETE FROM organism.wanted WHERE seen < clock_timestamp() - make_interval(secs => %(wanted)s * 10)"""

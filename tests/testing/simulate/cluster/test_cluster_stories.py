@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from organism.amounts import Amounts
 from organism.stores.postgres import statement
 from organism.stores.postgres.slice_table import SliceTable
-from organism.stores.slice_rows import SliceRow
+from organism.stores.shared.slice_rows import SliceRow
 from organism.testing.simulate import Scenario, ScenarioStep, search, shorten
 from organism.testing.simulate.__main__ import in_clusters
 from organism.testing.simulate.cluster.cluster_shape import ClusterShape

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from organism.amounts import ZERO, Amounts, Limits
+from organism.budget.guards.standing import Standing
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -49,6 +50,21 @@ class SliceRow(msgspec.Struct, frozen=True, kw_only=True):
     held_elsewhere: Amounts
 
 
+class SliceBound(msgspec.Struct, frozen=True):
+    """How much of a limit all slices may make.
+
+    Attributes:
+        percent: So much of it.
+        revision: Where that holds for one revision of the limit only, which.
+    """
+
+    percent: int = 100
+    revision: int | None = None
+
+
+UNBOUND = SliceBound()
+
+
 class LimitChange(msgspec.Struct, frozen=True, kw_only=True):
     """A change of a limit that one partition tells to all.
 
@@ -87,6 +103,7 @@ class SharedLimit(msgspec.Struct, frozen=True, kw_only=True):
         revision: How often it has changed.
         shares: By partition, its slice and what it uses of it.
         wanted: Who needs more, the first to come first.
+        standing: What people have said of it.
     """
 
     account: str
@@ -95,7 +112,32 @@ class SharedLimit(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
     shares: Mapping[int, Share]
     wanted: tuple[SliceWanted, ...]
+    standing: Standing
 
     def elsewhere(self, partition: int) -> Amounts:
         """Return what all other partitions have spent."""
         return sum((share.spent for p, share in self.shares.items() if p != partition), ZERO)
+
+
+class NewQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """A question that a partition asks for all.
+
+    Attributes:
+        account: Whose limit.
+        revision: Of the limit, as its asker has seen it: where it has changed since, nothing is asked.
+        threshold: Which per cent of it.
+        thread_id: Whose call needs the answer.
+        root: The thread at the top of its tree.
+        agent: Who has made it.
+        detail: What a person reads.
+        since_ns: An answer from before this instant counts no more: a rolling window has passed.
+    """
+
+    account: str
+    revision: int
+    threshold: int
+    thread_id: str
+    root: str
+    agent: str
+    detail: str
+    since_ns: int

@@ -1,0 +1,1 @@
+"""What all partitions of a cluster share in a database."""

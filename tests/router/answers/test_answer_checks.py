@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from organism.amounts import CALL_NANOUSD_MAX, COUNTED_TOKENS_MAX, TokenUsage
-from organism.errors import RejectedError
+from organism.errors import RejectedError, UncertainError
 from organism.llm.answers import Completion
 from organism.llm.requests import ChatMessage, CompletionRequest
 from organism.router.answers.answer_checks import checked_answer, checked_failure
@@ -99,3 +99,14 @@ def test_words_that_no_file_can_hold_do_not_leave_an_adapter() -> None:
     assert told is not wrong
     assert "not now" in str(told).encode().decode()
     assert (type(told), told.status) == (RejectedError, 429)
+
+
+class OwnTroubleError(UncertainError):
+    """An adapter's own."""
+
+
+def test_an_adapter_s_own_trouble_is_uncertain_whatever_its_class() -> None:
+    """It becomes one of ours, with its words and its status: its call is charged as one that may have been billed."""
+    told = checked_failure(OwnTroubleError("p", "broken", status=502), "p")
+
+    assert (type(told), told.detail, told.status) == (UncertainError, "broken", 502)

@@ -88,7 +88,12 @@ def test_an_answer_without_a_price_is_charged_in_tokens() -> None:
     """Money that nobody knows is said to be unknown, never to be nothing."""
     made = charge(TokenUsage(input=10, output=2), rates=None)
 
-    assert (made.outcome, made.amounts.tokens, made.cost_nanousd, made.cost.priced) == ("settled", 12, None, False)
+    assert (made.outcome, made.amounts, made.cost_nanousd, made.cost.priced) == (
+        "settled",
+        Amounts(12, 0, 1),
+        None,
+        False,
+    )
 
 
 def test_a_price_without_a_count_is_charged_where_it_is_more_than_what_is_estimated() -> None:

@@ -5,13 +5,21 @@ from itertools import count
 
 from msgspec.structs import replace
 
+from organism.agents.agent import Agent, agent
+from organism.agents.context import Context
 from organism.budget.guards.actions import Actions, warned_at
 from organism.budget.scopes import BudgetPlan, ScopeRule
 from organism.ids import ID_DIGITS
 from organism.llm.requests import CompletionRequest
+from organism.messages import Message, Text
 from organism.testing.simulate.shape import RandomShape
+from organism.testing.simulate.tasks import Task, carry_out
 from organism.testing.simulate.world import World
 
+LABEL = "gpu"
+"""What one of the agents needs of its nodes."""
+
+_PINNED = "pinned"
 _THREAD = re.compile(r"\bth_[0-9a-f]+")
 
 
@@ -27,7 +35,7 @@ class ClusterIds:
 
 
 class ClusterShape(RandomShape):
-    """An organism that several nodes can run: no limit of several threads asks a person.
+    """An organism that several nodes can run: no limit of several threads asks a person, and one agent needs a label.
 
     Args:
         world: The run's surroundings; its ids become those of a cluster.
@@ -38,6 +46,13 @@ class ClusterShape(RandomShape):
         world.ids = ClusterIds()
         world.owner = _first_thread
         super().__init__(world, seed)
+        self._agents = (*self._agents, self._pinned())
+
+    def _pinned(self) -> Agent:
+        async def handle(message: Message, ctx: Context) -> Text | None:
+            return await carry_out(message, ctx, self.saw) if isinstance(message, Task) else None
+
+        return agent(_PINNED, accepts=[Message], peers=[_PINNED], timeout_s=40, node_label=LABEL)(handle)
 
     def _plan(self) -> BudgetPlan:
         plan = super()._plan()

@@ -9,9 +9,11 @@ import anyio.abc
 from organism.app import Organism
 from organism.cluster.lease_times import LeaseTimes
 from organism.cluster.node import ClusterNode
+from organism.cluster.node_labels import NodeLabels
 from organism.concurrency.error_groups import sole_error
 from organism.errors import OrganismError
 from organism.journal import JournalError
+from organism.testing.simulate.cluster.cluster_shape import LABEL
 from organism.testing.simulate.cluster.network import LINK, Link
 from organism.testing.simulate.subject import Subject
 
@@ -19,7 +21,14 @@ PARTITIONS = 3
 
 TIMES = LeaseTimes(ttl_s=10.0, renew_s=3.0, margin_s=2.0, drain_s=5.0, again_s=1.0)
 
+LABELLED = 1
+"""Partitions that need the label, behind those that need none."""
+
 _NAMES = ("a", "b", "c")
+_LABELS = {
+    name: NodeLabels(has=frozenset(has), partitions={LABEL: LABELLED})
+    for name, has in (("a", (LABEL,)), ("b", (LABEL,)), ("c", ()))
+}
 
 
 class Process:
@@ -113,11 +122,21 @@ class Nodes:
 
     def _node(self, name: str) -> ClusterNode:
         def beside(partition: int, organism: Organism) -> AbstractAsyncContextManager[None]:
+            if partition >= PARTITIONS:
+                self._subject.saw("a partition that needs a label")
+                if not _LABELS[name].has:
+                    self._subject.wrong(f"node {name} runs partition {partition}, whose label it has not")
             self._watch(partition, organism)
             return nullcontext()
 
         return ClusterNode(
-            self._subject.organism(), self._url, node=name, partitions=PARTITIONS, times=TIMES, beside=beside
+            self._subject.organism(),
+            self._url,
+            node=name,
+            partitions=PARTITIONS,
+            labels=_LABELS[name],
+            times=TIMES,
+            beside=beside,
         )
 
     async def _leave(self, process: Process, _number: int) -> None:
@@ -153,11 +172,11 @@ class Nodes:
         process.link.loses = 1 + number % 3
 
     def heal(self) -> None:
-        """Let everything through again, and let no node be drained."""
+        """Let everything through again, let no node be drained, and let one have the label."""
         for process in self._running():
             process.link.cut, process.link.loses, process.link.stalled_until_s = False, 0, 0.0
             _drain(process.running, draining=False)
-        if not self._running():
+        if not any(_LABELS[process.name].has for process in self._running()):
             self.join(_NAMES[0])
 
     def leave(self) -> None:

@@ -20,8 +20,9 @@ from organism.testing.audit import audit_storage
 from organism.testing.postgres_server import PostgresServer
 from organism.testing.shared_audit import audit_shared
 from organism.testing.simulate.cluster.checked import CheckedPartition, ClusterModel
+from organism.testing.simulate.cluster.cluster_shape import LABEL
 from organism.testing.simulate.cluster.network import Network, fresh_database
-from organism.testing.simulate.cluster.processes import PARTITIONS, Nodes
+from organism.testing.simulate.cluster.processes import LABELLED, PARTITIONS, Nodes
 from organism.testing.simulate.cluster.story import FATES
 from organism.testing.simulate.coverage import counting_moves
 from organism.testing.simulate.operations import Operator
@@ -31,6 +32,7 @@ from organism.testing.simulate.subject import Subject
 from organism.testing.simulate.world import World
 from organism.testing.virtual_time import run
 
+_ALL = PARTITIONS + LABELLED
 _PATIENCE_S = 60.0
 
 _ROUNDS = 20
@@ -50,6 +52,7 @@ class _ClusterRun:
         self._left = deque(story.operations)
         self._journals: dict[int, CheckedPartition] = {}
         self._acknowledged: set[str] = set()
+        self._labelled: list[Organism] = []
         self.joined = 0
 
     def close(self) -> None:
@@ -72,6 +75,8 @@ class _ClusterRun:
 
     def _watch(self, partition: int, organism: Organism) -> None:
         self._journals[partition].watch(organism)
+        if partition >= PARTITIONS:
+            self._labelled.append(organism)
 
     async def whole(self) -> None:
         """Let everything happen."""
@@ -113,9 +118,11 @@ class _ClusterRun:
 
     async def _open(self, organism: Organism, number: int) -> None:
         opening = self.subject.opening(number)
+        agents, label = organism.agents, LABEL if organism in self._labelled else ""
+        to = next(name for name in (opening.to, *agents) if name is not None and agents[name].node_label == label)
         try:
             thread_id = await organism.open_thread(
-                opening.message, to=opening.to, limits=opening.limits, labels=opening.labels or None
+                opening.message, to=to, limits=opening.limits, labels=opening.labels or None
             )
         except OrganismError as error:
             self.subject.saw(f"operation open refused: {type(error).__name__}")
@@ -134,12 +141,12 @@ class _ClusterRun:
                 return
             organisms = nodes.organisms()
             open_ones = [view.thread_id for each in organisms for view in each.threads()]
-            if len(organisms) == PARTITIONS and not open_ones:
+            if len(organisms) == _ALL and not open_ones:
                 return
             for organism in organisms:
                 await Operator(self.subject, organism).lift_everything()
         here = len(nodes.organisms())
-        self.subject.wrong(f"{here} of {PARTITIONS} partitions run, and threads {open_ones} are open at the end")
+        self.subject.wrong(f"{here} of {_ALL} partitions run, and threads {open_ones} are open at the end")
 
     def _check_end(self) -> None:
         recorded: Counter[str] = Counter()
@@ -149,7 +156,7 @@ class _ClusterRun:
                 number: stack.enter_context(
                     closing(PostgresDatabase(self.url, take=False, lease=Lease(number, 0, PARTITIONS)))
                 )
-                for number in range(PARTITIONS)
+                for number in range(_ALL)
             }
             self.subject.failures += audit_shared(stored).findings
             for number, file in stored.items():

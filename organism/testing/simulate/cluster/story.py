@@ -43,6 +43,7 @@ POSSIBLE_IN_CLUSTERS = (
     *(f"node {kind}" for kind in FATES),
     "node ended by NodeReplacedError",
     "a partition with another owner",
+    "a partition that needs a label",
     "a stale owner refused",
     "a group whose answer was lost",
     "a hold on a shared limit",

@@ -2,9 +2,11 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -22,6 +24,8 @@ from organism.stores.private_files import (
 _LOCK = "lock"
 _ADDRESS = "daemon.json"
 DEFAULT_FOLDER = ".organism"
+
+_LOOK_AGAIN_S = 0.02
 
 
 class FolderOwnedError(ConfigError):
@@ -81,6 +85,28 @@ def owned(state: Path) -> Iterator[None]:
             lock.truncate()
             lock.write(str(os.getpid()).encode())
         yield
+
+
+def wait_until_free(state: Path, within_s: float) -> bool:
+    """Wait until nobody owns a state folder; ``False`` if somebody still does, or does again, after so many seconds."""
+    ends = time.monotonic() + within_s
+    try:
+        with (state / _LOCK).open("rb") as lock:
+            while not _is_free(lock):
+                if time.monotonic() > ends:
+                    return False
+                time.sleep(_LOOK_AGAIN_S)
+    except OSError:
+        pass  # there is none, or it went with its folder
+    return True
+
+
+def _is_free(lock: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _pid_in(text: bytes) -> str:

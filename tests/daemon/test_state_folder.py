@@ -13,7 +13,14 @@ import anyio
 import pytest
 
 from organism.api.tokens.token_book import TokenBook
-from organism.daemon.state_folder import owned, read_address, read_token, remove_address, write_address
+from organism.daemon.state_folder import (
+    owned,
+    read_address,
+    read_token,
+    remove_address,
+    wait_until_free,
+    write_address,
+)
 from organism.errors import ConfigError, OrganismError
 from organism.stores.sqlite_file import SqliteFile
 
@@ -27,6 +34,16 @@ def start(state: Path) -> None:
         TokenBook.open(state, lambda: 0)
         SqliteFile(state / "journal.db").close()
         write_address(state, "http://127.0.0.1:1")
+
+
+def test_a_folder_is_free_when_its_owner_has_ended(tmp_path: Path) -> None:
+    """So `organism stop` can wait for the process, not only for its connections: the next command owns the folder."""
+    with owned(tmp_path / "state"):
+        assert not wait_until_free(tmp_path / "state", 0)
+    assert wait_until_free(tmp_path / "state", 0)
+    with owned(tmp_path / "state"):  # having looked is not having taken it
+        pass
+    assert wait_until_free(tmp_path / "never", 0)
 
 
 def link(name: str) -> Callable[[Path, Path], None]:

@@ -30,7 +30,9 @@ SECTIONS: dict[str, tuple[Command, ...]] = {
         Command("check", "check:check", "Check the configuration and show the organism it describes.", ("validate",)),
         Command("run", "run:run", "Run one task and show what happens, then what it cost."),
         Command(
-            "resume", "run:resume", "Continue a run that was stopped or killed, or that waits for budget or approval."
+            "resume",
+            "run:resume",
+            "Continue a run that was stopped, killed or paused by a breaker, or that waits for budget or approval.",
         ),
         Command("daemon", "daemon:daemon", "Serve the HTTP API, the gateway and the dashboard until stopped."),
         Command(

@@ -9,6 +9,10 @@ from organism.cli.client import RefusedError
 from organism.cli.options import DAEMON, DaemonOptions, Json, ModeName
 from organism.cli.output import print_answer
 from organism.control.views import OrganismStatus, Reloaded
+from organism.daemon.state_folder import wait_until_free
+
+_LEAVES_WITHIN_S = 5.0
+"""So long a daemon that has closed its connections is waited for: one that is started again at once owns the folder."""
 
 
 def mode(mode: ModeName, *, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
@@ -59,6 +63,8 @@ def stop(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
             pass
     except RefusedError:
         pass  # its connections are cut at its end
+    # Its process has to end after them: the next command would find the folder owned.
+    wait_until_free(daemon.folder, _LEAVES_WITHIN_S)
     return print_answer(status, "stopped", as_json=json)
 
 

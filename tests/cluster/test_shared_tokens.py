@@ -87,6 +87,7 @@ async def test_what_is_ordered_at_one_node_counts_at_all(url: str, postgres: Pos
         assert await a.revoke("ci") is None
         assert await a.limit("ci", None) is None
         assert await a.revoke(OWNER) is None
+        assert await a.revoke("no text of PostgreSQL \0") is None
         assert a.find(OWN) is not None
 
 

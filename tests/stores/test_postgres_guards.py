@@ -1,5 +1,6 @@
 """Each guard of the journal in PostgreSQL stands between one failure and lost work: here it fails."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import psycopg
@@ -12,6 +13,7 @@ from organism.stores.batch import batch_of
 from organism.stores.group_storage import Retention
 from organism.stores.postgres.database import PostgresDatabase
 from organism.stores.postgres.postgres_schema import MIGRATIONS
+from organism.stores.postgres.preparation import migrate
 from organism.stores.postgres.statement import CONFIRM
 from organism.testing.postgres_server import PostgresServer
 from organism.testing.store_contract import event, keep
@@ -121,3 +123,33 @@ def test_a_database_of_version_1_knows_whose_it_is(postgres: PostgresServer, url
     PostgresDatabase(url, name="house").close()
 
     assert postgres.execute("SELECT schema, name FROM organism.cluster", url) == [(len(MIGRATIONS), "house")]
+
+
+def test_a_migration_keeps_no_node_waiting_while_somebody_reads(
+    postgres: PostgresServer, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backup that is under way refuses the program that would change the tables; who uses them goes on meanwhile."""
+    monkeypatch.setattr("organism.stores.postgres.preparation.TRIES", 2)
+    postgres.execute("".join(MIGRATIONS[:5]), url)
+    with psycopg.connect(url) as backup, psycopg.connect(url, autocommit=True) as node, ThreadPoolExecutor() as threads:
+        backup.execute("SELECT FROM organism.nodes")
+        node.execute("SET lock_timeout = '3s'")
+        started = threads.submit(PostgresDatabase, url)
+        while not started.done():
+            node.execute("SELECT FROM organism.nodes")
+        with pytest.raises(JournalError, match="somebody uses them, such as a backup"):
+            started.result()
+        assert node.execute("SELECT schema FROM organism.cluster").fetchall() == [(1,)]
+        backup.rollback()
+        PostgresDatabase(url).close()
+        assert node.execute("SELECT schema FROM organism.cluster").fetchall() == [(len(MIGRATIONS),)]
+
+
+def test_an_older_program_that_comes_second_does_not_make_the_tables_older(url: str) -> None:
+    """Of two that begin at once on old tables the newer one may be first: the other one is refused."""
+    PostgresDatabase(url).close()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("UPDATE organism.cluster SET schema = schema + 1")
+        with pytest.raises(JournalError, match="upgrade organism"):
+            migrate(connection, "here", len(MIGRATIONS) - 1)
+        assert connection.execute("SELECT schema FROM organism.cluster").fetchall() == [(len(MIGRATIONS) + 1,)]

@@ -112,3 +112,15 @@ def test_a_changed_limit_is_asked_about_anew(table: SliceTable, parts: list[Leas
     table.questions.ask(second, replace(FIRST, revision=2))
     assert (stands(table).open, stands(table).passed) == (True, 0)
     assert not table.questions.answer(ALL, asked, allowed=True, note="", by="me")
+
+
+def test_an_answer_may_hold_any_character(table: SliceTable, parts: list[Lease]) -> None:
+    """A text of PostgreSQL has no character zero; a note that has one, or what stands for it, is read as said."""
+    table.questions.ask(parts[0], FIRST)
+    for revision, note in enumerate(("no\0w", "a\x1a0b"), 2):
+        assert table.questions.answer(ALL, stands(table), allowed=False, note=note, by="o")
+        assert [each.standing.note for each in table.read([ALL], [], 0)] == [note]
+        assert stands(table).note == note
+        change = LimitChange(amounts=(None, None, 60 + revision), absolute=True, revision=revision, standing=())
+        table.change(parts[0], ALL, change)
+        table.questions.ask(parts[0], replace(FIRST, revision=revision))

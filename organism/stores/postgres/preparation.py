@@ -1,10 +1,12 @@
 """The tables of a database: made, brought up to date, and refused where they are somebody else's."""
 
+import time
 from collections.abc import Mapping
 from contextlib import closing
 
 import msgspec
 from msgspec.structs import replace
+from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from organism.ids import PARTITIONS_MAX, Layout, thread_names_of
@@ -12,6 +14,11 @@ from organism.journal import JournalError
 from organism.stores.postgres.postgres_connection import Connection, connected
 from organism.stores.postgres.postgres_errors import explained, place_of
 from organism.stores.postgres.postgres_schema import LOCK, MIGRATIONS, VERSION, labelled_made, partitions_made
+
+_LOCKED_MS = 1_000
+"""So long a step waits for a table, and all nodes with it: much less than a lease lasts."""
+
+TRIES, _AGAIN_S = 10, 2.0
 
 
 class Purpose(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,20 +79,16 @@ def prepare(db: Connection, place: str, purpose: Purpose) -> int:
     if not ours:
         if not purpose.take:
             raise JournalError(f"{place} has no journal of organism; the daemon makes one")
-        _migrate(db, 0, partitions_made(purpose.partitions or 1))
+        migrate(db, place, 0, partitions_made(purpose.partitions or 1))
     ((partitions, version, name),) = db.execute(_DESCRIBED)
-    if version > VERSION:
-        raise JournalError(
-            f"the journal in {place} has version {version}, but this organism knows versions up to {VERSION}; "
-            "upgrade organism"
-        )
+    _refuse_newer(place, version)
     _refuse_other_name(place, name, purpose.name)
     if purpose.partitions not in (None, partitions):
         raise JournalError(_other_partitions(place, partitions, purpose.partitions))
     if not purpose.take:
         return int(partitions)
     if version < VERSION:
-        _migrate(db, version)
+        migrate(db, place, version)
     if purpose.name and not name:
         db.execute("UPDATE organism.cluster SET name = %s WHERE name = ''", (purpose.name,))
         ((name,),) = db.execute("SELECT name FROM organism.cluster")
@@ -101,13 +104,41 @@ _DESCRIBED = """
 """Tables of version 1 have no name: there the organism's own piece of live state tells it."""
 
 
-def _migrate(db: Connection, version: int, more: str = "") -> None:
-    """Take the steps that these tables have not taken yet; as one command they are taken together or not at all."""
+def migrate(db: Connection, place: str, version: int, more: str = "") -> None:
+    """Take the steps that these tables have not taken yet; as one command they are taken together or not at all.
+
+    A step waits for all who use a table, and all who come later wait for the step: nodes that run could renew no lease
+    as long as somebody reads, such as a backup. So it soon gives up waiting, lets them through and comes again.
+
+    Raises:
+        JournalError: If the tables were in use each time, or a newer program has begun at the same time.
+    """
     steps = "".join(MIGRATIONS[version:])
-    db.execute(
-        f"SELECT pg_advisory_xact_lock({LOCK});{steps};{more}"  # noqa: S608 - written in postgres_schema
-        f"UPDATE organism.cluster SET schema = {VERSION}"
-    )
+    for left in reversed(range(TRIES)):
+        try:
+            db.execute(
+                f"SELECT pg_advisory_xact_lock({LOCK}), set_config('lock_timeout', '{_LOCKED_MS}', true);{steps};{more}"  # noqa: S608 - written in postgres_schema
+                f"UPDATE organism.cluster SET schema = greatest(schema, {VERSION})"
+            )
+        except (errors.LockNotAvailable, errors.DeadlockDetected):
+            if not left:
+                raise JournalError(
+                    f"the tables in {place} are to be brought to version {VERSION}, and somebody uses them, such as a "
+                    "backup: start this node when that is over; nodes that run go on"
+                ) from None
+            time.sleep(_AGAIN_S)
+        else:
+            break
+    ((found,),) = db.execute("SELECT schema FROM organism.cluster")
+    _refuse_newer(place, found)
+
+
+def _refuse_newer(place: str, version: int) -> None:
+    if version > VERSION:
+        raise JournalError(
+            f"the journal in {place} has version {version}, but this organism knows versions up to {VERSION}; "
+            "upgrade organism"
+        )
 
 
 def _refuse_other_name(place: str, found: str, name: str) -> None:

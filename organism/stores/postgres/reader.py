@@ -10,8 +10,8 @@ from organism.stores.batch import GENESIS, checksum
 from organism.stores.head import Contents, Head, differences
 from organism.stores.postgres.postgres_connection import Connection, connected
 from organism.stores.postgres.postgres_errors import explained
-from organism.stores.postgres.statement import quoted, unquoted
 from organism.stores.reading import check_complete, next_events
+from organism.stores.shared.quoted_text import quoted, unquoted
 from organism.stores.stored import checked_entries, checked_pieces
 from organism.usage.events import AnyEvent
 

@@ -8,13 +8,13 @@ Everything goes as one JSON parameter, because the arrays of the driver are made
 ``= ANY(ARRAY(SELECT ...))``: with ``IN (SELECT ...)`` a commit takes longer the more commits there have been.
 """
 
-import re
 from functools import cache
 from typing import Any
 
 import msgspec
 
 from organism.stores.batch import Batch, EntryRow, checksum
+from organism.stores.shared.quoted_text import quoted
 
 ChainedRow = tuple[*EntryRow, bytes]
 
@@ -134,13 +134,3 @@ def _pieces(batch: Batch, next_piece: int) -> dict[str, Any]:
     kept = [row["k"] for row in (*put, *moved)]
     keys = list(dict.fromkeys((*kept, *map(quoted, batch.gone))))
     return {"put": put, "moved": moved, "kept": kept, "keys": keys, "ended": [*map(quoted, ended)]}
-
-
-def quoted(text: str) -> str:
-    """Return a text that PostgreSQL takes: it refuses the character zero."""
-    return text.replace("\x1a", "\x1a\x1a").replace("\0", "\x1a0") if "\0" in text or "\x1a" in text else text
-
-
-def unquoted(text: str) -> str:
-    """Return the text that :func:`quoted` was given."""
-    return re.sub("\x1a(.)", lambda found: "\0" if found[1] == "0" else "\x1a", text) if "\x1a" in text else text

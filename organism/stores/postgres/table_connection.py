@@ -8,6 +8,7 @@ import psycopg
 
 from organism.stores.postgres.postgres_connection import Connection, connected
 from organism.stores.postgres.postgres_errors import explained, place_of
+from organism.stores.shared.quoted_text import quoted
 
 
 class TableConnection:
@@ -43,11 +44,16 @@ class TableConnection:
     def execute(self, statement: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
         """Execute a statement and return its rows.
 
+        Args:
+            values: Of its parameters; texts that anybody may have written are quoted as in the journal, so what reads
+                such a text back unquotes it.
+
         Raises:
             JournalError: If that failed; what it was to change may be changed or not.
         """
         with explained(self.place):
             if self._connection is None or self._connection.closed:
                 self._connection = connected(self._url, self.place)
-            cursor = self._connection.execute(statement, values)
+            given = {name: quoted(value) if isinstance(value, str) else value for name, value in values.items()}
+            cursor = self._connection.execute(statement, given)
             return cursor.fetchall() if cursor.description else []

@@ -14,6 +14,7 @@ import msgspec
 
 from organism.budget.guards.standing import Standing
 from organism.stores.leases import Lease
+from organism.stores.shared.quoted_text import unquoted
 from organism.stores.shared.slice_rows import NewQuestion
 
 
@@ -45,7 +46,8 @@ class QuestionTable:
 
 def standing_of(revision: int, row: dict[str, object] | None) -> Standing:
     """Return what is said in a row of the table; no row says that nothing was asked."""
-    return msgspec.convert((row or {}) | {"revision": revision}, Standing)
+    read = {name: unquoted(value) if isinstance(value, str) else value for name, value in (row or {}).items()}
+    return msgspec.convert(read | {"revision": revision}, Standing)
 
 
 COUNTS = "q.account = l.account AND q.revision = l.revision"

@@ -1,6 +1,8 @@
 """What has happened in a thread, as one list in order of time: messages, calls, charges, warnings, orders. Pure."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
+from operator import itemgetter
 from typing import Literal
 
 import msgspec
@@ -114,20 +116,29 @@ def nested(items: Iterable[TimelineItem], hops: Iterable[Hop]) -> tuple[Timeline
 
     Messages and calls know it. Of all else it is found out: an agent handles a message of a thread at a time, so what
     it does belongs to the last one that was for it. What happens to a child thread belongs to the child's first one.
+    Nothing is above itself, whatever ids say: a message is under one that went on its way before it.
 
     Args:
         items: In order of time.
         hops: The messages among them.
     """
     openings: dict[str, str] = {}
+    numbers: dict[str, int] = {}
     handled: dict[tuple[str, str], list[tuple[int, str]]] = {}
     for hop in hops:
         if not hop.recalled:
             openings.setdefault(hop.thread_id, id_of(hop))
+            numbers[id_of(hop)] = hop.number
             for thread_id in (hop.thread_id, ""):  # who begins a child does so from another thread
                 handled.setdefault((thread_id, hop.recipient), []).append((hop.time_ns, id_of(hop)))
+    for received in handled.values():
+        received.sort()
     found = list(items)
-    above = {item.id: item.under for item in found if item.id}
+    above = {
+        item.id: item.under if numbers.get(item.under, -1) < numbers.get(item.id, 0) else ""
+        for item in found
+        if item.id
+    }
 
     def is_below(under: str, item: TimelineItem) -> bool:
         while under and under != item.id:
@@ -135,7 +146,7 @@ def nested(items: Iterable[TimelineItem], hops: Iterable[Hop]) -> tuple[Timeline
         return bool(under)
 
     for place, item in enumerate(found):
-        if item.under in above:
+        if item.under in above and above.get(item.id, item.under) == item.under:
             continue
         under = openings.get(item.thread_id, "") if item.kind == "child" else _last_for(item, handled)
         if item.id:
@@ -146,11 +157,16 @@ def nested(items: Iterable[TimelineItem], hops: Iterable[Hop]) -> tuple[Timeline
 
 
 def _last_for(item: TimelineItem, handled: Mapping[tuple[str, str], list[tuple[int, str]]]) -> str:
-    """Return the last message before an item that was for its agent: in its thread, or else anywhere in the tree."""
+    """Return the last message before an item that was for its agent: in its thread, or else anywhere in the tree.
+
+    Args:
+        handled: By thread and agent, when each message went to it, in order.
+    """
     for thread_id in (item.thread_id, ""):
-        before = [found for found in handled.get((thread_id, item.agent), ()) if found[0] <= item.at]
+        received = handled.get((thread_id, item.agent), ())
+        before = bisect_right(received, item.at, key=itemgetter(0))
         if before and item.agent:
-            return max(before)[1]
+            return received[before - 1][1]
     return ""
 
 

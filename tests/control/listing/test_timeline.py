@@ -163,3 +163,15 @@ def test_nothing_is_under_what_is_under_it() -> None:
                 assert above not in seen
                 seen.add(above)
                 above = under[above]  # noqa: PLW2901 - the way up
+
+
+def test_nothing_is_under_itself() -> None:
+    """Ids that name each other in a ring are no tree: the message that came first stays at the top, and it ends."""
+    common = {"thread_id": "t", "root_thread_id": "t", "sender": "a", "recipient": "b", "message_type": "Text"}
+    ring = (("x", "y"), ("y", "x"), ("z", "z"), ("lone", "gone"))
+    hops = [
+        Hop(number=number, time_ns=number, id=own, caused_by=cause, **common)
+        for number, (own, cause) in enumerate(ring)
+    ]
+    found = nested(items_of_hops(hops), hops)
+    assert [(item.id, item.under) for item in found] == [("x", ""), ("y", "x"), ("z", ""), ("lone", "")]

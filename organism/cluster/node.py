@@ -58,8 +58,8 @@ class ClusterNode:
         beside: Called with the organism of each partition before it runs; what it returns is entered while it does.
 
     Raises:
-        ConfigError: If the name, a label or the number of partitions cannot be, agents of different labels write to
-            each other, or a limit of several threads asks a person.
+        ConfigError: If the name, a label or the number of partitions cannot be, or agents of different labels write to
+            each other.
         MissingExtraError: If the driver of PostgreSQL is not installed.
     """
 

@@ -113,6 +113,27 @@ def test_folder_in_the_place_of_a_file_is_refused_before_anything_is_written(
     assert [path.name for path in tmp_path.iterdir()] == ["organism.yaml"]
 
 
+def test_what_is_not_the_starter_s_is_neither_overwritten_nor_written_through(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files of other names stay, links to elsewhere lead nobody there, and one to nowhere is something that is here."""
+    folder, elsewhere = tmp_path / "demo", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.write_text("mine\n")
+    (folder / "my_agents.py.new").write_text("mine\n")
+    (folder / "organism.yaml.new").symlink_to(elsewhere)
+
+    assert call(["init", str(folder)]) == exit_codes.OK
+
+    assert (folder / "my_agents.py.new").read_text() == elsewhere.read_text() == "mine\n"
+    assert not [path for path in folder.iterdir() if path.is_dir()]
+    (folder / "organism.yaml").unlink()
+    (folder / "organism.yaml").symlink_to(tmp_path / "nowhere")
+    assert call(["init", str(folder)]) == exit_codes.USAGE
+    assert "already here: .env.example, my_agents.py, organism.yaml" in capsys.readouterr().err
+    assert (folder / "organism.yaml").is_symlink()
+
+
 def test_every_template_can_be_asked_for() -> None:
     """The command line offers exactly those that there are."""
     assert get_args(get_type_hints(init)["template"]) == TEMPLATES == tuple(NEXT_STEPS)

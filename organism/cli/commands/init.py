@@ -9,6 +9,7 @@ from errno import EISDIR
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
+from tempfile import TemporaryDirectory
 
 from organism.cli.options import Json
 from organism.cli.output import called_as, print_json, print_line
@@ -33,7 +34,7 @@ def init(
         force: Overwrite what is there.
     """
     files = template_files(template)
-    there = [] if force else [name for name in files if (folder / name).exists()]
+    there = [] if force else [name for name in files if os.path.lexists(folder / name)]
     if ".gitignore" in there:  # of a project that was there before: it is not ours
         there.remove(".gitignore")
         del files[".gitignore"]
@@ -50,24 +51,24 @@ def init(
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:
-    """Write files whole or not at all: beside their places first, and moved there once there was room for each.
+    """Write files whole or not at all: into a folder of their own first, and moved once there was room for each.
 
     Raises:
         ConfigError: If they cannot be written. The folder is then as it was before.
     """
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
-    fresh = {folder / f"{name}.new": folder / name for name in files}
-    ours = [*fresh, *(place for place in fresh.values() if not place.exists())]
+    fresh = [folder / name for name in files if not os.path.lexists(folder / name)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for (path, place), text in zip(fresh.items(), files.values(), strict=True):
-            if place.is_dir():
-                raise IsADirectoryError(EISDIR, f"{place.name} is a folder")
-            path.write_text(text, encoding="utf-8")
-        for path, place in fresh.items():
-            path.replace(place)
+        with TemporaryDirectory(prefix=".organism-init-", dir=folder) as beside:
+            for name, text in files.items():
+                if (folder / name).is_dir():
+                    raise IsADirectoryError(EISDIR, f"{name} is a folder")
+                Path(beside, name).write_text(text, encoding="utf-8")
+            for name in files:
+                Path(beside, name).replace(folder / name)
     except BaseException as error:
-        for path in ours:
+        for path in fresh:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
         for each in missing:

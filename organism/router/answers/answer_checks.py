@@ -19,6 +19,8 @@ from organism.text.error_text import describe, shown, with_type
 _OURS = "organism.errors"
 _NAME_MAX = 256
 _FAULT_MAX = 500
+_MODELS_MAX = 64
+"""So many other models may have added to an answer."""
 
 
 def checked_answer(answer: object, request: Request, provider: str) -> Answer:
@@ -86,9 +88,12 @@ def _believed(answer: Answer) -> Answer:
     if fault is not None and not isinstance(fault, str):
         fault = shown(fault)
     fault = fault or _usage_fault(answer.usage) or _cost_fault(answer.cost_nanousd)
+    if isinstance(answer, Completion) and answer.usage_elsewhere:
+        fault = fault or _elsewhere_fault(answer.usage_elsewhere)
     if not isinstance(fault, str):
         return answer
-    return replace(answer, usage=None, usage_error=encodable(fault[:_FAULT_MAX]), cost_nanousd=None)
+    nothing = {"usage_elsewhere": {}} if isinstance(answer, Completion) else {}
+    return replace(answer, usage=None, usage_error=encodable(fault[:_FAULT_MAX]), cost_nanousd=None, **nothing)
 
 
 def _short(answer: Answer) -> Answer:
@@ -109,6 +114,18 @@ def _usage_fault(usage: object) -> str | None:
         tokens = getattr(usage, name)
         if type(tokens) is not int or not 0 <= tokens <= COUNTED_TOKENS_MAX:
             return f"usage.{name} is {shown(tokens)}"
+    return None
+
+
+def _elsewhere_fault(usage_by_model: object) -> str | None:
+    """Say what is wrong with what other models have used: a price is looked up for each, and added to the cost."""
+    if not isinstance(usage_by_model, dict) or len(usage_by_model) > _MODELS_MAX:
+        return f"usage_elsewhere is of more than {_MODELS_MAX} models, or of none"
+    for model, usage in usage_by_model.items():
+        if not isinstance(model, str) or len(model) > _NAME_MAX or usage is None:
+            return f"usage_elsewhere has {shown(usage)} of {shown(model)}"
+        if (fault := _usage_fault(usage)) is not None:
+            return f"usage_elsewhere: {fault}"
     return None
 
 

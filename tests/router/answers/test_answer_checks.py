@@ -55,6 +55,27 @@ def test_a_cost_that_is_none_is_named_and_not_used(cost: Any, good: bool) -> Non
         assert "cost_nanousd is " in str(found.usage_error)
 
 
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        {"x": TokenUsage(input=-1_000)},
+        {"x": TokenUsage(output=COUNTED_TOKENS_MAX + 1)},
+        {"x": None},
+        {"x" * 257: TokenUsage()},
+        {5: TokenUsage()},
+        {f"m{number}": TokenUsage() for number in range(65)},
+        [("x", TokenUsage())],
+    ],
+    ids=["negative", "beyond belief", "nothing", "long name", "no name", "many", "no dictionary"],
+)
+def test_what_other_models_have_used_is_checked_as_the_answer_s_own_usage_is(elsewhere: Any) -> None:
+    """A count below zero would make a call cost less than nothing, and each name is looked up among the prices."""
+    found = checked_answer(answer(usage=TokenUsage(input=9), usage_elsewhere=elsewhere), REQUEST, "p")
+
+    assert (found.usage, getattr(found, "usage_elsewhere", None)) == (None, {})
+    assert "usage_elsewhere" in str(found.usage_error)
+
+
 class HomeMadeError(RejectedError):
     """An adapter's own."""
 

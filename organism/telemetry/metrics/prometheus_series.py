@@ -61,25 +61,23 @@ class CountedMetric:
     def __init__(self, instrument: Instrument, bound: CardinalityLimit) -> None:
         self._instrument = instrument
         self._bound = bound
-        self._shown: dict[tuple[str, ...], LabelledSeries] = {}
-        self._by_labels: dict[tuple[str, ...], LabelledSeries] = {}
-        """Those that are shown, and under labels of their own again those that are counted under ``other``."""
+        self._series: dict[tuple[str, ...], LabelledSeries] = {}
         if not instrument.labels:
-            self._made(())
+            self._series_of(())
 
     def take(self, value: float, labels: tuple[str, ...], trace_id: str | None) -> None:
         """Count a number under its labels."""
-        series = self._by_labels.get(labels)
+        series = self._series.get(labels)
         if series is None:
-            series = self._made(labels)
+            series = self._series_of(labels)
         series.take(value, trace_id)
 
-    def _made(self, labels: tuple[str, ...]) -> LabelledSeries:
-        shown = self._bound.admit(self._instrument, labels)
-        if (series := self._shown.get(shown)) is None:
+    def _series_of(self, labels: tuple[str, ...]) -> LabelledSeries:
+        # Labels beyond the bound are asked for each time: remembered, they would fill the memory all the same.
+        admitted = self._bound.admit(self._instrument, labels)
+        if (series := self._series.get(admitted)) is None:
             bounds = self._instrument.bounds
-            series = self._shown[shown] = LabelledSeries(bounds, time.time(), counts=[0] * (len(bounds) + 1))
-        self._by_labels[labels] = series
+            series = self._series[admitted] = LabelledSeries(bounds, time.time(), counts=[0] * (len(bounds) + 1))
         return series
 
     def collect(self) -> Iterator[Any]:
@@ -89,7 +87,7 @@ class CountedMetric:
         kind = HistogramMetricFamily if self._instrument.kind == "histogram" else CounterMetricFamily
         name, names = self._instrument.prometheus_name, self._instrument.prometheus_labels
         family: Any = kind(name, self._instrument.help, labels=names)
-        for labels, series in self._shown.items():
+        for labels, series in self._series.items():
             if self._instrument.kind == "histogram":
                 family.add_metric(labels, list(_buckets(series)), series.total)
                 family.add_sample(f"{family.name}_created", dict(zip(names, labels, strict=True)), series.created_s)

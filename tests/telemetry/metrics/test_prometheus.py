@@ -1,6 +1,7 @@
 """What a scraper sees: the right names, the same totals as the ledger, and never more series than promised."""
 
 import re
+import tracemalloc
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -15,9 +16,11 @@ from organism.pricing.book import PriceBook
 from organism.pricing.rates import flat_rates
 from organism.telemetry.conventions import Conventions, genai_names
 from organism.telemetry.metrics import instruments
+from organism.telemetry.metrics.cardinality import CardinalityLimit
 from organism.telemetry.metrics.instruments import catalogue
 from organism.telemetry.metrics.metric_mapping import measure_event
 from organism.telemetry.metrics.prometheus import PrometheusExporter
+from organism.telemetry.metrics.prometheus_series import CountedMetric
 from organism.testing import ScriptedAnswer, ScriptedProvider, VirtualClock, run
 from organism.usage.events import AnyEvent, ApprovalDecided, ApprovalRequested, OperatorAction, PartitionMoved
 
@@ -259,6 +262,25 @@ def test_series_are_bounded_whatever_agents_report() -> None:
         assert not any(thread in body for thread in threads)
 
     run(main)
+
+
+def test_words_without_end_do_not_fill_the_memory() -> None:
+    """What is counted under ``other`` leaves nothing behind, however often another word comes."""
+    instrument = next(each for each in catalogue("old") if each.name == instruments.DECISIONS.name)
+    metric = CountedMetric(instrument, CardinalityLimit(50))
+
+    def report(numbers: range) -> int:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in numbers:
+            metric.take(1, ("chatty", "choice", f"order {number}"), None)
+        return tracemalloc.get_traced_memory()[0] - before
+
+    tracemalloc.start()
+    try:
+        report(range(100))
+        assert report(range(100, 10_100)) < 10_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_new_names_come_with_the_official_opt_in() -> None:

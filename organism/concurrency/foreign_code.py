@@ -112,6 +112,9 @@ class ForeignTask:
             self.value = await made if inspect.isawaitable(made) else made
         except BaseException as error:  # noqa: BLE001 - it is the task's result
             self.error = error
+        self._end()
+
+    def _end(self) -> None:
         self.done = True
         self._on_end(self)
         self._woken.notify()
@@ -139,9 +142,12 @@ class ForeignTask:
         self._task.cancel()
         with anyio.CancelScope(shield=True):
             for _ in range(_TURNS_TO_END):
-                if self.done:
+                if self._task.done():
                     break
                 await anyio.lowlevel.checkpoint()
+        if self._task.done() and not self.done:  # cancelled before its first step, which then is never made
+            self.error = asyncio.CancelledError()
+            self._end()
         return self.done
 
     def disown(self) -> None:

@@ -9,13 +9,14 @@ whether the adapter lets itself be cancelled or not.
 """
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from threading import get_ident
-from typing import Any, Literal
+from typing import Literal
 
 import anyio
 import msgspec
+import structlog
 from msgspec.structs import replace
 
 from organism.budget.holds import GrantedHold
@@ -49,7 +50,9 @@ from organism.router.limits.patience import Patience
 from organism.router.planning.call_rates import RateSource
 from organism.router.planning.plan import Route
 from organism.router.prepared_call import PreparedCall
-from organism.text.error_text import shown
+from organism.text.error_text import describe, shown
+
+_log = structlog.get_logger("organism.router")
 
 
 class Closed(msgspec.Struct, frozen=True):
@@ -104,6 +107,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     closed_by_freeze: Refusal | None = None
     _stops_when_closed: bool = False
     _closed: Closed | None = None
+    _is_asked: bool = False
     _is_answered: bool = False
     _over: bool = False
     _thread: int = 0
@@ -130,12 +134,31 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         self.held = held
         self.request = self.request.granted(self.route.model, held.output_cap)
 
-    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def begin(self, exchange: Callable[[], Awaitable[None]], end: Callable[[], None]) -> None:
         """Run it in a task of its own.
 
-        A bare one: nothing cancels it, who closes its thread waits for its end, and a task group's costs five times.
+        A bare one: who closes its thread waits for its end, and a task group's costs five times. Nothing of ours
+        cancels it. A stranger may, who cancels every task that he finds; before its first step, that step never comes.
+
+        Args:
+            exchange: Talks to the provider.
+            end: Settles what has come of it.
         """
-        self._task = asyncio.get_running_loop().create_task(work, name="attempt")
+
+        def look(_task: object) -> None:
+            if not (self.done.is_set() or self._is_asked):
+                self.result = RejectedError(self.route.provider, "not asked: its task was cancelled")
+                end()
+
+        self._task = asyncio.get_running_loop().create_task(self._perform(exchange, end), name="attempt")
+        self._task.add_done_callback(look)
+
+    async def _perform(self, exchange: Callable[[], Awaitable[None]], end: Callable[[], None]) -> None:
+        try:
+            await exchange()
+        except BaseException as error:  # noqa: BLE001 - of an exchange that was killed, too, somebody waits for the end
+            _log.error("exchange_cut_off", provider=self.route.provider, error=describe(error))
+        end()
 
     def drain(self, within_s: float) -> None:
         """Let go of the caller: read on silently for the real usage, but not for long.
@@ -234,17 +257,20 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         work = adapters.start(self.route.provider, partial(self._ask, provider, sink))
         # Cuts short the wait, not the adapter's task: that is foreign code, which is stopped below with a limit of its
         # own.
-        in_time = await work.wait_until(self.patience.until)
-        if not in_time:
-            await work.stop()
-        # Before the result is read, with no await in between: a piece that came later would change what was charged.
-        self._over = True
+        try:
+            in_time = await work.wait_until(self.patience.until)
+            if not in_time:
+                await work.stop()
+        finally:
+            # Before the result is read, with no await in between: a piece that came later would change the charge.
+            self._over = True
         result = self._result_of(work, None if in_time else self.patience.what_was_late(abandoned=self.abandoned))
         if isinstance(result, Completion) and self.prepared.last is not None:
             result = replace(result, is_last_word=True)
         self.result = result
 
     def _ask(self, provider: Provider, sink: ProviderSink | None) -> Awaitable[Answer]:
+        self._is_asked = True
         if isinstance(self.request, EmbeddingRequest):
             return provider.embed(self.request)
         return provider.complete(self.request, sink)
@@ -263,6 +289,8 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         return streamed.completion()
 
     def _ended(self, work: ForeignTask, late: str | None) -> Answer | ProviderError:
+        if not self._is_asked:  # its time was up before the adapter's first step: nothing has been sent
+            return RejectedError(self.route.provider, f"not asked: {late}")
         # An answer that came in the instant in which its time was up is an answer: it is billed.
         if late is not None and (not work.done or isinstance(work.error, anyio.get_cancelled_exc_class())):
             return UncertainError(self.route.provider, late)
@@ -283,6 +311,8 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     def health(self) -> Health:
         """What the attempt says of its provider: refusing a request is an answer, even if the answer is "not now"."""
         match self.result:
+            case _ if not self._is_asked:
+                return "unknown"
             case Completion() | Embeddings():
                 return "answered"
             case RejectedError(again=again, meaning=meaning):

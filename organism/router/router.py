@@ -331,7 +331,8 @@ class LLMRouter:
         attempt.on_text = on_text
         attempt.started_ns = self._clock.monotonic_ns()
         # Not in the caller's task: a cancellation of that must not keep what the provider bills out of the ledger.
-        attempt.begin(self._perform(config, state.call, attempt))
+        end = partial(self._end, config, state.call, attempt)
+        attempt.begin(partial(config.exchange, attempt, self._adapters), end)
         try:
             await attempt.done.wait()
             if attempt.listener_error is not None:
@@ -341,15 +342,8 @@ class LLMRouter:
             raise
         return attempt.ended
 
-    async def _perform(self, config: RouterConfig, call: Call, attempt: Attempt) -> None:
-        """Run an attempt to its settlement, with no await between its end and the ledger; nothing is raised.
-
-        This is a task of the router, and with it would end the calls of everybody else.
-        """
-        try:
-            await config.exchange(attempt, self._adapters)
-        except BaseException as error:  # noqa: BLE001 - of an exchange that was killed, too, somebody waits for the end
-            _log.error("exchange_cut_off", provider=attempt.route.provider, error=describe(error))
+    def _end(self, config: RouterConfig, call: Call, attempt: Attempt) -> None:
+        """Settle an attempt, with no await between its end and the ledger, and tell who waits; nothing is raised."""
         charge: Charge | None = None
         try:
             charge = self._resolve(config, call, attempt)

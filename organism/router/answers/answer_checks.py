@@ -92,8 +92,9 @@ def _believed(answer: Answer) -> Answer:
         fault = fault or _elsewhere_fault(answer.usage_elsewhere)
     if not isinstance(fault, str):
         return answer
-    nothing = {"usage_elsewhere": {}} if isinstance(answer, Completion) else {}
-    return replace(answer, usage=None, usage_error=encodable(fault[:_FAULT_MAX]), cost_nanousd=None, **nothing)
+    if isinstance(answer, Completion):
+        answer = replace(answer, usage_elsewhere={})
+    return replace(answer, usage=None, usage_error=encodable(fault[:_FAULT_MAX]), cost_nanousd=None)
 
 
 def _short(answer: Answer) -> Answer:

@@ -1,0 +1,68 @@
+"""Attempts that are ended before their adapter's first step: nothing was sent, so nothing is charged or kept."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from organism.errors import RejectedError
+from organism.router.call import RouterSettings
+from organism.testing import ScriptedProvider, run
+from organism.usage.events import UsageEvent
+
+MakeRouter = Callable[..., Any]
+"""See ``conftest.py``."""
+
+SEEDS = range(8)
+
+
+async def left(it: Any) -> None:
+    """Return in the turn in which an attempt leaves, or in one of the next."""
+    while not any(attempt.started_ns >= 0 for attempt in it.router.open_attempts):
+        await anyio.lowlevel.checkpoint()
+
+
+def test_a_call_that_is_given_up_before_its_adapter_begins_costs_nothing(make_router: MakeRouter) -> None:
+    """What was never asked is released, its adapter's task is gone, and the router's end waits for none."""
+
+    async def scenario() -> bool:
+        provider = ScriptedProvider(["yes"], latency_s=5)
+        async with make_router(provider, settings=RouterSettings(drain_s=0)) as it:
+            call = asyncio.create_task(it.ask())
+            await left(it)
+            call.cancel()
+            await it.router.wait_idle("t")
+            (event,) = it.of(UsageEvent)
+            assert event.outcome == ("worst_case" if provider.requests else "released")
+            assert it.registry.statistics().open_holds == 0
+            assert it.router.statistics().providers["scripted"].failures == 0
+        assert anyio.current_time() == 0
+        return not provider.requests
+
+    never_asked = [run(scenario, seed=seed) for seed in SEEDS]
+    assert any(never_asked)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_attempt_whose_task_a_stranger_cancels_ends_all_the_same(make_router: MakeRouter, seed: int) -> None:
+    """A program that cancels every task it finds leaves no caller to wait for ever, and no hold open."""
+
+    async def scenario() -> None:
+        provider = ScriptedProvider(["yes"], latency_s=5)
+        async with make_router(provider) as it:
+            call = asyncio.create_task(it.ask())
+            await left(it)
+            for task in asyncio.all_tasks():
+                if task.get_name() == "attempt":
+                    task.cancel()
+            await asyncio.wait([call])
+            asked = bool(provider.requests)
+            (event,) = it.of(UsageEvent)
+            assert event.outcome == ("worst_case" if asked else "released")
+            assert isinstance(call.exception(), RejectedError) is not asked
+            assert it.registry.statistics().open_holds == 0
+
+    run(scenario, seed=seed)

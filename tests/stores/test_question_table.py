@@ -21,6 +21,8 @@ FIRST = NewQuestion(
     account=ALL, revision=1, threshold=50, thread_id="t", root="r", agent="a", detail="half of it", since_ns=0
 )
 
+LATER = "UPDATE organism.questions SET"
+
 
 @pytest.fixture
 def leases(postgres: PostgresServer) -> Iterator[LeaseTable]:
@@ -124,3 +126,22 @@ def test_an_answer_may_hold_any_character(table: SliceTable, parts: list[Lease])
         change = LimitChange(amounts=(None, None, 60 + revision), absolute=True, revision=revision, standing=())
         table.change(parts[0], ALL, change)
         table.questions.ask(parts[0], replace(FIRST, revision=revision))
+
+
+def test_what_is_asked_and_said_next_is_younger_by_any_clock(
+    table: SliceTable, parts: list[Lease], postgres: PostgresServer
+) -> None:
+    """Partitions go by the youngest that they have heard: a server whose clock is behind must not hide what follows."""
+    table.questions.ask(parts[0], FIRST)
+    ages = [stands(table).age]
+    for threshold in (75, 90):
+        for column in ("asked_ns", "said_ns"):
+            postgres.execute(f"{LATER} {column} = {column} + 3600000000000", postgres.url("test"))
+            ages.append(stands(table).age)
+            if column == "asked_ns":
+                assert table.questions.answer(ALL, stands(table), allowed=True, note="", by="o")
+            else:
+                table.questions.ask(parts[1], replace(FIRST, threshold=threshold))
+                assert stands(table).threshold == threshold
+            ages.append(stands(table).age)
+    assert ages == sorted(set(ages))

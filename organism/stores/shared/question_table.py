@@ -60,7 +60,8 @@ _STANDING = f"""
 _NOW_NS = "(extract(epoch FROM clock_timestamp()) * 1e9)::bigint"
 
 # Another takes its place where the limit has changed, where it was answered and a later threshold is asked about, or
-# where the answer is as old as the spend that it was about. An open one stays.
+# where the answer is as old as the spend that it was about. An open one stays. It is younger than what it replaces by
+# any clock, or nobody would hear of it where another server took over whose clock is behind.
 _ASK = f"""
     INSERT INTO organism.questions AS q
         (account, revision, threshold, p, asked_ns, thread_id, root, agent, detail)
@@ -68,7 +69,8 @@ _ASK = f"""
     FROM organism.shared l, organism.journals j
     WHERE l.account = %(account)s AND l.revision = %(revision)s AND j.p = %(p)s AND j.epoch = %(epoch)s
     ON CONFLICT (account) DO UPDATE SET
-        revision = excluded.revision, threshold = excluded.threshold, p = excluded.p, asked_ns = excluded.asked_ns,
+        revision = excluded.revision, threshold = excluded.threshold, p = excluded.p,
+        asked_ns = greatest(excluded.asked_ns, q.asked_ns + 1, q.said_ns + 1),
         thread_id = excluded.thread_id, root = excluded.root, agent = excluded.agent, detail = excluded.detail,
         said = NULL, note = '', said_by = '', said_ns = 0,
         passed = CASE WHEN q.revision = excluded.revision AND q.passed_ns >= %(since_ns)s THEN q.passed ELSE 0 END
@@ -78,7 +80,8 @@ _ASK = f"""
 # All that know the limit hear of it with their next exchange.
 _ANSWER = f"""
     WITH said AS (
-        UPDATE organism.questions q SET said = %(allowed)s, note = %(note)s, said_by = %(by)s, said_ns = {_NOW_NS},
+        UPDATE organism.questions q SET said = %(allowed)s, note = %(note)s, said_by = %(by)s,
+            said_ns = greatest({_NOW_NS}, q.asked_ns + 1),
             passed = CASE WHEN %(allowed)s THEN q.threshold ELSE q.passed END,
             passed_ns = CASE WHEN %(allowed)s THEN {_NOW_NS} ELSE q.passed_ns END
         FROM organism.shared l

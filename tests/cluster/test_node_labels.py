@@ -1,9 +1,11 @@
 """Agents that need a label work only at nodes that have it, whatever joins, leaves or dies."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import anyio
+import psycopg
 import pytest
 
 from organism import ConfigError, Context, Organism, Text, agent
@@ -15,7 +17,7 @@ from organism.errors import NodeLabelError
 from organism.journal import JournalError
 from organism.messages import BudgetWarning
 from organism.stores.postgres.lease_table import LeaseTable
-from organism.stores.postgres.postgres_schema import MIGRATIONS
+from organism.stores.postgres.postgres_schema import LOCK, MIGRATIONS
 from organism.stores.postgres.preparation import layout_of
 from organism.testing import ScriptedProvider
 from organism.testing.postgres_server import PostgresServer
@@ -207,6 +209,32 @@ def test_a_label_keeps_its_number_of_partitions_and_its_names(postgres: Postgres
         pytest.raises(JournalError, match="more than 256"),
     ):
         c.register("", "1", now_ns())
+
+
+def test_of_two_nodes_that_make_partitions_of_a_label_at_once_one_says_how_many(
+    postgres: PostgresServer, url: str
+) -> None:
+    """The other is refused, as if it had come later: it would look for threads where nobody has them."""
+    with closing(table(url, "z", made=False)) as first:
+        first.register("", "1", now_ns())
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    refused = []
+
+    def begin(name: str, gpu: int) -> None:
+        with closing(table(url, name, gpu=gpu)) as one:
+            try:
+                one.register("", "1", now_ns())
+            except JournalError as error:
+                refused.append(str(error))
+
+    with psycopg.connect(url) as holder, ThreadPoolExecutor() as threads:
+        holder.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        started = [threads.submit(begin, "a", 2), threads.submit(begin, "b", 3)]
+        while postgres.execute(waiting, url) != [(2,)]:
+            assert not any(each.done() for each in started)
+        holder.rollback()
+    assert len(layout_of(url).labelled["gpu"]) in (2, 3)
+    assert [error.partition(": ")[2].partition("{")[0] for error in refused] == ["write cluster.label_partitions: "]
 
 
 def test_agents_of_different_labels_may_not_write_to_each_other(url: str) -> None:

@@ -1,7 +1,7 @@
 """The tables of a database: made, brought up to date, and refused where they are somebody else's."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 
 import msgspec
@@ -172,13 +172,7 @@ def make_labelled(db: Connection, place: str, wanted: Mapping[str, int], ttl_s: 
             knows no labels runs: it would take them as any others.
     """
     found = read_layout(db).labelled
-    for label, count in wanted.items():
-        if label in found and len(found[label]) != count:
-            raise JournalError(
-                f"the cluster in {place} has {len(found[label])} partitions for nodes labelled {label!r}, and this "
-                f"node is configured for {count}: write cluster.label_partitions: {{{label}: {len(found[label])}}}; "
-                "the number is fixed when they are made"
-            )
+    _refuse_other_counts(place, found, wanted)
     missing = {label: count for label, count in wanted.items() if label not in found}
     if not missing:
         return
@@ -207,6 +201,18 @@ def make_labelled(db: Connection, place: str, wanted: Mapping[str, int], ttl_s: 
                 f"to be those of threads at nodes labelled {label!r}: use another label, or end that thread first"
             )
         db.execute(labelled_made(label, count))
+    # Another node may have made them a moment ago, and another number of them.
+    _refuse_other_counts(place, read_layout(db).labelled, wanted)
+
+
+def _refuse_other_counts(place: str, found: Mapping[str, Sequence[int]], wanted: Mapping[str, int]) -> None:
+    for label, count in wanted.items():
+        if label in found and len(found[label]) != count:
+            raise JournalError(
+                f"the cluster in {place} has {len(found[label])} partitions for nodes labelled {label!r}, and this "
+                f"node is configured for {count}: write cluster.label_partitions: {{{label}: {len(found[label])}}}; "
+                "the number is fixed when they are made"
+            )
 
 
 def read_layout(db: Connection) -> Layout:

@@ -180,6 +180,8 @@ class HandlerRuntime(PlaceHolder, eq=False):
             self.check()
         active = self._services.active
         routed = route(self._runner, self._envelope, message, sending, active)
+        if not routed.recipients:
+            return  # it is published, and no peer takes it: no bound would end what is kept of such
         sent = self._sent + len(routed.recipients)
         if sent > active.bounds.fan_out:
             raise too_many(sent, active.bounds)

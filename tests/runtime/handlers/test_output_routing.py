@@ -1,5 +1,7 @@
 """To whom an agent may write: what was allowed once is remembered, and stands for nothing else."""
 
+import tracemalloc
+
 import pytest
 
 from organism import Bounds, Context, Limits, Organism, Text, agent
@@ -35,6 +37,31 @@ def test_what_may_be_sent_is_not_what_may_be_asked() -> None:
         assert refused == ["again", "again"]
 
     run(main)
+
+
+def test_what_is_published_to_nobody_is_not_kept() -> None:
+    """No bound counts it, so nothing of it may stay: a handler that goes round would fill the memory."""
+    kept: list[int] = []
+
+    @agent()
+    async def publisher(message: Text, ctx: Context) -> Text:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(1_000):
+            ctx.publish(Text(f"{number} {'x' * 100}"))
+        kept.append(tracemalloc.get_traced_memory()[0] - before)
+        return message
+
+    async def main() -> None:
+        async with Organism([publisher], limits=Limits(tokens=1000), bounds=Bounds(fan_out=2)) as running:
+            assert (await running.run("go")).text == "go"
+            assert (await running.run("go")).text == "go"
+
+    tracemalloc.start()
+    try:
+        run(main)
+    finally:
+        tracemalloc.stop()
+    assert kept[1] < 20_000
 
 
 def test_a_message_to_several_is_several_for_the_bound() -> None:

@@ -17,6 +17,8 @@ from organism.tool_servers.stdio import MESSAGE_BYTES_MAX
 _Message = dict[str, Any]
 
 _SAID_CHARACTERS = 200
+_OTHERS_MAX = 2
+"""Of more than one that has another number none is the answer."""
 _BLANK = b" \t\r\n\xef\xbb\xbf"
 
 
@@ -80,6 +82,7 @@ class _EventReader:
             self._head += chunk
             seen = self._head.lstrip(_BLANK)
             if not seen:
+                self._head.clear()  # a server may write nothing else for as long as the call lasts
                 return
             self._is_json = seen.startswith((b"{", b"["))
             chunk = bytes(self._head)
@@ -115,7 +118,7 @@ class _EventReader:
             elif str(message["id"]) == str(self._number):
                 self._is_answered = True
                 yield _event({**message, "id": self._number}, marks)
-            else:
+            elif len(self._others) < _OTHERS_MAX:
                 self._others.append(message)
         if not messages:
             if event.data.strip() not in ("", "{}"):

@@ -105,6 +105,7 @@ class ForeignTask:
         self._on_end = on_end
         self._woken = Wakeup()
         self._task = asyncio.get_running_loop().create_task(self._run(call), name=name)
+        self._task.add_done_callback(self._look)
 
     async def _run(self, call: Callable[[], object]) -> None:
         try:
@@ -113,6 +114,11 @@ class ForeignTask:
         except BaseException as error:  # noqa: BLE001 - it is the task's result
             self.error = error
         self._end()
+
+    def _look(self, _task: object) -> None:
+        if not self.done:  # cancelled before its first step, so that nothing above was done
+            self.error = asyncio.CancelledError()
+            self._end()
 
     def _end(self) -> None:
         self.done = True
@@ -142,12 +148,9 @@ class ForeignTask:
         self._task.cancel()
         with anyio.CancelScope(shield=True):
             for _ in range(_TURNS_TO_END):
-                if self._task.done():
+                if self.done:
                     break
                 await anyio.lowlevel.checkpoint()
-        if self._task.done() and not self.done:  # cancelled before its first step, which then is never made
-            self.error = asyncio.CancelledError()
-            self._end()
         return self.done
 
     def disown(self) -> None:

@@ -52,6 +52,8 @@ from organism.router.planning.plan import Route
 from organism.router.prepared_call import PreparedCall
 from organism.text.error_text import describe, shown
 
+_CANCELLED = "its task was cancelled"
+
 _log = structlog.get_logger("organism.router")
 
 
@@ -147,7 +149,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
 
         def look(_task: object) -> None:
             if not (self.done.is_set() or self._is_asked):
-                self.result = RejectedError(self.route.provider, "not asked: its task was cancelled")
+                self.result = RejectedError(self.route.provider, f"not asked: {_CANCELLED}")
                 end()
 
         self._task = asyncio.get_running_loop().create_task(self._perform(exchange, end), name="attempt")
@@ -289,8 +291,8 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         return streamed.completion()
 
     def _ended(self, work: ForeignTask, late: str | None) -> Answer | ProviderError:
-        if not self._is_asked:  # its time was up before the adapter's first step: nothing has been sent
-            return RejectedError(self.route.provider, f"not asked: {late}")
+        if not self._is_asked:  # it was ended before the adapter's first step: nothing has been sent
+            return RejectedError(self.route.provider, f"not asked: {late or _CANCELLED}")
         # An answer that came in the instant in which its time was up is an answer: it is billed.
         if late is not None and (not work.done or isinstance(work.error, anyio.get_cancelled_exc_class())):
             return UncertainError(self.route.provider, late)

@@ -47,7 +47,8 @@ def test_a_call_that_is_given_up_before_its_adapter_begins_costs_nothing(make_ro
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_an_attempt_whose_task_a_stranger_cancels_ends_all_the_same(make_router: MakeRouter, seed: int) -> None:
+@pytest.mark.parametrize("name", ["attempt", "a call of provider 'scripted'"])
+def test_a_call_of_which_a_stranger_cancels_a_task_ends_at_once(make_router: MakeRouter, name: str, seed: int) -> None:
     """A program that cancels every task it finds leaves no caller to wait for ever, and no hold open."""
 
     async def scenario() -> None:
@@ -55,14 +56,38 @@ def test_an_attempt_whose_task_a_stranger_cancels_ends_all_the_same(make_router:
         async with make_router(provider) as it:
             call = asyncio.create_task(it.ask())
             await left(it)
-            for task in asyncio.all_tasks():
-                if task.get_name() == "attempt":
-                    task.cancel()
+            while not (named := [task for task in asyncio.all_tasks() if task.get_name() == name]):
+                await anyio.lowlevel.checkpoint()
+            named[0].cancel()
             await asyncio.wait([call])
+            assert anyio.current_time() == 0
             asked = bool(provider.requests)
             (event,) = it.of(UsageEvent)
             assert event.outcome == ("worst_case" if asked else "released")
             assert isinstance(call.exception(), RejectedError) is not asked
             assert it.registry.statistics().open_holds == 0
+
+    run(scenario, seed=seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_adapter_s_start_that_a_stranger_cancels_is_made_anew(make_router: MakeRouter, seed: int) -> None:
+    """The call that waits for it fails at once, and the next one has the adapter start again."""
+
+    class Warming(ScriptedProvider):
+        async def warm_up(self) -> None:
+            await anyio.sleep(1)
+
+    async def scenario() -> None:
+        async with make_router(Warming(["yes"])) as it:
+            call = asyncio.create_task(it.ask())
+            while not (named := [task for task in asyncio.all_tasks() if "the start of" in task.get_name()]):
+                await anyio.lowlevel.checkpoint()
+            named[0].cancel()
+            await asyncio.wait([call])
+            assert isinstance(call.exception(), RejectedError)
+            assert anyio.current_time() == 0
+            assert (await it.ask()).text == "yes"
+            assert anyio.current_time() == 1
 
     run(scenario, seed=seed)

@@ -211,8 +211,16 @@ def test_a_label_keeps_its_number_of_partitions_and_its_names(postgres: Postgres
         c.register("", "1", now_ns())
 
 
-def test_of_two_nodes_that_make_partitions_of_a_label_at_once_one_says_how_many(
-    postgres: PostgresServer, url: str
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (({"gpu": 2}, {"gpu": 3}), "label_partitions: {gpu: "),
+        (({"gpu": 200}, {"eu": 201}), "are more than 256 in all: write fewer"),
+    ],
+    ids=["of one label", "more than there may be"],
+)
+def test_of_two_nodes_that_make_partitions_of_labels_at_once_one_says_how_many(
+    postgres: PostgresServer, url: str, asked: tuple[dict[str, int], dict[str, int]], told: str
 ) -> None:
     """The other is refused, as if it had come later: it would look for threads where nobody has them."""
     with closing(table(url, "z", made=False)) as first:
@@ -220,8 +228,8 @@ def test_of_two_nodes_that_make_partitions_of_a_label_at_once_one_says_how_many(
     waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
     refused = []
 
-    def begin(name: str, gpu: int) -> None:
-        with closing(table(url, name, gpu=gpu)) as one:
+    def begin(name: str, wanted: dict[str, int]) -> None:
+        with closing(LeaseTable(url, name="house", node=name, partitions=4, label_partitions=wanted)) as one:
             try:
                 one.register("", "1", now_ns())
             except JournalError as error:
@@ -229,12 +237,13 @@ def test_of_two_nodes_that_make_partitions_of_a_label_at_once_one_says_how_many(
 
     with psycopg.connect(url) as holder, ThreadPoolExecutor() as threads:
         holder.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
-        started = [threads.submit(begin, "a", 2), threads.submit(begin, "b", 3)]
+        started = [threads.submit(begin, name, wanted) for name, wanted in zip("ab", asked, strict=True)]
         while postgres.execute(waiting, url) != [(2,)]:
             assert not any(each.done() for each in started)
         holder.rollback()
-    assert len(layout_of(url).labelled["gpu"]) in (2, 3)
-    assert [error.partition(": ")[2].partition("{")[0] for error in refused] == ["write cluster.label_partitions: "]
+    made = {label: len(its) for label, its in layout_of(url).labelled.items()}
+    assert (made in asked, len(refused)) == (True, 1)
+    assert told in refused[0]
 
 
 def test_agents_of_different_labels_may_not_write_to_each_other(url: str) -> None:

@@ -6,6 +6,8 @@ and each node of a cluster those that it holds the leases of.
 
 from typing import Final
 
+from organism.ids import PARTITIONS_MAX
+
 MIGRATIONS: Final = (
     """
     CREATE SCHEMA IF NOT EXISTS organism;
@@ -238,7 +240,7 @@ def partitions_made(count: int) -> str:
 
 
 def labelled_made(label: str, count: int) -> str:
-    """Return the SQL that makes the partitions of a label, behind all others, if it has none yet.
+    """Return the SQL that makes the partitions of a label, behind all others, if it has none yet and there is room.
 
     A process of a program that knows no labels, and so says none, would take them as any others: where it has gone
     silent it is a node no more, and ends by that when it comes back.
@@ -249,7 +251,8 @@ def labelled_made(label: str, count: int) -> str:
     INSERT INTO organism.leases (p, epoch, incarnation, expires, node_label)
         SELECT last + n, 0, 0, '-infinity', '{label}'
         FROM (SELECT max(p) AS last FROM organism.leases) AS made, generate_series(1, {count:d}) AS n
-        WHERE NOT EXISTS (SELECT FROM organism.leases WHERE node_label = '{label}');
+        WHERE NOT EXISTS (SELECT FROM organism.leases WHERE node_label = '{label}')
+            AND last + {count:d} < {PARTITIONS_MAX};
     INSERT INTO organism.journals
         SELECT p, 0, 0, 0, decode(repeat('00', 32), 'hex'), 0, 0 FROM organism.leases ON CONFLICT DO NOTHING;
     INSERT INTO organism.live SELECT p, 0, 0 FROM organism.leases ON CONFLICT DO NOTHING;"""  # noqa: S608 - checked

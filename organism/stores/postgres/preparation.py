@@ -178,10 +178,7 @@ def make_labelled(db: Connection, place: str, wanted: Mapping[str, int], ttl_s: 
         return
     there = len(read_layout(db).every)
     if there + sum(missing.values()) > PARTITIONS_MAX:
-        raise JournalError(
-            f"the cluster in {place} has {there} partitions, and {sum(missing.values())} more for nodes labelled "
-            f"{', '.join(missing)} are more than {PARTITIONS_MAX} in all: write fewer in cluster.label_partitions"
-        )
+        raise _too_many(place, there, missing)
     older = db.execute(
         "SELECT node FROM organism.nodes WHERE labels IS NULL "
         "AND seen > clock_timestamp() - make_interval(secs => %s) ORDER BY node",
@@ -201,8 +198,18 @@ def make_labelled(db: Connection, place: str, wanted: Mapping[str, int], ttl_s: 
                 f"to be those of threads at nodes labelled {label!r}: use another label, or end that thread first"
             )
         db.execute(labelled_made(label, count))
-    # Another node may have made them a moment ago, and another number of them.
-    _refuse_other_counts(place, read_layout(db).labelled, wanted)
+    # Another node may have made them a moment ago and another number of them, or so many that there was no room.
+    layout = read_layout(db)
+    _refuse_other_counts(place, layout.labelled, wanted)
+    if left := {label: count for label, count in missing.items() if label not in layout.labelled}:
+        raise _too_many(place, len(layout.every), left)
+
+
+def _too_many(place: str, there: int, missing: Mapping[str, int]) -> JournalError:
+    return JournalError(
+        f"the cluster in {place} has {there} partitions, and {sum(missing.values())} more for nodes labelled "
+        f"{', '.join(missing)} are more than {PARTITIONS_MAX} in all: write fewer in cluster.label_partitions"
+    )
 
 
 def _refuse_other_counts(place: str, found: Mapping[str, Sequence[int]], wanted: Mapping[str, int]) -> None:

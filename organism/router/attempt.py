@@ -149,7 +149,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
 
         def look(_task: object) -> None:
             if not (self.done.is_set() or self._is_asked):
-                self.result = RejectedError(self.route.provider, f"not asked: {_CANCELLED}")
+                self.result = self._not_asked(_CANCELLED)
                 end()
 
         self._task = asyncio.get_running_loop().create_task(self._perform(exchange, end), name="attempt")
@@ -160,7 +160,13 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             await exchange()
         except BaseException as error:  # noqa: BLE001 - of an exchange that was killed, too, somebody waits for the end
             _log.error("exchange_cut_off", provider=self.route.provider, error=describe(error))
+            if not self._is_asked:
+                self.result = self._not_asked(_CANCELLED)
         end()
+
+    def _not_asked(self, why: str) -> RejectedError:
+        """Say that it was ended before its adapter's first step: nothing has been sent."""
+        return RejectedError(self.route.provider, f"not asked: {why}")
 
     def drain(self, within_s: float) -> None:
         """Let go of the caller: read on silently for the real usage, but not for long.
@@ -263,9 +269,12 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             in_time = await work.wait_until(self.patience.until)
             if not in_time:
                 await work.stop()
-        finally:
-            # Before the result is read, with no await in between: a piece that came later would change the charge.
+        except BaseException:  # a stranger has cancelled this task: its adapter works on for nobody
             self._over = True
+            await work.stop()
+            raise
+        # Before the result is read, with no await in between: a piece that came later would change what was charged.
+        self._over = True
         result = self._result_of(work, None if in_time else self.patience.what_was_late(abandoned=self.abandoned))
         if isinstance(result, Completion) and self.prepared.last is not None:
             result = replace(result, is_last_word=True)
@@ -291,8 +300,8 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         return streamed.completion()
 
     def _ended(self, work: ForeignTask, late: str | None) -> Answer | ProviderError:
-        if not self._is_asked:  # it was ended before the adapter's first step: nothing has been sent
-            return RejectedError(self.route.provider, f"not asked: {late or _CANCELLED}")
+        if not self._is_asked:
+            return self._not_asked(late or _CANCELLED)
         # An answer that came in the instant in which its time was up is an answer: it is billed.
         if late is not None and (not work.done or isinstance(work.error, anyio.get_cancelled_exc_class())):
             return UncertainError(self.route.provider, late)

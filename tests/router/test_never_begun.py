@@ -1,4 +1,4 @@
-"""Attempts that are ended before their adapter's first step: nothing was sent, so nothing is charged or kept."""
+"""Attempts whose tasks a stranger cancels, or that are ended before their adapter's first step: none is left over."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from organism.errors import RejectedError
+from organism.errors import RejectedError, UncertainError
 from organism.router.call import RouterSettings
 from organism.testing import ScriptedProvider, run
 from organism.usage.events import UsageEvent
@@ -68,6 +68,27 @@ def test_a_call_of_which_a_stranger_cancels_a_task_ends_at_once(make_router: Mak
             assert it.registry.statistics().open_holds == 0
 
     run(scenario, seed=seed)
+
+
+def test_an_adapter_whose_attempt_a_stranger_cancels_works_on_for_nobody(make_router: MakeRouter) -> None:
+    """It is charged whole, ended, and what it still says reaches no caller that has been told the call has failed."""
+
+    async def scenario() -> None:
+        async with make_router(ScriptedProvider(["one two three four"], latency_s=5)) as it:
+            heard: list[object] = []
+            call = asyncio.create_task(it.ask(on_text=heard.append))
+            await anyio.sleep(1.5)
+            next(task for task in asyncio.all_tasks() if task.get_name() == "attempt").cancel()
+            await asyncio.wait([call])
+            assert isinstance(call.exception(), UncertainError)
+            assert not [task for task in asyncio.all_tasks() if "a call of" in task.get_name()]
+            before = len(heard)
+            await anyio.sleep(10)
+            assert len(heard) == before
+            (event,) = it.of(UsageEvent)
+            assert event.outcome == "worst_case"
+
+    run(scenario)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -69,7 +69,10 @@ class MessageFlow:
             edge = self._edges.get(names)
             if edge is None:
                 edge = self._edges[names] = _Edge(deque(maxlen=_SLOTS))
-            if time_ns >= edge.until_ns:
+            set_back = time_ns < edge.until_ns - _SLOTS * _SLOT_NS
+            if set_back:  # by the clock: slots that have not come yet would count as the last minute until they have
+                edge.slots.clear()
+            if time_ns >= edge.until_ns or set_back:
                 edge.begin_slot(time_ns // _SLOT_NS)
             edge.messages += number
 

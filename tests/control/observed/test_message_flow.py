@@ -99,6 +99,21 @@ def test_what_flows_in_a_burst_is_of_its_minute_whenever_somebody_looks() -> Non
     run(main)
 
 
+def test_what_a_clock_that_is_set_back_had_shown_is_of_no_minute() -> None:
+    """Else everything would be of the last minute until the clock shows again what it has shown."""
+    flow = MessageFlow()
+    flow.count({("a", "b"): 5}, 7200 * SECOND)
+    flow.count({("a", "b"): 1}, 3600 * SECOND)
+    flow.count({("a", "b"): 1}, 3610 * SECOND)
+
+    def seen_at(second: int) -> tuple[int, int]:
+        (edge,) = flow.of("a", second * SECOND)
+        return edge.messages, edge.last_minute
+
+    assert seen_at(3611) == (7, 2)
+    assert seen_at(3700) == (7, 0)
+
+
 def test_message_into_an_open_thread_is_one_from_a_user() -> None:
     """Whatever users write is counted, and not the first message of each thread only."""
 

@@ -176,6 +176,36 @@ async def test_revoked_and_expired_tokens_are_none(tmp_path: Path) -> None:
     assert (tmp_path / "state" / "tokens.json").stat().st_mode & 0o077 == 0
 
 
+async def test_session_is_not_made_to_last_by_sessions_of_it() -> None:
+    """Who has taken a session has it for its hours: one that is begun with it ends when it does."""
+    now = [0]
+    book = TokenBook(lambda: now[0])
+    made = await book.make("ci", ["read"])
+    session = book.begin_session(made.secret)
+    assert session is not None
+    for _ in range(3):
+        now[0] += 3 * 3600 * 10**9
+        again = book.begin_session(session.secret)
+        assert again is not None
+        assert again.expires_ns == session.expires_ns == 12 * 3600 * 10**9
+        session = again
+    now[0] = 12 * 3600 * 10**9
+    assert book.find(session.secret) is None
+    assert book.begin_session(session.secret) is None
+
+
+async def test_sessions_of_one_token_end_none_of_another() -> None:
+    """They are bounded together, and who begins many has its own oldest end."""
+    book = TokenBook(lambda: 0)
+    boss, reader = await book.make("boss", ["admin"]), await book.make("reader", ["read"])
+    kept, first = book.begin_session(boss.secret), book.begin_session(reader.secret)
+    many = [book.begin_session(reader.secret) for _ in range(200)]
+    assert kept is not None and first is not None  # noqa: PT018
+    assert book.find(kept.secret) is not None
+    assert book.find(first.secret) is None
+    assert sum(each is not None and book.find(each.secret) is not None for each in many) == 63
+
+
 def test_token_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     """The secret is made once in a file of its owner; a file that others can read stops the daemon."""
     state = tmp_path / "state"

@@ -6,6 +6,7 @@ API, each with its scopes. Sessions are tokens that live in memory for some hour
 
 import os
 import secrets
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -272,10 +273,12 @@ class TokenBook:
         return ()
 
     def begin_session(self, secret: str) -> NewToken | None:
-        """Make a token that lives in memory for some hours, as good as another; the oldest goes if there are many.
+        """Make a token that lives in memory for some hours, as good as another.
+
+        If there are many, the oldest goes of the token that has the most: nobody else's ends by what one token begins.
 
         Args:
-            secret: Of the token, or of a session of it.
+            secret: Of the token, or of a session of it, which the new one does not outlive.
 
         Returns:
             ``None`` if that is none, or none any more: its request may have been let in some seconds ago.
@@ -290,9 +293,12 @@ class TokenBook:
         parent = self._sessions.get(key)
         self._sessions = {key: one for key, one in self._sessions.items() if one.expires_ns > now_ns}
         while len(self._sessions) >= _SESSIONS_MAX:
-            del self._sessions[next(iter(self._sessions))]
-        made = secrets.token_urlsafe(32)
-        session = _Session(key if parent is None else parent.origin, now_ns + _SESSION_S * NS_PER_S)
+            ((most, _),) = Counter(one.origin for one in self._sessions.values()).most_common(1)
+            del self._sessions[next(key for key, one in self._sessions.items() if one.origin == most)]
+        made, ends_ns = secrets.token_urlsafe(32), now_ns + _SESSION_S * NS_PER_S
+        session = (
+            _Session(key, ends_ns) if parent is None else replace(parent, expires_ns=min(ends_ns, parent.expires_ns))
+        )
         self._sessions[_hash(made)] = session
         return NewToken(caller.name, made, session.expires_ns)
 

@@ -1,12 +1,18 @@
 """A handler that cancels every task it finds does not end the daemon."""
 
+import asyncio
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
 import pytest
+
+from organism import Context, Limits, Organism, Text, agent
+from organism.daemon.own_tasks import hide_own_tasks
+from organism.testing import ScriptedProvider, VirtualClock, run
 
 AGENT = """
 import asyncio
@@ -87,3 +93,34 @@ def test_a_handler_that_cancels_all_tasks_costs_its_own_message(handler: str, fo
         asked = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
     assert asked.returncode == 0, asked.stderr
     assert "fine" in asked.stdout
+
+
+def test_a_handler_that_cancels_all_tasks_cuts_no_call_of_another() -> None:
+    """A call of a model goes on and is charged as billed, although it was begun while a message was handled."""
+
+    @agent()
+    async def caller(message: Text, ctx: Context) -> Text:
+        return Text((await ctx.llm.complete(message.text, max_output_tokens=5)).text)
+
+    @agent()
+    async def tidy(message: Text, ctx: Context) -> Text:
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        await anyio.sleep(1)
+        return message
+
+    async def main() -> None:
+        hide_own_tasks()
+        provider = ScriptedProvider(["fine"], latency_s=10)
+        agents, models = [caller, tidy], {"m": "scripted/m"}
+        async with Organism(
+            agents, models=models, providers={"scripted": provider}, limits=Limits(tokens=1_000), clock=VirtualClock()
+        ) as running:
+            calls = await running.open_thread("hello", to="caller")
+            await anyio.sleep(1)
+            assert (await running.run("tidy up", to="tidy")).text == "tidy up"
+            result = await running.wait(calls)
+            assert result.text == "fine"
+            assert result.budget.spent.tokens == provider.billed.total
+
+    run(main)

@@ -16,7 +16,7 @@ from organism.errors import OrganismError
 from organism.text.error_text import describe
 from organism.tracing import current_work
 
-_OURS = f"{Path(__file__).parent.parent}{os.sep}"
+_OURS = tuple(f"{Path(__file__).parents[2] / room}{os.sep}" for room in ("runtime", "router", "concurrency"))
 
 Factory = Callable[..., "asyncio.Future[Any]"]
 
@@ -52,16 +52,19 @@ class ContainedTasks:
             self._loop.set_task_factory(self._before)
 
     def _make(self, loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> "asyncio.Future[Any]":
-        if current_work() is not None and isinstance(coro, CoroutineType) and not _is_ours(coro):
+        if current_work() is not None and isinstance(coro, CoroutineType) and not is_ours(coro):
             coro = _Contained(coro)
         if self._before is not None:
             return self._before(loop, coro, **options)
         return asyncio.Task(coro, loop=loop, **options)
 
 
-def _is_ours(coro: "CoroutineType[Any, Any, Any]") -> bool:
-    """Whether it is a task of the router's and the like, which guard what they call themselves."""
-    return coro.cr_code.co_filename.startswith(_OURS)
+def is_ours(coro: object) -> bool:
+    """Whether a task is one of the router's and the like, which guard what they call themselves.
+
+    An attempt at a call is begun while a message is handled, and is none of its handler's all the same.
+    """
+    return isinstance(coro, CoroutineType) and coro.cr_code.co_filename.startswith(_OURS)
 
 
 class _Contained(Coroutine[Any, Any, Any]):

@@ -70,9 +70,15 @@ class ParkedMessages:
         return not waits.account or self._stops.awaits(waits.account, waits.threshold)
 
     def unpark_unstopped(self, thread: Thread) -> None:
-        """Unpark what waits for a freeze or a breaker, if none stops the thread any more."""
-        if thread.paused_by is None and self._stops.stopped(thread.id) is None:
-            self.unpark(thread, lambda waits: isinstance(waits, Refusal) and waits.cause != "limit")
+        """Unpark what waits for a freeze or a breaker, if none stops the thread any more.
+
+        What waits for a breaker goes on where the thread is frozen, too: refused anew, it waits for the freeze, whose
+        end lets it go on. That end looks for nothing else.
+        """
+        if thread.paused_by is None:
+            frozen = self._stops.stopped(thread.id) is not None
+            stay = {"limit", "freeze", "approval"} if frozen else {"limit"}
+            self.unpark(thread, lambda waits: isinstance(waits, Refusal) and waits.cause not in stay)
 
     def unpark_message(self, thread: Thread, message_id: str) -> None:
         """Unpark a message that waited for another one: that has its budget or answer, or never will."""

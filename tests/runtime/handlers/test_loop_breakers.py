@@ -109,6 +109,26 @@ def test_a_tool_loop_is_told_then_paused_then_ended(
     run(main)
 
 
+def test_what_is_let_go_on_while_all_is_frozen_goes_on_when_that_is_over() -> None:
+    """It waits for the freeze then, and for no breaker that nobody can lift: only a paused thread is resumed."""
+
+    async def main() -> None:
+        provider = ScriptedProvider([*[calling("look")] * 6, "done"])
+        async with organism(provider, looping(tool("look", "nothing")), breakers=ALL) as running:
+            thread = await running.open_thread("go")
+            await stopped(running, thread)
+            await running.control.freeze()
+            await running.control.resume_thread(thread)
+            with pytest.raises(BudgetExhaustedError) as caught:
+                await running.wait(thread)
+            assert caught.value.shortfall.cause == "freeze"
+            await running.control.unfreeze()
+            assert (await running.wait(thread)).text == "done"
+            assert len(provider.requests) == 7
+
+    run(main)
+
+
 def test_results_that_change_and_arguments_that_change_are_no_loop() -> None:
     """A tool that is asked again for a state that goes on, or told to do one thing after another, trips nothing."""
 

@@ -51,14 +51,16 @@ class ParkedMessages:
         Args:
             which: What they wait for; anything unless given.
         """
+        askers: set[str] = set()  # one may stand with what its question had waited for before
         for question in thread.questions.values():
             if question.parked is not None and which(question.parked):
                 question.parked = None
+                askers.add(question.key[0])
         if thread.blocked_by is not None and which(thread.blocked_by):
             thread.blocked_by = None  # what waits for this thread looks at it
             if thread.status == "paused":  # or a next process would have its parent wait for what is there already
                 self._state_writer.save_thread(thread)
-        self._unpark_where(thread, lambda each: which(each.waits))
+        self._unpark_where(thread, lambda each: which(each.waits) or each.envelope.id in askers)
         if thread.parent is not None and (parent := self._threads.get(thread.parent)) is not None:
             self.unpark(parent, which)
 

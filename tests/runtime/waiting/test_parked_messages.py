@@ -363,3 +363,39 @@ def test_what_does_not_fit_below_where_a_limit_ends_is_not_run_again_until_other
         assert begun == ["x", long, long]
 
     run(main)
+
+
+def test_an_asker_goes_on_although_what_it_asks_has_waited_for_something_else_meanwhile() -> None:
+    """Whom it asks waits for a child, which is ended, and then for a person: the asker waits for neither for ever."""
+
+    @agent(peers=["middle"])
+    async def first(message: Text, ctx: Context) -> Text:
+        return await ctx.ask("middle", message, timeout_s=1000)
+
+    @agent(peers=["child"])
+    async def middle(message: Text, ctx: Context) -> Text:
+        result = await ctx.spawn("child", message)
+        await ctx.approval("go on without it")
+        return Text(result.outcome)
+
+    @agent()
+    async def child(message: Text, ctx: Context) -> None:
+        await ctx.approval("begin")
+
+    async def waits_for(organism: Organism, what: str) -> str:
+        await anyio.sleep(1)
+        (asked,) = organism.approvals.waiting()
+        assert asked.what == what
+        return asked.id
+
+    async def main() -> None:
+        async with Organism([first, middle, child], clock=VirtualClock()) as organism:
+            thread = await organism.open_thread("x", to="first")
+            await waits_for(organism, "begin")
+            (spawned,) = [view.thread_id for view in organism.threads() if view.thread_id != thread]
+            await organism.control.terminate(spawned)
+            await organism.approvals.decide(await waits_for(organism, "go on without it"), Decision(True))
+            with anyio.fail_after(100):
+                assert (await organism.wait(thread)).text == "terminated"
+
+    run(main)

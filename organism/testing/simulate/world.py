@@ -4,6 +4,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable
+from typing import NamedTuple
 
 from organism.amounts import TokenUsage
 from organism.errors import RejectedError, UncertainError
@@ -39,6 +40,16 @@ class MachineClock(VirtualClock):
         return super().now_ns() - self.back_ns
 
 
+class _Line(NamedTuple):
+    """A call that is billed: whose, what it costs if nobody closes it, its cap, and where the provider has it."""
+
+    owner: str
+    usage: TokenUsage
+    cap: int
+    bill: list[BilledCall]
+    line: int
+
+
 class World:
     """The surroundings of one run, through all crashes of it.
 
@@ -59,16 +70,21 @@ class World:
         self.clock = MachineClock()
         self.ids: IdSource = SequentialIds()
         self.draw = random.Random(f"world {seed}")  # noqa: S311 - repeatable, not secret
-        self._lines: list[tuple[str, TokenUsage, list[BilledCall], int]] = []
+        self._lines: list[_Line] = []
         self.owner: Callable[[CompletionRequest], str] = _first_thread
 
-    @property
-    def billed(self) -> Counter[str]:
-        """Tokens that the providers bill, by what :attr:`owner` finds in the request."""
+    def billed(self, *, within_caps: bool = False) -> Counter[str]:
+        """Tokens that the providers bill, by what :attr:`owner` finds in the request.
+
+        Args:
+            within_caps: Of each answer at most the cap that was sent. That an answer went beyond it is known to nobody
+                where the process died before its usage was written, and it is not promised then.
+        """
         billed: Counter[str] = Counter()
-        for owner, usage, bill, line in self._lines:
+        for owner, usage, cap, bill, line in self._lines:
             # A stream that was closed is billed for what had come.
-            billed[owner] += usage.input + min(usage.output, bill[line].usage.output)
+            output = min(usage.output, bill[line].usage.output)
+            billed[owner] += usage.input + (min(output, cap) if within_caps else output)
         return billed
 
     def chance(self) -> float:
@@ -89,7 +105,8 @@ class World:
             text = "ok " * self.draw.randint(1, 12) if answer is None else answer(request)
             answered, usage = self._answer(request, text.strip(), odd=self.draw.random() < faults)
             if not isinstance(answered.error, RejectedError) and (owner := self.owner(request)):
-                self._lines.append((owner, usage, provider.bill, len(provider.bill)))
+                cap = request.max_output_tokens or usage.output
+                self._lines.append(_Line(owner, usage, cap, provider.bill, len(provider.bill)))
             return answered
 
         provider = ScriptedProvider(script, ignores_cap=True, stops_when_closed=True)

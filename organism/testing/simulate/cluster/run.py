@@ -171,7 +171,7 @@ class _ClusterRun:
         self.subject.failures += [f"thread {name} was acknowledged, and is lost" for name in lost]
         self.subject.failures += [
             f"thread {name} was billed {tokens} tokens, but {recorded[name]} are recorded"
-            for name, tokens in self.world.billed.items()
+            for name, tokens in self.world.billed(within_caps=True).items()
             if recorded[name] < tokens
         ]
 

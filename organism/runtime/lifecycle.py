@@ -228,8 +228,9 @@ class Lifecycle:
         with anyio.CancelScope(shield=True):
             for scope in list(thread.scopes):
                 scope.cancel()
-            for child in list(thread.children):
-                await self.close(self.threads.by_id[child], "terminated", reason)
+            # Looked at anew each time: another order may end one of them while this waits for the one before it.
+            while thread.children:
+                await self.close(self.threads.by_id[next(iter(thread.children))], "terminated", reason)
             while thread.scopes:
                 await thread.changed.wait()
             await self._router.wait_idle(thread.id)

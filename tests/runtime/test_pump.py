@@ -884,3 +884,30 @@ async def test_error_of_the_embedder_comes_out_as_it_is() -> None:
     with pytest.raises(LookupError, match="mine"):
         await embed()
     assert left_nothing(organism)
+
+
+@in_virtual_time
+async def test_a_child_that_another_order_ends_meanwhile_keeps_no_parent_from_its_end() -> None:
+    """Orders to end a thread and one of its children at once: both come to their end, with nothing left."""
+
+    @agent(peers=["slow"])
+    async def boss(message: Text, ctx: Context) -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(ctx.spawn, "slow", Text("x"))
+
+    @agent()
+    async def slow(message: Text, ctx: Context) -> None:
+        await ctx.llm.complete("x", max_output_tokens=16)
+
+    organism = make(boss, slow, provider=ScriptedProvider(["x y z"], latency_s=5))
+    async with organism:
+        thread = await organism.open_thread("go")
+        await anyio.sleep(1)
+        children = organism.thread(thread).children
+        with anyio.fail_after(100):
+            async with anyio.create_task_group() as tasks:
+                for each in (thread, *reversed(children)):
+                    tasks.start_soon(organism.terminate, each)
+        assert len(children) == 3
+        assert left_nothing(organism)

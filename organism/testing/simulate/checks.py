@@ -10,7 +10,7 @@ import msgspec
 from organism.app import Organism
 from organism.budget.guards.actions import Actions
 from organism.journal import Keep, Stored, Then
-from organism.ledger.entries import Entry, Overran, Released, decode_entry
+from organism.ledger.entries import Entry, Overran, Released, ThresholdFired, decode_entry
 from organism.stores.batch import to_json
 from organism.stores.memory import MemoryJournal
 from organism.testing.audit import audit_memory
@@ -63,6 +63,7 @@ class RecordChecks:
         self._organism: Organism | None = None
         self._status: dict[str, str] = {}
         self._crossed: Counter[tuple[str, str, int, int, int | None]] = Counter()
+        self._fired: set[tuple[str, str, int, int]] = set()
         self._closed: Counter[str] = Counter()
         self.books = Books(subject.wrong)
         self.guards = GuardChecks(self.books, subject.wrong, subject.saw)
@@ -78,9 +79,21 @@ class RecordChecks:
             entry = decode_entry(body)
             self.books.enter(entry)
             self.guards.enter(entry, None)
+            if isinstance(entry, ThresholdFired):
+                self._fired.add((entry.account, entry.dimension, entry.threshold, entry.revision))
         self.guards.take_up(stored.pieces)
         for event in events:
-            self._note(event)
+            if not isinstance(event, ThresholdCrossed) or self._stands(event):
+                self._note(event)
+
+    def _stands(self, event: ThresholdCrossed) -> bool:
+        """Whether a threshold was told under the limits that still are: what was told under others counts no more."""
+        account = self.books.accounts.get(event.account)
+        fired = (event.account, event.dimension, event.threshold, account.revision if account else 0)
+        if fired not in self._fired:
+            return False
+        self._fired.remove(fired)  # one event for it; an earlier one may have been of other limits
+        return True
 
     def check(self, record: msgspec.Struct) -> None:
         """Check one more record."""

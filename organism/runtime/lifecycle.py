@@ -73,7 +73,8 @@ class Lifecycle:
         """See whether a thread is over, or blocked."""
         if thread.paused_since is not None:
             self._paused_time.note(thread)
-        if thread.status != "open" or thread.standing:
+        # One that is being halted may have been opened again by an order: its end is waited for, whatever is queued.
+        if thread.status != "open" or thread.standing or thread.halting:
             thread.note_change()
         elif not thread.busy:
             self._settle_idle(thread)

@@ -1,6 +1,7 @@
 """A whole organism in virtual time: who gets which message, in which order, and what happens when things go wrong."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -36,6 +37,7 @@ from organism.errors import (
     UnknownRecipientError,
 )
 from organism.testing import ScriptedProvider, SequentialIds, VirtualClock, run
+from organism.testing.crashing_journal import CrashingJournal
 from organism.usage.events import ThreadBlocked, ThreadClosed, UsageEvent
 
 
@@ -911,3 +913,32 @@ async def test_a_child_that_another_order_ends_meanwhile_keeps_no_parent_from_it
                     tasks.start_soon(organism.terminate, each)
         assert len(children) == 3
         assert left_nothing(organism)
+
+
+@in_virtual_time
+async def test_a_thread_that_is_resumed_while_the_organism_stops_keeps_nothing_from_its_end() -> None:
+    """A handler that takes its time to end, with a message behind it, ends though its thread is let go on."""
+
+    @agent()
+    async def slow(message: Text, ctx: Context) -> None:
+        try:
+            await anyio.sleep(1000)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(3)
+
+    organism = make(slow, journal=CrashingJournal())
+
+    async def resume_later(thread: str) -> None:
+        await anyio.sleep(1)
+        with suppress(StoppedError):
+            await organism.control.resume_thread(thread)
+
+    with anyio.fail_after(100):
+        async with anyio.create_task_group() as orders, organism:
+            thread = await organism.open_thread("go")
+            await organism.send(thread, "go on")
+            await anyio.sleep(1)
+            await organism.control.pause_thread(thread)
+            orders.start_soon(resume_later, thread)
+    assert [view.thread_id for view in organism.threads()] == [thread]

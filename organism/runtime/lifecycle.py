@@ -243,6 +243,10 @@ class Lifecycle:
         closed = self._registry.cleanup_thread(thread.id)
         self._router.close_thread(thread.id)
         self.threads.remove(thread)
+        parent = self.threads.find(thread.parent)
+        if parent is not None:
+            # With its removal: a warning to the parent, below, looks at what is under it, and would find nothing there.
+            parent.children.pop(thread.id, None)
         thread.result = ThreadResult(
             thread_id=thread.id, outcome=outcome, outputs=tuple(thread.outputs), budget=closed.state, reason=reason
         )
@@ -251,8 +255,7 @@ class Lifecycle:
         self._outbox.emit(_closed(thread, thread.result))
         self._warnings.tell(closed.warnings)
         thread.note_change()
-        if (parent := self.threads.find(thread.parent)) is not None:
-            parent.children.pop(thread.id, None)
+        if parent is not None:
             if thread.origin.spawned_by is not None:
                 self._parked.unpark_message(parent, thread.origin.spawned_by[0])
             self._paused_time.note(parent)

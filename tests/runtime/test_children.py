@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from organism import BudgetExhaustedError, BudgetPlan, Context, Gathered, Limits, Organism, Text, agent
-from organism.messages import AgentFailed
+from organism.messages import AgentFailed, BudgetWarning
 from organism.stores.sqlite import SqliteJournal
 from organism.testing import ScriptedProvider, VirtualClock, run
 from organism.threads.approvals import Decision
@@ -351,3 +351,39 @@ def test_children_end_in_the_order_in_which_they_were_opened() -> None:
             assert [each.thread_id for each in events if isinstance(each, ThreadClosed)] == opened[1:] + opened[:1]
 
     run(scenario)
+
+
+def test_a_child_s_end_that_warns_a_paused_agent_is_heard_by_its_parent() -> None:
+    """The warning comes in the step in which the child ends: its parent goes on with the result once it may."""
+
+    @agent(peers=["spender"])
+    async def boss(message: Text, ctx: Context) -> Text:
+        await ctx.llm.complete("x", max_output_tokens=500)
+        return Text((await ctx.spawn("spender", message, limits=Limits(tokens=1400), budget="carved")).outcome)
+
+    @boss.on(BudgetWarning)
+    async def warned(message: BudgetWarning, ctx: Context) -> None:
+        pass
+
+    @agent()
+    async def spender(message: Text, ctx: Context) -> None:
+        await ctx.llm.complete("x", max_output_tokens=1000)
+
+    async def main() -> None:
+        provider = ScriptedProvider(["w " * 500, "w " * 1000], latency_s=5)
+        async with Organism(
+            [boss, spender],
+            models={"m": "p/m"},
+            providers={"p": provider},
+            limits=BudgetPlan(thread=Limits(tokens=2000), warn_ahead=0, final_reserve_percent=0),
+            clock=VirtualClock(),
+        ) as organism:
+            thread = await organism.open_thread("go")
+            await anyio.sleep(6)
+            await organism.control.pause_agent("boss")
+            await anyio.sleep(10)
+            await organism.control.resume_agent("boss")
+            with anyio.fail_after(10):
+                assert (await organism.wait(thread)).text == "completed"
+
+    run(main)

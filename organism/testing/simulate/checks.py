@@ -97,9 +97,10 @@ class RecordChecks:
 
     def check(self, record: msgspec.Struct) -> None:
         """Check one more record."""
-        self._trace.add(to_json(record))
-        if isinstance(record, Keep) and not _is_json(to_json(record.body)):
-            self._subject.wrong(f"no durable journal would take {record.key}: {to_json(record.body)}")
+        text = to_json(record)
+        self._trace.add(text)
+        if isinstance(record, Keep) and not _is_json(text):
+            self._subject.wrong(f"no durable journal would take {record.key}: {text}")
         self.guards.note(record)
         if isinstance(record, Entry):
             self._subject.saw(f"entry {type(record).__name__}")

@@ -1,8 +1,5 @@
 """Questions about shared limits in the database: one at a time for a limit, asked and answered once."""
 
-from collections.abc import Iterator
-from contextlib import closing
-
 import pytest
 from msgspec.structs import replace
 
@@ -22,20 +19,6 @@ FIRST = NewQuestion(
 )
 
 LATER = "UPDATE organism.questions SET"
-
-
-@pytest.fixture
-def leases(postgres: PostgresServer) -> Iterator[LeaseTable]:
-    url = postgres.database()
-    with closing(LeaseTable(url, name="house", node="a", partitions=3)) as table:
-        table.register("", "1", int(postgres.execute("SELECT extract(epoch FROM now()) * 1e9", url)[0][0]))
-        yield table
-
-
-@pytest.fixture
-def table(postgres: PostgresServer, leases: LeaseTable) -> Iterator[SliceTable]:
-    with closing(SliceTable(postgres.url("test"), 3)) as table:
-        yield table
 
 
 @pytest.fixture

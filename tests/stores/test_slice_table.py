@@ -1,8 +1,5 @@
 """Slices of shared limits in the database: granted within the limit, and changed by the owner that has seen them."""
 
-from collections.abc import Iterator
-from contextlib import closing
-
 import pytest
 
 from organism.amounts import ZERO, Amounts, Limits
@@ -11,25 +8,10 @@ from organism.stores.leases import Lease
 from organism.stores.postgres.lease_table import LeaseTable
 from organism.stores.postgres.slice_table import SliceTable
 from organism.stores.shared.slice_rows import LimitChange, Share, SliceRow
-from organism.testing.postgres_server import PostgresServer
 
 pytestmark = pytest.mark.debian
 
 ALL = "organism@lifetime"
-
-
-@pytest.fixture
-def leases(postgres: PostgresServer) -> Iterator[LeaseTable]:
-    url = postgres.database()
-    with closing(LeaseTable(url, name="house", node="a", partitions=3)) as table:
-        table.register("", "1", int(postgres.execute("SELECT extract(epoch FROM now()) * 1e9", url)[0][0]))
-        yield table
-
-
-@pytest.fixture
-def table(postgres: PostgresServer, leases: LeaseTable) -> Iterator[SliceTable]:
-    with closing(SliceTable(postgres.url("test"), 3)) as table:
-        yield table
 
 
 def begun(table: SliceTable, lease: Lease, limits: Limits) -> SliceRow:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from statistics import median
 
@@ -256,7 +256,12 @@ def _together(server: PostgresServer, place: str, shares: list[int], work: str) 
 
 
 def _cpu_s(server: PostgresServer) -> dict[int, float]:
-    return {pid: cpu_s_of(pid) for (pid,) in server.execute("SELECT pid FROM pg_stat_activity")}
+    """Return what each process of the server has used, its workers with it; one that has just ended is left out."""
+    used: dict[int, float] = {}
+    for (pid,) in server.execute("SELECT pid FROM pg_stat_activity"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            used[pid] = cpu_s_of(pid)
+    return used
 
 
 def forward(server: PostgresServer, rounds: int) -> None:

@@ -15,8 +15,7 @@ PRESETS: dict[str, dict[Path_, Any]] = {
         ("gateway", "warn"): "text",
         # They keep their conversations themselves, or refer to the last few answers.
         ("gateway", "keep_answers"): 200,
-        # Agents of one session ask side by side, and each asks for long.
-        ("bounds", "calls_in_flight"): 16,
+        # Agents of one session ask side by side and wait for each other's holds, and each asks for long.
         ("llm", "wait_seconds"): 120,
         ("llm", "call_timeout_seconds"): 1800,
     }

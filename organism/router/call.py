@@ -35,7 +35,9 @@ class RouterSettings(msgspec.Struct, frozen=True, kw_only=True):
         deadline_s: Seconds a call may take in all: waiting, attempts and pauses.
         timeout_s: Seconds an attempt may take whose answer comes whole.
         drain_s: Seconds an abandoned attempt may go on, to learn its real usage.
-        calls_in_flight: Calls of one thread at a time.
+        calls_in_flight: Calls at a time that handlers of one thread make.
+        direct_calls_in_flight: Calls at a time that one thread pays for and no handler makes: a key of the gateway is
+            used by many programs at once, where a handler that asks so often is out of hand.
         refuse_unpriced: Whether a USD limit in mode ``enforce`` refuses models without a price.
         providers: How each provider is treated, by its name.
     """
@@ -49,6 +51,7 @@ class RouterSettings(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 600.0
     drain_s: float = 10.0
     calls_in_flight: int = 8
+    direct_calls_in_flight: int = 100
     refuse_unpriced: bool = True
     providers: Mapping[str, ProviderSettings] = {}
 

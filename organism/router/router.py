@@ -103,7 +103,8 @@ class LLMRouter:
         self.expenses = Expenses(registry, self._call_events, journal, clock, ids)
         self._config = RouterConfig(models, providers, prices, settings or RouterSettings(), self._services)
         self._open = OpenAttempts()
-        self._in_flight = ThreadConcurrency(self.settings.calls_in_flight)
+        self._in_flight = ThreadConcurrency(self.settings.calls_in_flight, "bounds.calls_in_flight")
+        self._direct = ThreadConcurrency(self.settings.direct_calls_in_flight, "gateway.calls_in_flight")
         self._adapters = Adapters()
         self._counting = InputCounting(self._adapters)
         self.memo = Memo(journal)
@@ -169,6 +170,7 @@ class LLMRouter:
         before = self._config
         self._config = RouterConfig(models, providers, prices, settings, self._services, before)
         self._in_flight.change(settings.calls_in_flight, self._tasks)
+        self._direct.change(settings.direct_calls_in_flight, self._tasks)
         kept = {id(provider) for provider in providers.values()}
         for name, provider in before.providers.items():
             if id(provider) not in kept:
@@ -230,8 +232,9 @@ class LLMRouter:
         call_id = self._ids.next("call")
         observed = ObservedCall(call, call_id, streamed=on_text is not None, feed=self._activity, clock=self._clock)
         deadline_s = (loop_time() if call.asked_s is None else call.asked_s) + self.settings.deadline_s
+        places = self._in_flight if call.message_id else self._direct
         with observed:
-            place = await self._in_flight.take(call.spender.thread_id, call.spender.model, deadline_s)
+            place = await places.take(call.spender.thread_id, call.spender.model, deadline_s)
             try:
                 state = CallState(call, call_id, self._plan(call, call_id), self._config.settings, deadline_s)
                 return observed.answered(await self._attempts(state, observed, on_text))
@@ -390,4 +393,5 @@ class LLMRouter:
     def close_thread(self, thread_id: str) -> None:
         """Free what is kept for a thread that has ended."""
         self._in_flight.forget(thread_id)
+        self._direct.forget(thread_id)
         self.memo.forget_thread(thread_id)

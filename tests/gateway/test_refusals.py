@@ -288,7 +288,7 @@ async def test_nothing_of_prompts_and_keys_is_in_events(served: Serve) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 async def test_waiting_for_a_place_counts_towards_a_call_s_deadline(served: Serve, stream: bool) -> None:
     """However many requests come on one key at once, each is answered or refused when its own deadline is over."""
-    router = RouterSettings(calls_in_flight=1, deadline_s=1.5)
+    router = RouterSettings(direct_calls_in_flight=1, deadline_s=1.5)
     statuses: list[int] = []
 
     async with served([HTTPStep(text="one two", delay_s=0.3)], router=router) as gateway:

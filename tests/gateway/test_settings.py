@@ -67,11 +67,10 @@ def test_preset_gives_way_to_what_the_file_says(written: str, setting: str, expe
 def test_preset_reaches_what_stands_outside_the_gateway() -> None:
     """Waiting and timeouts of calls suit it too, unless the file has its own."""
     both = [
-        parse_config(f"{BASE}{CODING}}}\n{more}", "organism.yaml", Path.cwd(), {}).config
-        for more in ("", "bounds: {calls_in_flight: 3}\n")
+        parse_config(f"{base}{CODING}}}\n", "organism.yaml", Path.cwd(), {}).config
+        for base in (BASE, BASE.replace("llm: {", "llm: {wait_seconds: 3, "))
     ]
-    assert [(each.llm.wait_seconds, each.bounds.calls_in_flight) for each in both] == [(120, 16), (120, 3)]
-    assert {each.llm.call_timeout_seconds for each in both} == {1800}
+    assert [(each.llm.wait_seconds, each.llm.call_timeout_seconds) for each in both] == [(120, 1800), (3, 1800)]
 
 
 def test_preset_that_does_not_exist_is_named_with_its_line() -> None:

@@ -68,7 +68,7 @@ def test_nothing_is_ever_overspent(
         providers = [moody(name, seed) for name in "abc"]
         chance = random.Random(seed)
         settings = RouterSettings(
-            calls_in_flight=40,
+            direct_calls_in_flight=40,
             attempts=4,
             timeout_s=30,
             retry_uncertain=bool(seed % 2),

@@ -6,6 +6,7 @@ import msgspec
 from msgspec.structs import replace
 
 from organism.config.provider_connections import is_per_machine
+from organism.config.schema.gateway import GatewaySection
 from organism.config.schema.llm import LocalProviderSection, ModelSection, PriceSection, ProviderSection
 from organism.config.schema.root import Config
 from organism.pricing.book import Override
@@ -31,6 +32,7 @@ def router_settings(config: Config) -> RouterSettings:
         deadline_s=float(llm.deadline_seconds),
         timeout_s=float(llm.call_timeout_seconds),
         calls_in_flight=config.bounds.calls_in_flight,
+        direct_calls_in_flight=(config.gateway or GatewaySection()).calls_in_flight,
         refuse_unpriced=llm.unpriced == "refuse",
         providers={name: _provider_settings(section) for name, section in llm.providers.items()},
     )

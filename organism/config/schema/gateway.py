@@ -54,6 +54,9 @@ class GatewaySection(Section, frozen=True, kw_only=True):
     threads: Annotated[
         Positive, Meta(description="open threads of one key; then the one that was idle longest, for an hour, ends")
     ] = 1000
+    calls_in_flight: Annotated[
+        Positive, Meta(description="calls at a time that one thread pays for; further ones wait in their order")
+    ] = 100
     keep_answers: Annotated[
         Count,
         Meta(description="answers of one key, with their requests, kept for previous_response_id; with 0 none is kept"),

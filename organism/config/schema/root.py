@@ -29,7 +29,7 @@ class BoundsSection(Section, frozen=True, kw_only=True):
     fan_out: Annotated[Positive, Meta(description="messages one run of a handler may send")] = 64
     depth: Annotated[Positive, Meta(description="child threads within child threads")] = 8
     descendants: Annotated[Positive, Meta(description="child threads below one root")] = 1000
-    calls_in_flight: Annotated[Positive, Meta(description="calls of one thread at a time")] = 8
+    calls_in_flight: Annotated[Positive, Meta(description="calls at a time that handlers of one thread make")] = 8
     attempts: Annotated[Positive, Meta(description="runs of a handler on one message")] = 5
     handlers: Annotated[
         Positive, Meta(description="handlers that may run at once; those that wait for other agents do not count")

@@ -11,10 +11,12 @@ class ThreadConcurrency:
 
     Args:
         most: Calls of one thread at a time.
+        setting: The setting that says so, for the error of a call that waited too long.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, setting: str) -> None:
         self._most = most
+        self._setting = setting
         self._threads: dict[str, anyio.Semaphore] = {}
 
     def change(self, most: int, tasks: anyio.abc.TaskGroup) -> None:
@@ -51,5 +53,5 @@ class ThreadConcurrency:
         raise RejectedError(
             model,
             f"not asked: {self._most} other calls of the thread were under way until the call's deadline; "
-            "raise 'bounds.calls_in_flight', or make fewer at a time",
+            f"raise '{self._setting}', or make fewer at a time",
         )

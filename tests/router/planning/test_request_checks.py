@@ -12,7 +12,7 @@ import pytest
 from organism import Limits, Organism, Text, agent
 from organism.agents.context import Context
 from organism.budget.holds import Spender
-from organism.errors import ConfigError, RejectedError, UncertainError
+from organism.errors import ConfigError
 from organism.llm.embeddings import EmbeddingRequest
 from organism.llm.requests import ChatMessage, CompletionRequest, Reasoning, ResponseFormat, Tool, ToolCall, ToolResult
 from organism.messages import as_text
@@ -252,37 +252,6 @@ def test_failure_of_on_text_is_its_callers_and_not_the_providers(what: str) -> N
         assert as_text(result.outputs[-1]) == "one two three"
         assert [event.outcome for event in events] == ["settled"] * len(provider.bill)
         assert result.budget.spent.tokens == provider.billed.total
-
-    run(main)
-
-
-@pytest.mark.parametrize("most", [1, 3, 8])
-def test_waiting_for_a_place_counts_towards_the_deadline(make_router: MakeRouter, most: int) -> None:
-    """However many calls a thread makes at once, each has ended when its own deadline is over."""
-
-    async def main() -> None:
-        provider = ScriptedProvider(name="p", latency_s=50)
-        settings = RouterSettings(calls_in_flight=most, deadline_s=60)
-        took: list[float] = []
-        refused: list[str] = []
-        cut: list[str] = []
-
-        async def call() -> None:
-            try:
-                await it.ask()
-            except RejectedError as error:
-                refused.append(str(error))
-            except UncertainError as error:
-                cut.append(str(error))
-            took.append(anyio.current_time())
-
-        async with make_router(provider, settings=settings) as it:
-            async with anyio.create_task_group() as tasks:
-                for _ in range(30):
-                    tasks.start_soon(call)
-            assert max(took) <= 60
-            assert "calls_in_flight" in refused[0]
-            assert it.registry.budget("t").held.tokens == 0
 
     run(main)
 

@@ -229,6 +229,14 @@ GUARDS = (
         "stores/postgres/test_postgres_journal.py::test_a_journal_whose_row_is_gone_is_not_written_to",
     ),
     guard(
+        "reads-what-it-names",
+        "A group reads the pieces that it names, and not all there are, whatever the server knew when it was planned.",
+        "stores/postgres/statement.py",
+        "key BETWEEN named.k AND named.k ORDER BY key LIMIT 1",
+        "key = named.k OFFSET 0",
+        "stores/postgres/test_postgres_journal.py::test_a_group_reads_only_the_pieces_that_it_names",
+    ),
+    guard(
         "one-row-answers",
         "A commit after a lost answer counts only if it has found the journal's row.",
         "stores/postgres/database.py::PostgresDatabase._execute",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from organism.journal import FencedError, JournalBrokenError, JournalError, Remember
+from organism.journal import Drop, DropThread, FencedError, JournalBrokenError, JournalError, Remember
 from organism.ledger.entries import Dispatched, Entry, Released, Reserved, Settled, decode_entry
 from organism.ledger.ledger import Ledger
 from organism.stores.batch import batch_of
@@ -253,6 +253,25 @@ def test_the_database_refuses_what_may_happen_once(url: str, kind: type[Entry]) 
             database.write(batch_of([double]), 2)
 
         assert len(database.entries_after(0, 100)) == len(records)
+
+
+@pytest.mark.parametrize("known", ["", "VACUUM ANALYZE organism.pieces"], ids=["new", "known to be empty"])
+def test_a_group_reads_only_the_pieces_that_it_names(postgres: PostgresServer, url: str, known: str) -> None:
+    """It costs the same however many there are, although its plan was made when there were none."""
+    PostgresDatabase(url).close()
+    postgres.execute(known or "SELECT", url)
+    with closing(PostgresDatabase(url)) as database:
+        for number in range(1, 31):
+            last = f"{number - 1}"
+            kept = [keep(f"{number}.{each}", thread_id="parked" if each else f"{number}") for each in range(100)]
+            named = [Drop(f"{last}.1", "parked"), keep(f"{last}.2", thread_id="parked"), DropThread(last)]
+            database.write(batch_of([*named, *kept]), number)
+    counted = (
+        "FROM pg_stat_all_indexes JOIN pg_stat_all_tables USING (relid) WHERE pg_stat_all_tables.relname = 'pieces'"
+    )
+    while not (found := postgres.execute(f"SELECT sum(idx_tup_read) {counted} HAVING max(n_tup_ins) >= 2900", url)):
+        pass  # the server counts when the connection is gone
+    assert found[0][0] < 30 * 110  # a hundred of each are its own, met again when they are put
 
 
 def test_what_is_too_old_is_forgotten(url: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 import organism
 from tests.mutate.check import outdated
 from tests.mutate.entries import GUARDS
+from tests.where import namesakes
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "organism").rglob("*.py"))
@@ -65,12 +66,12 @@ KINDS = {
 """Folders of tests that are about no room alone."""
 
 
-@pytest.mark.parametrize("folder", sorted({path.parent for path in TESTS}), ids=lambda path: path.name)
-def test_tests_stand_where_the_room_stands(folder: Path) -> None:
-    """The path of a room says where its tests are: ``organism/router/limits`` has them in ``tests/router/limits``."""
-    room = folder.relative_to(ROOT / "tests")
-    if room.parts and room.parts[0] not in KINDS and room.as_posix() != "formats/dialects":
-        assert (ROOT / "organism" / room).is_dir(), f"{room} is no room of organism"
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_tests_are_named_after_what_they_test(path: Path) -> None:
+    """A path says where a module is tested: ``tests/ROOM/test_MODULE.py``, or a subject of it (``tests/where.py``)."""
+    place = path.relative_to(ROOT / "tests")
+    about_all = len(place.parts) == 1 or place.parts[0] in KINDS
+    assert about_all or namesakes(path), f"{place}: name it test_MODULE_SUBJECT.py, or put it in a folder MODULE"
 
 
 def test_every_guard_is_where_the_mutation_check_says() -> None:

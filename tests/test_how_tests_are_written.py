@@ -41,7 +41,7 @@ KINDS_THAT_TAKE_TIME = {"clients", "corpus", "faults", "fuzz", "killing", "progr
 """Folders whose programs load and kill what runs, at times of their own."""
 
 TAKE_TIME = {
-    "api/test_canaries.py": "what is written late is looked through too",
+    "api/test_application_canaries.py": "what is written late is looked through too",
     "api/test_server.py": "a client that sends a few bytes at a time",
     "daemon/test_reloader.py": "work goes on while its file is changed",
     "tool_servers/odd_server.py": "a server that is slow",

@@ -20,5 +20,5 @@ def test_every_module_says_where_it_is_tested() -> None:
 def test_the_closest_answer_comes_first() -> None:
     """A file of the module's own name, then what names it; of a command, the tests that type it."""
     assert next(iter(where(ROOT / "organism/budget/policy.py").items())) == ("named", ["tests/budget/test_policy.py"])
-    assert "tests/cli/test_operating.py" in where(ROOT / "organism/cli/commands/remote/threads.py")["typed"]
+    assert "tests/cli/test_daemon_operating.py" in where(ROOT / "organism/cli/commands/remote/threads.py")["typed"]
     assert set(where(ROOT / "organism/runtime/lifecycle.py")) & {"guard", "through"}

@@ -3,6 +3,7 @@
 Answers from the closest to the widest, each with its kind:
 
 * ``named``: ``tests/ROOM/test_NAME.py`` for ``organism/ROOM/.../NAME.py``, in the room's folder or in that of its part;
+  one subject of it in ``test_NAME_SUBJECT.py``, and three or more in a folder, ``tests/ROOM/NAME/test_SUBJECT.py``;
 * ``guard``: tests that fail when a named guard of the module is taken out (``tests/mutate/guards``);
 * ``imports``: tests that name the module themselves; of a package, its ``__init__.py``;
 * ``typed``: tests that type the commands of the module, as a user does;
@@ -14,6 +15,7 @@ It reads the checkout as it is, so there is no list to keep. ``tests/test_where.
 import ast
 import re
 import sys
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -44,15 +46,12 @@ def where(module: Path) -> dict[str, list[str]]:
 
 @cache
 def _direct(module: Path) -> dict[str, list[str]]:
-    place, name = module.relative_to(ROOT / "organism"), dotted(module)
-    room = place.parts[0] if len(place.parts) > 1 else ""
-    stem = module.parent.name if module.stem == "__init__" else module.stem
-    homes = {ROOT / "tests" / folder / f"test_{stem}.py" for folder in (room, *place.parents)}
+    name = dotted(module)
     file = module.relative_to(ROOT).as_posix()
     commands = [command for section in SECTIONS.values() for command in section]
     words = {command.name for command in commands if f"{COMMANDS}.{command.target.partition(':')[0]}" == name}
     answer = {
-        "named": [path for path in sorted(homes) if path.is_file()],
+        "named": [path for path in TESTS if module in namesakes(path)],
         "imports": [path for path in TESTS if name in mentions(path)],
         "typed": [
             path for path in TESTS if "cli" in path.parts and words & {text.partition(" ")[0] for text in strings(path)}
@@ -61,6 +60,37 @@ def _direct(module: Path) -> dict[str, list[str]]:
     found = {kind: [path.relative_to(ROOT).as_posix() for path in paths] for kind, paths in answer.items() if paths}
     watched = {test.partition("::")[0] for guard in GUARDS if file in guard.files for test in guard.tests}
     return {**found, "guard": sorted(watched)} if watched else found
+
+
+@cache
+def namesakes(test: Path) -> frozenset[Path]:
+    """Find what in organism a test is named after: a module, a script or a folder; the longest name wins."""
+    if not test.name.startswith("test_"):
+        return frozenset()
+    folder, words = test.parent.relative_to(ROOT / "tests").as_posix(), test.stem.removeprefix("test_").split("_")
+    for count in range(len(words), 0, -1):
+        if found := _homes().get((folder, "_".join(words[:count]))):
+            return found
+    return _homes().get((f"{folder}/", ""), frozenset())
+
+
+@cache
+def _homes() -> Mapping[tuple[str, str], frozenset[Path]]:
+    """Return what is named by a folder of tests and a name in it; by a folder of its own, without a name in it."""
+    homes: dict[tuple[str, str], set[Path]] = {}
+    for path in sorted((ROOT / "organism").rglob("*")):
+        if "__pycache__" in path.parts or path.suffix not in {"", ".py", ".js"} or path.name == "__init__.py":
+            continue
+        above = path.relative_to(ROOT / "organism").parent
+        module = path / "__init__.py" if path.is_dir() else path
+        for folder in dict.fromkeys([*(each for each in above.parents if each.parts), above]):
+            homes.setdefault((folder.as_posix(), path.stem), set()).add(module)
+            if path.is_file() and not (ROOT / "organism" / folder / path.stem).is_dir():
+                homes.setdefault((f"{(folder / path.stem).as_posix()}/", ""), set()).add(module)
+    for path in (ROOT / "organism").rglob("*/__init__.py"):
+        package = path.parent.relative_to(ROOT / "organism")
+        homes.setdefault((package.as_posix(), package.name), set()).add(path)
+    return {name: frozenset(paths) for name, paths in homes.items()}
 
 
 def dotted(module: Path) -> str:

@@ -11,7 +11,7 @@ FAULTS = (
             "tests/killing/test_kills.py",
             "tests/killing/test_taking_up.py",
             "tests/scenarios/test_crash_at_every_record.py",
-            "tests/gateway/test_daemon.py",
+            "tests/gateway/request_handler/test_daemon.py",
         ),
         {
             "findings": NONE,
@@ -24,21 +24,24 @@ FAULTS = (
         "F2",
         "power loss",
         "a file system that forgets, halves or tears what was not synced, at random commits",
-        ("tests/stores/test_power_cuts.py",),
+        ("tests/stores/test_sqlite_file_power_cuts.py",),
         {"acknowledged commits lost": NONE, "lost with less syncing": AtLeast(1)},
     ),
     Fault(
         "F3",
         "the Nth operation of the disk fails",
         "each write, sync, truncate and open in turn, once and from then on",
-        ("tests/stores/test_faulty_disk.py::test_every_operation_may_fail", "tests/stores/test_power_cuts.py"),
+        (
+            "tests/stores/test_sqlite_file_faulty_disk.py::test_every_operation_may_fail",
+            "tests/stores/test_sqlite_file_power_cuts.py",
+        ),
         {"operations failed": AtLeast(1), "calls without a row": NONE},
     ),
     Fault(
         "F4",
         "disk full",
         "a file system without room under the journal; RLIMIT_FSIZE on a running daemon",
-        ("tests/stores/test_faulty_disk.py", "tests/killing/test_no_room.py"),
+        ("tests/stores/test_sqlite_file_faulty_disk.py", "tests/killing/test_no_room.py"),
         {"calls while full": NONE, "refused in s": AtMost(0.1)},
     ),
     Fault(
@@ -58,7 +61,7 @@ FAULTS = (
         (
             "tests/stores/test_sqlite_file.py",
             "tests/stores/test_head.py",
-            "tests/stores/test_removed.py",
+            "tests/stores/test_sqlite_file_removed.py",
             "tests/ledger/test_verify.py",
             "tests/cli/test_ledger.py",
         ),
@@ -76,7 +79,7 @@ FAULTS = (
         "429 with any Retry-After",
         "a real HTTP server; none, 0, 1e9, -1, a date, NaN; and every wording of a wait",
         (
-            "tests/router/test_faults.py::test_too_many_requests_are_waited_for_within_bounds",
+            "tests/router/router/test_faults.py::test_too_many_requests_are_waited_for_within_bounds",
             "tests/formats/errors/test_retry_after.py",
         ),
         {"attempts": AtMost(3), "longest wait in s": AtMost(30), "tokens spent": NONE},
@@ -86,7 +89,7 @@ FAULTS = (
         "a mixture of 5xx, some of them billed",
         "a real HTTP server with a bill of its own; a third of the calls fail",
         (
-            "tests/router/test_faults.py::test_mixture_of_server_errors_is_never_recorded_below_the_bill",
+            "tests/router/router/test_faults.py::test_mixture_of_server_errors_is_never_recorded_below_the_bill",
             "tests/formats/errors/test_refusals.py",
         ),
         {"least recorded above billed": AtLeast(0)},
@@ -95,7 +98,7 @@ FAULTS = (
         "F10",
         "an answer, and its bill, after our deadline",
         "a real HTTP server that answers too late",
-        ("tests/router/test_faults.py::test_answer_after_our_deadline_is_charged_and_not_asked_for_again",),
+        ("tests/router/router/test_faults.py::test_answer_after_our_deadline_is_charged_and_not_asked_for_again",),
         {"least recorded above billed": AtLeast(0), "attempts": AtMost(1)},
     ),
     Fault(
@@ -103,8 +106,8 @@ FAULTS = (
         "half-open streams",
         "silence, an end without the last event and a reset after each piece",
         (
-            "tests/router/test_faults.py::test_half_open_stream_is_given_up_when_it_is_silent",
-            "tests/router/test_pings.py",
+            "tests/router/router/test_faults.py::test_half_open_stream_is_given_up_when_it_is_silent",
+            "tests/router/limits/test_patience_pings.py",
         ),
         {"least recorded above billed": AtLeast(0), "given up after s": AtMost(10)},
     ),
@@ -113,7 +116,7 @@ FAULTS = (
         "a stream cut at every place",
         "three formats, cut and reset after each piece and each byte",
         (
-            "tests/router/test_recorded_vs_billed.py::test_stream_that_ends_anywhere_is_charged",
+            "tests/router/router/test_recorded_vs_billed.py::test_stream_that_ends_anywhere_is_charged",
             "tests/providers/test_http_adapters.py::test_stream_cut_anywhere_is_uncertain",
             "tests/providers/test_http_response.py",
         ),
@@ -126,7 +129,7 @@ FAULTS = (
             "tests/formats/test_counts.py",
             "tests/formats/test_answers.py",
             "tests/formats/test_vendors.py",
-            "tests/router/test_recorded_vs_billed.py",
+            "tests/router/router/test_recorded_vs_billed.py",
         ),
     ),
     Fault(
@@ -135,7 +138,7 @@ FAULTS = (
         "negative, NaN, 1e400, thousands of digits, fractions, truth values, text, 2^63, nested",
         (
             "tests/providers/test_http_adapters.py::test_insane_usage_is_named_not_used",
-            "tests/router/test_recorded_vs_billed.py::test_insane_usage_is_disputed_and_charged_the_hold",
+            "tests/router/router/test_recorded_vs_billed.py::test_insane_usage_is_disputed_and_charged_the_hold",
             "tests/router/test_adapters.py::test_count_that_is_none_is_disputed",
             "tests/router/answers/test_charge.py",
         ),
@@ -166,7 +169,7 @@ FAULTS = (
         "F17",
         "a provider that drips",
         "one byte every three seconds",
-        ("tests/router/test_faults.py::test_dripping_provider_does_not_outlive_the_deadline",),
+        ("tests/router/router/test_faults.py::test_dripping_provider_does_not_outlive_the_deadline",),
         {"beyond its time in s": AtMost(1)},
     ),
     Fault(
@@ -176,7 +179,7 @@ FAULTS = (
         (
             "tests/budget/test_registry.py::test_ten_thousand_callers_for_five_thousand_places",
             "tests/runtime/test_pump.py::test_thousand_calls_of_one_thread_never_pass_its_limit",
-            "tests/router/test_no_overspend.py",
+            "tests/router/router/test_no_overspend.py",
         ),
         {"admitted too many": NONE, "overspent tokens": NONE},
     ),
@@ -203,8 +206,8 @@ FAULTS = (
         "a client that goes in the middle of its request",
         "a real socket that is closed, streamed and not",
         (
-            "tests/gateway/test_refusals.py::test_a_client_that_hangs_up_has_its_call_settled",
-            "tests/gateway/test_messages.py::test_client_that_goes_away_pays_for_what_was_said",
+            "tests/gateway/test_errors_refusals.py::test_a_client_that_hangs_up_has_its_call_settled",
+            "tests/gateway/request_handler/test_messages.py::test_client_that_goes_away_pays_for_what_was_said",
         ),
     ),
     Fault(
@@ -234,7 +237,7 @@ FAULTS = (
             "tests/ledger/test_windows.py",
             "tests/budget/test_scopes.py",
             "tests/runtime/waiting/test_timers.py",
-            "tests/router/test_window_ends.py",
+            "tests/router/test_admission_window_ends.py",
             "tests/faults/test_leaping_clock.py",
         ),
         {"days opened twice": NONE, "overspent tokens": NONE},
@@ -374,21 +377,21 @@ FAULTS = (
         "F40",
         "paths that lead out of their folder",
         "every route, ids and static files with .., %2e, zeros, links; an audit hook on every file that is opened",
-        ("tests/faults/test_traversal.py", "tests/daemon/test_state_folder.py", "tests/api/test_junk.py"),
+        ("tests/faults/test_traversal.py", "tests/daemon/test_state_folder.py", "tests/api/test_application_junk.py"),
         {"files opened outside": NONE},
     ),
     Fault(
         "F41",
         "callers without a right",
         "every route of the application with no, wrong, expired, revoked and lesser tokens, in odd spellings",
-        ("tests/api/test_auth_middleware.py", "tests/gateway/test_call_paths.py", "tests/gateway/test_payer.py"),
+        ("tests/api/test_auth_middleware.py", "tests/gateway/test_routes_call_paths.py", "tests/gateway/test_payer.py"),
     ),
     Fault(
         "F42",
         "pages of other sites, and names that lead here",
         "a matrix of Host, Origin and Sec-Fetch-Site on a real socket",
         (
-            "tests/api/test_strangers.py::test_host_is_a_name_and_a_port_and_nothing_else",
+            "tests/api/test_auth_middleware_strangers.py::test_host_is_a_name_and_a_port_and_nothing_else",
             "tests/api/test_auth_middleware.py::test_every_route_refuses_every_bad_credential",
             "tests/api/test_auth_middleware.py::test_configured_host_and_its_own_origin_are_let_in",
         ),
@@ -399,24 +402,24 @@ FAULTS = (
         "bodies and heads without end, slow ones, hundreds of idle connections, on real sockets",
         (
             "tests/api/test_server.py",
-            "tests/api/test_strangers.py",
+            "tests/api/test_auth_middleware_strangers.py",
             "tests/api/test_json_limits.py",
-            "tests/gateway/test_compressed_bodies.py",
+            "tests/gateway/test_routes_compressed_bodies.py",
         ),
     ),
     Fault(
         "F44",
         "secrets in everything that is written",
         "canaries in configuration, errors, addresses and headers, in thirty writings, looked for in all output",
-        ("tests/api/test_canaries.py", "tests/text/test_redaction.py", "tests/telemetry/test_logs.py"),
+        ("tests/api/test_application_canaries.py", "tests/text/test_redaction.py", "tests/telemetry/test_logs.py"),
     ),
     Fault(
         "F45",
         "what people say in logs, events and metrics",
         "the same canaries in prompts and answers",
         (
-            "tests/api/test_canaries.py",
-            "tests/gateway/test_refusals.py::test_nothing_of_prompts_and_keys_is_in_events",
+            "tests/api/test_application_canaries.py",
+            "tests/gateway/test_errors_refusals.py::test_nothing_of_prompts_and_keys_is_in_events",
             "tests/telemetry/test_logs.py::test_what_people_say_is_in_no_line_though_an_error_quotes_it",
         ),
     ),
@@ -442,7 +445,7 @@ FAULTS = (
         "journals of other versions",
         "files of the first schema, migrations that fail and are cut off, newer schemas",
         (
-            "tests/stores/test_migration.py",
+            "tests/stores/test_schema_migration.py",
             "tests/stores/test_sqlite_file.py::test_a_migration_that_is_cut_off_has_not_begun",
             "tests/stores/test_sqlite_file.py::test_a_newer_schema_is_refused",
             "tests/scenarios/test_other_files.py",

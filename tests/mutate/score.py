@@ -28,7 +28,11 @@ from tests.mutate.memory import Memory
 from tests.mutate.trial import copies, edited, run_tests
 from tests.mutate.warm import JOB, Baseline, Job, Told
 
-_MONEY = ("tests/runtime/test_budget_warnings.py", "tests/runtime/test_warn_ahead.py", "tests/runtime/test_pump.py")
+_MONEY = (
+    "tests/runtime/test_budget_warnings.py",
+    "tests/runtime/test_budget_warnings_ahead.py",
+    "tests/runtime/test_pump.py",
+)
 
 ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "ledger": (
@@ -36,7 +40,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (
             "tests/ledger",
             "tests/budget",
-            "tests/router/test_final_reserve.py",
+            "tests/router/router/test_final_reserve.py",
             *_MONEY,
             "tests/contracts/test_stores.py",
             "tests/cli/test_ledger.py",
@@ -47,15 +51,15 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (
             "tests/budget",
             *_MONEY,
-            "tests/runtime/test_final_reserve.py",
+            "tests/runtime/test_message_loop_final_reserve.py",
             "tests/runtime/test_recovery.py",
             "tests/runtime/handlers/test_loop_breakers.py",
             "tests/runtime/handlers/test_run_expenses.py",
             "tests/runtime/waiting/test_parked_messages.py",
             "tests/control/orders",
-            "tests/router/test_window_ends.py",
-            "tests/router/test_no_overspend.py",
-            "tests/router/test_final_reserve.py",
+            "tests/router/test_admission_window_ends.py",
+            "tests/router/router/test_no_overspend.py",
+            "tests/router/router/test_final_reserve.py",
             "tests/gateway/test_exhausted.py",
             "tests/config/test_limits_section.py",
             "tests/test_amounts.py",
@@ -66,7 +70,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (
             "tests/pricing",
             "tests/config/test_price_section.py",
-            "tests/config/test_tool_prices.py",
+            "tests/config/test_price_section_tools.py",
             "tests/router/test_router.py",
         ),
     ),
@@ -79,13 +83,13 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (
             "tests/router/answers",
             "tests/router/test_orphaned_holds.py",
-            "tests/router/test_what_is_held_and_charged.py",
-            "tests/router/test_recorded_vs_billed.py",
+            "tests/router/router/test_what_is_held_and_charged.py",
+            "tests/router/router/test_recorded_vs_billed.py",
             "tests/router/test_adapters.py",
-            "tests/router/test_cancelled_streams.py",
-            "tests/router/test_stopped_streams.py",
+            "tests/router/router/test_cancelled_streams.py",
+            "tests/router/answers/test_streamed_answer_stopped.py",
             "tests/router/test_router.py",
-            "tests/gateway/test_openai_fields.py",
+            "tests/gateway/request_handler/test_openai_fields.py",
             "tests/runtime/test_budget_warnings.py",
         ),
     ),

@@ -73,7 +73,7 @@ GUARDS = (
         "api/auth_middleware.py::AuthMiddleware._misdirected",
         "if _name_of(host) not in self._hosts:",
         "if False:",
-        "api/test_strangers.py::test_host_is_a_name_and_a_port_and_nothing_else",
+        "api/test_auth_middleware_strangers.py::test_host_is_a_name_and_a_port_and_nothing_else",
     ),
     guard(
         "host-form",
@@ -81,7 +81,7 @@ GUARDS = (
         "api/auth_middleware.py::_name_of",
         "if found is None or int(found[2] or 0) > _PORT_MAX:",
         "if found is None:",
-        "api/test_strangers.py::test_host_is_a_name_and_a_port_and_nothing_else",
+        "api/test_auth_middleware_strangers.py::test_host_is_a_name_and_a_port_and_nothing_else",
     ),
     guard(
         "cross-site",
@@ -185,7 +185,7 @@ GUARDS = (
         "api/encodings.py::_whole",
         "if left <= 0:",
         "if False:",
-        "gateway/test_compressed_bodies.py::test_what_cannot_be_read_within_the_bounds_is_refused",
+        "gateway/test_routes_compressed_bodies.py::test_what_cannot_be_read_within_the_bounds_is_refused",
     ),
     guard(
         "body-depth",
@@ -217,7 +217,7 @@ GUARDS = (
         "api/auth_middleware.py::_unwanted_body",
         "if not _has_body(headers):",
         "if True:",
-        "api/test_strangers.py::test_body_where_none_is_taken_is_refused_at_once",
+        "api/test_auth_middleware_strangers.py::test_body_where_none_is_taken_is_refused_at_once",
     ),
     guard(
         "head-size",
@@ -305,7 +305,7 @@ GUARDS = (
         "gateway/request_handler.py::_while_connected",
         "working.cancel()",
         "pass",
-        "gateway/test_refusals.py::test_a_client_that_hangs_up_has_its_call_settled",
+        "gateway/test_errors_refusals.py::test_a_client_that_hangs_up_has_its_call_settled",
     ),
     guard(
         "answers-of-others",

@@ -65,7 +65,7 @@ GUARDS = (
         "budget/engine.py::BudgetEngine.set_limits",
         "self._carve_anew(account, limits)",
         "pass",
-        "control/orders/test_carved_limits.py::test_what_a_parent_holds_is_what_its_child_may_spend",
+        "control/orders/test_budget_changes_carved.py::test_what_a_parent_holds_is_what_its_child_may_spend",
     ),
     guard(
         "final-reserve-is-kept",
@@ -73,7 +73,7 @@ GUARDS = (
         "budget/account_book.py::AccountBook.headrooms",
         "percent if account != whole and has_final_reserve(account) else 0",
         "0",
-        "runtime/test_final_reserve.py::test_children_cannot_take_their_parent_s_last_word",
+        "runtime/test_message_loop_final_reserve.py::test_children_cannot_take_their_parent_s_last_word",
     ),
     guard(
         "last-call-is-left",
@@ -113,7 +113,7 @@ GUARDS = (
         "budget/account_book.py::AccountBook.final_reserve_of",
         "and not balance.final_reserve_used",
         "",
-        "router/test_final_reserve.py::test_only_what_was_charged_has_used_it",
+        "router/router/test_final_reserve.py::test_only_what_was_charged_has_used_it",
     ),
     guard(
         "freeze-check",
@@ -185,7 +185,7 @@ GUARDS = (
         "budget/engine.py::BudgetEngine.warn_before",
         "warnings += self._warnings.fire_ahead(account, floor, agent)",
         "pass",
-        "runtime/test_warn_ahead.py::test_few_calls_are_those_of_the_present_size",
+        "runtime/test_budget_warnings_ahead.py::test_few_calls_are_those_of_the_present_size",
     ),
     guard(
         "warn-before-refusal",
@@ -193,7 +193,7 @@ GUARDS = (
         "budget/engine.py::BudgetEngine.warn_refused",
         "warnings = self._warnings.fire_final(shortfall, spender.agent)",
         "warnings = ()",
-        "runtime/test_warn_ahead.py::test_growing_calls_are_warned_of_before_one_is_refused",
+        "runtime/test_budget_warnings_ahead.py::test_growing_calls_are_warned_of_before_one_is_refused",
     ),
     guard(
         "queue-in-order",
@@ -244,7 +244,7 @@ GUARDS = (
         "router/admission.py::Admission.enter",
         "held = self._reservations.present_hold(attempt.held)",
         "held = attempt.held",
-        "router/test_window_ends.py::test_hold_moves_to_the_window_in_which_the_call_leaves",
+        "router/test_admission_window_ends.py::test_hold_moves_to_the_window_in_which_the_call_leaves",
     ),
     guard(
         "label-admission",
@@ -380,6 +380,6 @@ GUARDS = (
         "runtime/message_loop.py::MessageLoop._park",
         "if is_last or not (self._parked.stands(waits) if stands is None else stands()):",
         "if is_last:",
-        "runtime/waiting/test_slow_ends.py::test_what_comes_while_the_handler_ends_is_not_missed",
+        "runtime/waiting/test_parked_messages_slow_ends.py::test_what_comes_while_the_handler_ends_is_not_missed",
     ),
 )

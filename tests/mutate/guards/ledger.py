@@ -121,7 +121,7 @@ GUARDS = (
         "ledger/fold.py::_released",
         "if balance.final_reserve_hold == entry.hold_id:",
         "if False:",
-        "router/test_final_reserve.py::test_only_what_was_charged_has_used_it",
+        "router/router/test_final_reserve.py::test_only_what_was_charged_has_used_it",
     ),
     guard(
         "final-reserve-by-the-hold",
@@ -129,7 +129,7 @@ GUARDS = (
         "ledger/fold.py::_released",
         "if balance.final_reserve_hold == entry.hold_id:",
         "if balance.final_reserve_used:",
-        "router/test_final_reserve.py::test_old_call_gives_nothing_back_under_new_limits",
+        "router/router/test_final_reserve.py::test_old_call_gives_nothing_back_under_new_limits",
     ),
     guard(
         "rolling-window-forgets-late",

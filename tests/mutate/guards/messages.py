@@ -146,7 +146,7 @@ GUARDS = (
         "control/idempotency.py::Receipts.check",
         "raise AlreadyDoneError(receipt.answer)",
         "return",
-        "api/test_orders.py::test_same_key_and_body_is_one_order",
+        "api/test_application_orders.py::test_same_key_and_body_is_one_order",
     ),
     guard(
         "key-of-another-order",
@@ -154,7 +154,7 @@ GUARDS = (
         "control/idempotency.py::Receipts.check",
         "if receipt.fingerprint != order.fingerprint:",
         "if False:",
-        "api/test_orders.py::test_same_key_and_body_is_one_order",
+        "api/test_application_orders.py::test_same_key_and_body_is_one_order",
     ),
     guard(
         "key-of-another-caller",
@@ -162,7 +162,7 @@ GUARDS = (
         "control/idempotency.py::_place",
         'sha256(f"{order.by}\\0{order.key}".encode()).hexdigest()',
         "sha256(order.key.encode()).hexdigest()",
-        "api/test_orders.py::test_same_key_of_another_caller_is_another_key",
+        "api/test_application_orders.py::test_same_key_of_another_caller_is_another_key",
     ),
     guard(
         "key-after-a-restart",
@@ -170,7 +170,7 @@ GUARDS = (
         "control/idempotency.py::Receipts._remember",
         "self._journal.append(Remember(key=place, value=value, time_ns=receipt.time_ns, until_ns=until_ns))",
         "pass",
-        "api/test_orders.py::test_key_is_honoured_at_the_same_time_and_after_a_restart",
+        "api/test_application_orders.py::test_key_is_honoured_at_the_same_time_and_after_a_restart",
     ),
     guard(
         "audit-row",
@@ -178,7 +178,7 @@ GUARDS = (
         "control/idempotency.py::OrderExecution._audit",
         "self._outbox.emit(audit_row(order, action, target, before, after))",
         "pass",
-        "api/test_orders.py::test_every_mutation_leaves_an_audit_row",
+        "api/test_application_orders.py::test_every_mutation_leaves_an_audit_row",
     ),
     guard(
         "event-with-its-commit",

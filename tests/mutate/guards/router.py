@@ -9,7 +9,7 @@ GUARDS = (
         "router/router.py::LLMRouter._run",
         "await self._journal.commit()",
         "pass",
-        "stores/test_power_cuts.py::test_no_call_leaves_without_a_row",
+        "stores/test_sqlite_file_power_cuts.py::test_no_call_leaves_without_a_row",
     ),
     guard(
         "dispatch-mark",
@@ -41,7 +41,7 @@ GUARDS = (
         "router/attempt.py::Attempt.charge",
         'return charges.whole_hold("worst_case", str(error))',
         'return Charge(outcome="released", error=str(error))',
-        "router/test_recorded_vs_billed.py::test_recorded_is_at_least_billed",
+        "router/router/test_recorded_vs_billed.py::test_recorded_is_at_least_billed",
     ),
     guard(
         "uncertain-is-not-tried-again",
@@ -89,7 +89,7 @@ GUARDS = (
         "router/limits/patience.py::Patience.on_ping",
         "until = min(loop_time() + silence_s, self._word_s + PINGED_FACTOR * silence_s)",
         "until = loop_time() + silence_s",
-        "router/test_pings.py::test_pings_keep_an_attempt_alive_for_a_bounded_time",
+        "router/limits/test_patience_pings.py::test_pings_keep_an_attempt_alive_for_a_bounded_time",
     ),
     guard(
         "mid-stream-stop",
@@ -97,7 +97,7 @@ GUARDS = (
         "router/attempt.py::Attempt._close_if_due",
         "if self.stops_at_cap and streamed.passes(self.held.output_cap):",
         "if False:",
-        "router/test_stopped_streams.py::test_stream_is_closed_when_it_has_passed_its_cap",
+        "router/answers/test_streamed_answer_stopped.py::test_stream_is_closed_when_it_has_passed_its_cap",
     ),
     guard(
         "never-stopped-early",
@@ -169,7 +169,7 @@ GUARDS = (
         "router/limits/backoff.py::delay_s",
         "return min(max(0.0, retry_after_s) + chance * backoff.first_s, backoff.max_s)",
         "return retry_after_s + chance * backoff.first_s",
-        "router/test_faults.py::test_too_many_requests_are_waited_for_within_bounds",
+        "router/router/test_faults.py::test_too_many_requests_are_waited_for_within_bounds",
     ),
     guard(
         "circuit-opens",
@@ -233,7 +233,7 @@ GUARDS = (
         "router/router.py::LLMRouter._run",
         "attempt.drain(config.settings.drain_s)",
         "attempt.patience.end_now(); self._registry.release(attempt.held.hold_id)",
-        "router/test_recorded_vs_billed.py::test_answer_after_the_caller_gave_up_is_charged_as_billed",
+        "router/router/test_recorded_vs_billed.py::test_answer_after_the_caller_gave_up_is_charged_as_billed",
     ),
     guard(
         "never-asked-is-released",
@@ -241,7 +241,7 @@ GUARDS = (
         "router/attempt.py::Attempt._ended",
         "if not self._is_asked:",
         "if False:",
-        "router/test_never_begun.py::test_a_call_that_is_given_up_before_its_adapter_begins_costs_nothing",
+        "router/test_attempt_never_begun.py::test_a_call_that_is_given_up_before_its_adapter_begins_costs_nothing",
     ),
     guard(
         "never-begun-ends",
@@ -249,7 +249,7 @@ GUARDS = (
         "router/attempt.py::Attempt.begin",
         "self._task.add_done_callback(look)",
         "pass",
-        "router/test_never_begun.py::test_a_call_of_which_a_stranger_cancels_a_task_ends_at_once",
+        "router/test_attempt_never_begun.py::test_a_call_of_which_a_stranger_cancels_a_task_ends_at_once",
     ),
     guard(
         "usage-elsewhere-is-usage",

@@ -33,7 +33,7 @@ GUARDS = (
         "stores/schema.py",
         '"PRAGMA synchronous = FULL"',
         '"PRAGMA synchronous = NORMAL"',
-        "stores/test_power_cuts.py::test_a_power_cut_takes_nothing_that_was_acknowledged",
+        "stores/test_sqlite_file_power_cuts.py::test_a_power_cut_takes_nothing_that_was_acknowledged",
     ),
     guard(
         "one-owner",
@@ -81,7 +81,7 @@ GUARDS = (
         "stores/sqlite_file.py::SqliteFile._refuse_removed",
         "if self._vfs is None and identity_of(self.path) != self._identity:",
         "if False:",
-        "stores/test_removed.py::test_a_journal_that_is_taken_away_is_noticed_with_the_next_request",
+        "stores/test_sqlite_file_removed.py::test_a_journal_that_is_taken_away_is_noticed_with_the_next_request",
     ),
     guard(
         "emptied-file",
@@ -121,7 +121,7 @@ GUARDS = (
         "stores/sqlite_errors.py::explained",
         'if getattr(error, "extendedresult", 0) in _UNSURE:',
         "if False:",
-        "stores/test_faulty_disk.py::test_a_failed_sync_ends_the_process_s_use_of_the_file",
+        "stores/test_sqlite_file_faulty_disk.py::test_a_failed_sync_ends_the_process_s_use_of_the_file",
     ),
     guard(
         "unwritten-group-stays",
@@ -129,7 +129,7 @@ GUARDS = (
         "stores/group_journal.py::GroupJournal._write_group",
         "if self._group is None:",
         "if True:",
-        "stores/test_faulty_disk.py::test_a_full_disk_refuses_at_once_and_goes_on_when_there_is_room",
+        "stores/test_sqlite_file_faulty_disk.py::test_a_full_disk_refuses_at_once_and_goes_on_when_there_is_room",
     ),
     Guard(
         "commit-waits-for-its-own",
@@ -154,7 +154,7 @@ GUARDS = (
         "stores/group_journal.py::GroupJournal._write",
         "if not self._opened.reopen(number):",
         "if True:",
-        "stores/test_faulty_disk.py::test_what_is_refused_is_not_there",
+        "stores/test_sqlite_file_faulty_disk.py::test_what_is_refused_is_not_there",
     ),
     guard(
         "deleted-before-kept-again",
@@ -242,7 +242,7 @@ GUARDS = (
         "stores/postgres/database.py::PostgresDatabase._execute",
         "if len(rows) != 1:",
         "if False:",
-        "stores/test_postgres_guards.py::test_an_unsure_group_is_acknowledged_only_after_another_commit",
+        "stores/postgres/test_database_guards.py::test_an_unsure_group_is_acknowledged_only_after_another_commit",
     ),
     guard(
         "warned-commit",
@@ -250,7 +250,7 @@ GUARDS = (
         "stores/postgres/database.py::PostgresDatabase._execute",
         "if self._warned:",
         "if False:",
-        "stores/test_postgres_guards.py::test_a_commit_that_the_server_warns_of_is_looked_up",
+        "stores/postgres/test_database_guards.py::test_a_commit_that_the_server_warns_of_is_looked_up",
     ),
     guard(
         "fenced-forgetting",
@@ -258,7 +258,7 @@ GUARDS = (
         "stores/postgres/database.py",
         "WHERE p = %(p)s AND epoch = %(epoch)s)",
         "WHERE p = %(p)s)",
-        "stores/test_postgres_guards.py::test_an_overtaken_owner_forgets_nothing",
+        "stores/postgres/test_database_guards.py::test_an_overtaken_owner_forgets_nothing",
     ),
     guard(
         "restored-cluster",
@@ -266,7 +266,7 @@ GUARDS = (
         "stores/postgres/lease_table.py::LeaseTable.renew",
         "if found or self._knows(held) else self._older_copy()",
         "",
-        "cluster/test_restored.py::test_a_copy_from_before_a_node_began_stops_all_it_had",
+        "cluster/test_node_restored.py::test_a_copy_from_before_a_node_began_stops_all_it_had",
     ),
     guard(
         "lease-needs-label",
@@ -298,7 +298,7 @@ GUARDS = (
         "cluster/partition_slices.py::PartitionSlices._give",
         "not await self._committed() or ",
         "",
-        "cluster/test_shared_limits.py::test_what_is_given_back_is_written_down_before_it_is_anybody_s",
+        "cluster/test_partition_slices.py::test_what_is_given_back_is_written_down_before_it_is_anybody_s",
     ),
     guard(
         "slices-where-a-limit-ends",
@@ -306,7 +306,7 @@ GUARDS = (
         "cluster/partition_slices.py::PartitionSlices._bound",
         "return SliceBound(questions.percent(balance))",
         "return SliceBound()",
-        "cluster/test_shared_limits.py::test_a_limit_that_ends_before_the_whole_ends_there_for_all_nodes",
+        "cluster/test_partition_slices.py::test_a_limit_that_ends_before_the_whole_ends_there_for_all_nodes",
     ),
     guard(
         "slices-before-a-yes",
@@ -314,7 +314,7 @@ GUARDS = (
         "cluster/partition_slices.py::PartitionSlices._bound",
         "return SliceBound(questions.percent(balance), 0 if standing is None else standing.revision)",
         "return SliceBound()",
-        "cluster/test_shared_approvals.py::test_no_slice_is_granted_beyond_what_a_person_was_asked",
+        "cluster/test_partition_questions.py::test_no_slice_is_granted_beyond_what_a_person_was_asked",
     ),
     guard(
         "question-of-a-dead-asker",
@@ -322,7 +322,7 @@ GUARDS = (
         "cluster/partition_questions.py::PartitionQuestions._note",
         "if standing.p == self._lease.partition:",
         "if False:",
-        "cluster/test_shared_approvals.py::test_what_was_asked_in_the_database_alone_is_reported_by_the_next_owner",
+        "cluster/test_partition_questions.py::test_what_was_asked_in_the_database_alone_is_reported_by_the_next_owner",
     ),
     guard(
         "restored-database",

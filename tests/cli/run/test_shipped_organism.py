@@ -9,7 +9,7 @@ import pytest
 
 pytestmark = pytest.mark.thorough
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

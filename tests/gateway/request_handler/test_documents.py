@@ -19,7 +19,7 @@ from tests.gateway.conftest import KEY
 pytestmark = [pytest.mark.anyio, pytest.mark.thorough]
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
-TEXT = (Path(__file__).parent.parent.parent / "docs" / "GATEWAY.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[3] / "docs" / "GATEWAY.md").read_text(encoding="utf-8")
 HERE = "http://127.0.0.1:8420"
 
 

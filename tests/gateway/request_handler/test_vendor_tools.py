@@ -14,8 +14,7 @@ from organism.pricing.book import PriceBook
 from organism.pricing.rates import flat_rates
 from organism.providers.anthropic import AnthropicProvider
 from organism.testing import HTTPStep
-
-from .conftest import BOUNDS, UPSTREAM, anthropic_sdk
+from tests.gateway.conftest import BOUNDS, UPSTREAM, anthropic_sdk
 
 pytestmark = pytest.mark.anyio
 

@@ -16,7 +16,7 @@ from organism.cli import exit_codes
 from organism.cli.app import call, command_tree
 from organism.cli.commands import SYNONYMS, Command, every_command
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 OPERATING = (ROOT / "docs" / "OPERATING.md").read_text(encoding="utf-8")
 
 NO_JSON = {

@@ -23,7 +23,7 @@ from tests.gateway.conftest import KEY
 pytestmark = [pytest.mark.anyio, pytest.mark.thorough]
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
-PROGRAMS = sorted((Path(__file__).parent / "programs").glob("with_*.py"))
+PROGRAMS = sorted((Path(__file__).parents[1] / "programs").glob("with_*.py"))
 
 
 def script(request: Any) -> HTTPStep:

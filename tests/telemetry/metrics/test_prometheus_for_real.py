@@ -310,7 +310,7 @@ def test_dashboard_can_be_provisioned(tmp_path: Path) -> None:
 @pytest.mark.debian
 def test_provisioning_example_is_right(tmp_path: Path) -> None:
     """The configuration in the documents is one that Prometheus takes, with the files where it says they are."""
-    example = Path(__file__).parents[2] / "docs" / "observe"
+    example = Path(__file__).parents[3] / "docs" / "observe"
     shutil.copytree(example, tmp_path / "observe")
     export(tmp_path / "observe" / "shipped")
     (tmp_path / "observe" / "token").write_text(TOKEN)

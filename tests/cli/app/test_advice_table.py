@@ -22,8 +22,8 @@ import pytest
 
 from organism.cli import exit_codes
 from organism.stores.batch import checksum
+from tests.cli.app.test_advice import HANDS, YAML
 from tests.cli.commands import daemon, organism, start, until_said
-from tests.cli.test_advice import HANDS, YAML
 
 COMMAND = re.compile(r"(?:: |['`])(organism [a-z][^`\n]*)")
 PLACES = {

@@ -18,8 +18,7 @@ from organism.llm.requests import ChatMessage, CompletionRequest
 from organism.router.call import RouterSettings
 from organism.router.limits.provider_settings import ProviderSettings, Timeouts
 from organism.testing import run
-
-from .conftest import MakeRouter
+from tests.router.conftest import MakeRouter
 
 SETTINGS = RouterSettings(providers={"a": ProviderSettings(timeouts=Timeouts(first_token_s=5))}, attempts=1)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from organism.cli.commands import SECTIONS
 
-ROOT = Path(__file__).parents[2] / "organism"
+ROOT = Path(__file__).parents[3] / "organism"
 VERBS = {name for section in SECTIONS.values() for each in section for name in (each.name, *each.aliases)}
 WRITTEN = re.compile(r"\borganism ([a-z][a-z-]*)")
 
-TABLE, ADVICE, PROGRAMS = "cli/test_advice_table.py", "cli/test_advice.py", "cli/test_advice_programs.py"
+TABLE, ADVICE, PROGRAMS = "cli/app/test_advice_table.py", "cli/app/test_advice.py", "cli/app/test_advice_programs.py"
 PASTED = {
     "budget/guards/freezes.py": {"unfreeze": TABLE},
     "budget/relief.py": {"budget": TABLE},
@@ -25,7 +25,7 @@ PASTED = {
     "cli/commands/remote/tokens.py": {"budget": TABLE},
     "cli/commands/run.py": {"resume": ADVICE},
     "cli/ledger_sources.py": {"cluster": "cli/test_cluster.py"},
-    "cli/options.py": {"run": "cli/test_standard_input.py"},
+    "cli/options.py": {"run": "cli/app/test_standard_input.py"},
     "cli/programs/dev_cluster.py": {"cluster": "cli/programs/test_dev_cluster.py"},
     "cli/programs/session.py": {"budget": PROGRAMS, "usage": PROGRAMS},
     "config/starter.py": {"check": "cli/test_init.py", "run": "cli/test_init.py"},

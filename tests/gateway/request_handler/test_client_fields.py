@@ -11,8 +11,7 @@ import pytest
 from organism.llm.requests import ToolCall
 from organism.providers.anthropic import AnthropicProvider
 from organism.testing import HTTPStep
-
-from .conftest import BOUNDS, UPSTREAM
+from tests.gateway.conftest import BOUNDS, UPSTREAM
 
 pytestmark = pytest.mark.anyio
 

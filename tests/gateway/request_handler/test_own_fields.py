@@ -12,8 +12,7 @@ from organism.llm.requests import ToolCall
 from organism.providers.anthropic import AnthropicProvider
 from organism.providers.openai import API, OpenAIProvider
 from organism.testing import HTTPStep
-
-from .conftest import BOUNDS, UPSTREAM
+from tests.gateway.conftest import BOUNDS, UPSTREAM
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,7 @@ from organism.router.limits.circuit import CircuitSettings
 from organism.router.limits.provider_settings import ProviderSettings, Timeouts
 from organism.testing import HTTPStep
 from tests.gateway.conftest import anthropic_sdk
-from tests.router.test_recorded_vs_billed import FAULTS
+from tests.router.router.test_recorded_vs_billed import FAULTS
 
 pytestmark = pytest.mark.anyio
 

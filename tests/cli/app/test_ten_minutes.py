@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.cli.commands import daemon, organism
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 PAGE = (DOCS / "tutorials/ten-minutes.md").read_text(encoding="utf-8")
 OTHER_ELSEWHERE = {
     r"\b(th|msg)_[0-9a-f]{20}": r"\1_ID",

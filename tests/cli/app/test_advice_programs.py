@@ -14,9 +14,9 @@ import pytest
 
 from organism.cli import exit_codes
 from organism.providers.model_files import MODELS
+from tests.cli.app.test_advice import YAML
+from tests.cli.app.test_advice_table import PLACES, Place, until
 from tests.cli.commands import Running, daemon, organism, start
-from tests.cli.test_advice import YAML
-from tests.cli.test_advice_table import PLACES, Place, until
 
 LIMITED = YAML + "limits: {day: {calls: 100}}\n"
 CALLS_TWICE = """

@@ -98,7 +98,6 @@ FAMILIES = ("cli/", "api/routes/", "config/schema/", "config/build/", "control/o
 REPEATED = {
     "app",  # the organism, and the application of the command line
     "delivery",  # of messages, and of events to billing systems
-    "event_log",  # the events that are stored, and their lines in the log of the process
     "events",  # the public module, and where it is made
     "http",  # providers' and tool servers'
     "messages",  # between agents, of tool servers, and errors about them

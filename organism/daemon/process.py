@@ -16,17 +16,35 @@ from organism.config.build.spec import log_settings
 from organism.config.load import LoadedConfig
 from organism.control.idempotency import Order
 from organism.daemon.daemon import Daemon, DaemonHooks
-from organism.daemon.event_log import log_event
 from organism.daemon.own_tasks import hide_own_tasks
 from organism.daemon.process_exit import leave_soon
 from organism.daemon.state_folder import remove_address
 from organism.errors import OrganismError
 from organism.runtime.process_loop import process_options
 from organism.telemetry.logs import LogFormat, set_up
+from organism.usage.events import AnyEvent, BudgetExceeded, ThreadBlocked, ThreadClosed, UsageEvent
+from organism.usage.headlines import with_headline
 
 _DRAIN_S = 30.0
 
 Log = structlog.typing.FilteringBoundLogger
+
+_LOGGED_FIELDS = (
+    "agent",
+    "call_id",
+    "outcome",
+    "threshold",
+    "account",
+    "reason",
+    "trace_id",
+    "by",
+    "action",
+    "target",
+    "what",
+    "approval_id",
+    "allowed",
+)
+"""Fields that are logged of every event that has them."""
 
 
 def run_daemon(
@@ -131,3 +149,21 @@ def _log_progress(line: str) -> None:
 def _totals(organism: Organism) -> dict[str, int]:
     total = organism.usage.total
     return {"calls": total.calls, "tokens": total.usage.total, "cost_nanousd": total.cost_nanousd}
+
+
+def log_event(event: AnyEvent) -> None:
+    """Log an event in a line: names and numbers, never what agents say."""
+    log = structlog.get_logger("organism.event")
+    event = with_headline(event)
+    fields = {name: value for name in _LOGGED_FIELDS if (value := getattr(event, name, None)) is not None}
+    match event:
+        case UsageEvent(usage=usage):
+            used = {"tool": event.tool} if event.tool else {"model": event.model}
+            fields |= {**used, "tokens": usage.total, "cost_nanousd": event.cost_nanousd}
+        case BudgetExceeded(shortfall=shortfall) | ThreadBlocked(shortfall=shortfall):
+            fields["refused"] = str(shortfall)
+        case ThreadClosed(budget=budget):
+            fields |= {"calls": budget.spent.calls, "tokens": budget.spent.tokens}
+        case _:
+            pass
+    log.info(str(type(event).__struct_config__.tag), event_id=event.id, thread_id=event.thread_id, **fields)

@@ -1,5 +1,6 @@
 """Requests to other nodes, and theirs to this one: passed on piece by piece, with one hop at most."""
 
+import ssl
 from collections.abc import Callable, MutableMapping
 from enum import Enum
 from functools import partial
@@ -24,10 +25,15 @@ from organism.api.tokens.token_book import Caller
 from organism.cluster.node import ClusterNode
 from organism.cluster.routing.forwarded import HEADER, PATH, ForwardedRequest, Signatures, digest_of, opened
 from organism.cluster.routing.local_parts import LocalParts, PartAnswer, RoutedRequest
-from organism.cluster.routing.peers import Peers
 from organism.concurrency.loop_time import loop_time
 from organism.gateway.routes import BOUNDS
-from organism.providers.http_direct import ConnectError, ConnectionLostError, DirectResponse, LocalProtocolError
+from organism.providers.http_direct import (
+    ConnectError,
+    ConnectionLostError,
+    DirectResponse,
+    DirectTransport,
+    LocalProtocolError,
+)
 from organism.providers.http_response import UnreadableResponseError
 from organism.stores.leases import NodeRow
 from organism.telemetry.metrics.node_instruments import FORWARD_SECONDS
@@ -54,6 +60,7 @@ _BESIDE = 1_000
 """Bytes for what else stands in the head that they are passed on in."""
 
 _OK = 200
+_CONNECT_S = 3.0
 _NAMED = "organism-node"
 """In each answer that was passed on: the node that has given it."""
 
@@ -66,6 +73,26 @@ class ForwardOutcome(Enum):
     ANSWERED = "answered"
     UNTOUCHED = "untouched"
     UNKNOWN = "unknown"
+
+
+class Peers:
+    """The other nodes, by where they answer."""
+
+    def __init__(self) -> None:
+        self._transports: dict[str, DirectTransport] = {}
+
+    async def send(self, url: str, signed: str, body: bytes) -> DirectResponse:
+        """Send a signed request and return the response when the head of it is there; raises as its transport does."""
+        if (transport := self._transports.get(url)) is None:
+            tls = ssl.create_default_context() if url.startswith("https:") else None
+            transport = self._transports[url] = DirectTransport(url, _CONNECT_S, tls)
+        headers = {HEADER: signed, "content-type": "application/json"}
+        return await transport.post(url.rstrip("/") + PATH, headers, body)
+
+    async def aclose(self) -> None:
+        """End the connections that are idle."""
+        for transport in self._transports.values():
+            await transport.aclose()
 
 
 class Forwarding:

@@ -1,6 +1,7 @@
 """Organisms of random shape, for runs that are not about an organism of one's own."""
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 from organism.agents.agent import Agent, agent
@@ -16,7 +17,6 @@ from organism.messages import Message, Text
 from organism.router.call import RouterSettings
 from organism.router.planning.plan import Degrade, ModelPlan, Route
 from organism.runtime.bounds import Bounds
-from organism.testing.simulate.order import SendingOrder
 from organism.testing.simulate.subject import Opening, Subject
 from organism.testing.simulate.tasks import CAP, MODEL, Task, carry_out, draw_task
 from organism.testing.simulate.world import World
@@ -36,6 +36,31 @@ _ACTIONS: tuple[Actions, ...] = (
     ((50, "degrade"), (90, "park")),
     ((60, "refuse"),),
 )
+
+
+class SendingOrder:
+    """Notes whether messages of one sender to one recipient are begun in the order in which they were sent.
+
+    Args:
+        wrong: Told, in a sentence, of one that has overtaken another.
+    """
+
+    def __init__(self, wrong: Callable[[str], None]) -> None:
+        self._wrong = wrong
+        self._last: dict[tuple[str, str, str], int] = {}
+        self._seen: set[str] = set()
+
+    def begun(self, message: Task, ctx: Context, recipient: str) -> None:
+        """Note that a handler begins a message; one that was begun before may begin again at any time."""
+        envelope = ctx.envelope
+        if not message.ordered or envelope.id in self._seen:
+            return
+        self._seen.add(envelope.id)
+        number = int(envelope.id.rpartition("_")[2], 16)  # those of clusters are; decimal ones keep their order so
+        line = (envelope.thread_id, envelope.sender, recipient)
+        if number < self._last.get(line, 0):
+            self._wrong(f"message {envelope.id} of {envelope.sender} to {recipient} was overtaken by a later one")
+        self._last[line] = max(number, self._last.get(line, 0))
 
 
 class RandomShape(Subject):

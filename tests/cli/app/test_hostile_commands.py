@@ -26,7 +26,7 @@ from organism.api.server import ControlServer, bind, url_of
 from organism.api.tokens.first_token import load_or_make_token
 from organism.api.tokens.token_book import TokenBook
 from organism.cli.app import call, command_tree
-from organism.daemon.event_log import log_event
+from organism.daemon.process import log_event
 from organism.daemon.state_folder import write_address
 from organism.telemetry.logs import LogFormat, LogSettings, set_up
 from organism.testing import ScriptedProvider

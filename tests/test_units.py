@@ -80,8 +80,7 @@ SUMS = {
     "cluster/routing/merging.py": {"_status"},
     "control/observed/history.py": {"_charged", "burn", "_keep"},
     "control/views.py": {"Hop", "Burn"},
-    "daemon/event_log.py": {"log_event"},
-    "daemon/process.py": {"_totals"},
+    "daemon/process.py": {"_totals", "log_event"},
     "runtime/handlers/loop_breakers.py": {"on_call"},
     "telemetry/traces/span_attributes.py": {"thread_attributes"},
     "testing/store_contract.py": {"live_a_little"},
@@ -170,17 +169,37 @@ def test_the_dashboard_and_the_databases_know_every_unit() -> None:
     script = (ROOT / "api" / "dashboard" / "lib" / "format.js").read_text(encoding="utf-8")
     table = script.partition("const UNITS = [")[2].partition("];")[0]
     shown = {tuple(name.strip(' "') for name in row.split(",")) for row in re.findall(r"\[([^\]]+)\]", table)}
+    rows = (ROOT / "stores" / "schema.py").read_text(encoding="utf-8")
     columns = (ROOT / "stores" / "postgres" / "postgres_schema.py").read_text(encoding="utf-8")
     every = (*vars(instruments).values(), *vars(node_instruments).values())
     gauges = {gauge.name for gauge in every if isinstance(gauge, instruments.Instrument)}
 
     assert shown == {(name, unit.limit, unit.amount or "null") for name, unit in UNITS.items()}
+    assert all(f" {field} INTEGER" in rows for field in AMOUNT_FIELDS)
     for prefix in ("", "g_", "taken_", "short_", "s_", "h_"):
         assert all(f" {prefix}{field} bigint" in columns for field in AMOUNT_FIELDS), prefix
     for what in ("budget.limit", "budget.reserved", "cluster.slice", "cluster.slice_unused"):
         assert {what if unit == "usd" else f"{what}_{unit}" for unit in ADDITIVE} <= {
             name.removeprefix("organism.") for name in gauges
         }
+
+
+def test_the_dashboard_writes_units_out_in_its_table_alone() -> None:
+    """Forms, sums and words go over the table: who adds a row has the fields in which people write the unit."""
+    found = {
+        path.name
+        for path in (ROOT / "api" / "dashboard").rglob("*.js")
+        if "vendor" not in path.parts
+        and any(len({*re.findall(r"\b(?:usd|tokens|calls|seconds)\b", part)}) > 2 for part in _literals(path))
+    }
+
+    assert found == {"pace.js"}, "go over UNITS of lib/format.js"
+
+
+def _literals(path: Path) -> Iterator[str]:
+    """Yield the objects and lists of a script that write names and values out, but for the table itself."""
+    script = path.read_text(encoding="utf-8").partition("const UNITS = [")
+    yield from re.findall(r"[\[{][^\[\]{}`]*[\]}]", script[0] + script[2].partition("];")[2])
 
 
 def _only(unit: Dimension, limit: int) -> Limits:

@@ -1,5 +1,6 @@
 // Integers in, words out. Money is nano-USD, time is nanoseconds.
 
+/** Every unit: as requests and refusals name it, in limits, and in amounts; forms and sums go over this table. */
 const UNITS = [
   ["usd", "cost_nanousd", "cost_nanousd"], ["tokens", "tokens", "tokens"],
   ["calls", "calls", "calls"], ["seconds", "elapsed_ns", null],
@@ -37,7 +38,7 @@ export function amount(dimension, value) {
 
 /** How much of a limit is used: its unit once, and nothing that breaks between a number and its sign. */
 export function share(dimension, spent, limit) {
-  const plain = ["tokens", "calls"].includes(dimension) ? count(spent) : amount(dimension, spent);
+  const plain = ["usd", "seconds"].includes(dimension) ? amount(dimension, spent) : count(spent);
   return `${plain} of ${amount(dimension, limit)} (${percent(spent, limit)}\u00a0%)`;
 }
 
@@ -87,19 +88,20 @@ export function limits(budget) {
 
 /** Limits in words: "5,000 tokens, $7.00". */
 export function limitsInWords(given) {
-  const nothing = { tokens: 0, cost_nanousd: 0, calls: 0 };
+  const nothing = Object.fromEntries(UNITS.map(([, , spentName]) => [spentName, 0]));
   return limits({ limits: given, spent: nothing, held: nothing, elapsed_ns: 0 })
     .map(({ dimension, limit }) => amount(dimension, limit)).join(", ");
 }
 
 /** Limits as a request writes them: dollars as text, so that no digit is lost. */
 export function limitsWritten(given) {
-  const nano = given?.cost_nanousd;
-  return {
-    usd: nano == null ? "" : dollars(nano),
-    tokens: given?.tokens ?? "", calls: given?.calls ?? "",
-    seconds: given?.elapsed_ns == null ? "" : Math.floor(given.elapsed_ns / 1e9),
-  };
+  return Object.fromEntries(UNITS.map(([dimension, limitName]) => [dimension, written(dimension, given?.[limitName])]));
+}
+
+function written(dimension, limit) {
+  if (limit == null) return "";
+  if (dimension === "usd") return dollars(limit);
+  return dimension === "seconds" ? Math.floor(limit / 1e9) : limit;
 }
 
 function dollars(nano) {
@@ -109,9 +111,13 @@ function dollars(nano) {
 
 /** Limits out of a form's fields; an empty field is no limit. */
 export function limitsRead(fields) {
-  const whole = (text) => (String(text ?? "").trim() ? Number(text) : undefined);
-  return { usd: String(fields.usd ?? "").trim() || undefined, tokens: whole(fields.tokens),
-    calls: whole(fields.calls), seconds: whole(fields.seconds) };
+  return Object.fromEntries(UNITS.map(([dimension]) => {
+    const text = String(fields[dimension] ?? "").trim();
+    return [dimension, text && dimension !== "usd" ? Number(text) : text || undefined];
+  }));
 }
+
+/** The units as fields of a form ask for them, in this order. */
+export const unitNames = UNITS.map(([dimension]) => dimension);
 
 export const labelsInWords = (labels) => Object.entries(labels).map((pair) => pair.join("=")).join(", ");

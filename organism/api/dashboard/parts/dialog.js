@@ -1,5 +1,6 @@
 // Questions before orders, and a line that tells how they went.
 
+import { unit, unitNames } from "../lib/format.js";
 import { tell } from "../lib/live.js";
 import { html, useEffect, useRef, useState } from "../lib/view.js";
 
@@ -33,13 +34,15 @@ export async function act({ question, yes, order, done, fields = [], danger = fa
 export const NOTE = { name: "note", label: "Why, for the agent (may stay empty)", maxlength: 2000 };
 export const REASON = { name: "reason", label: "Why, for those who are refused (may stay empty)", maxlength: 500 };
 
+const WHOLE = { inputmode: "numeric", pattern: "[0-9]+", title: "a whole number" };
+const DECIMAL = { inputmode: "decimal", pattern: "[0-9]+(\\.[0-9]+)?", title: "such as 2.50" };
+
 export function limitFields(values) {
-  return [
-    { name: "usd", label: "Dollars", value: values.usd, inputmode: "decimal", pattern: "[0-9]+(\\.[0-9]+)?", title: "such as 2.50" },
-    { name: "tokens", label: "Tokens", value: values.tokens, inputmode: "numeric", pattern: "[0-9]+", title: "a whole number" },
-    { name: "calls", label: "Calls", value: values.calls, inputmode: "numeric", pattern: "[0-9]+", title: "a whole number" },
-    { name: "seconds", label: "Seconds", value: values.seconds, inputmode: "numeric", pattern: "[0-9]+", title: "a whole number" },
-  ];
+  return unitNames.map((name) => {
+    const people = unit(name);
+    const label = people[0].toUpperCase() + people.slice(1);
+    return { name, label, value: values[name], ...(name === "usd" ? DECIMAL : WHOLE) };
+  });
 }
 
 /** The one dialog of the page. The answer that does nothing has the focus. */

@@ -45,11 +45,11 @@ class GatewaySection(Section, frozen=True, kw_only=True):
     ] = None
     max_output_tokens: Annotated[Positive, Meta(description="the cap of an answer whose request has none")] = 4096
     inject_note: Annotated[
-        bool, Meta(description="whether the model is told in a note at the end that a threshold was crossed")
+        bool, Meta(description="whether a note at the end of a request tells the model that a threshold was crossed")
     ] = False
     warn: Annotated[
         Literal["headers", "text"],
-        Meta(description="where a person is told that a threshold was crossed; text: once in a line of an answer too"),
+        Meta(description="where a person reads that a threshold was crossed; text: once in a line of an answer too"),
     ] = "headers"
     threads: Annotated[
         Positive, Meta(description="open threads of one key; then the one that was idle longest, for an hour, ends")

@@ -145,7 +145,10 @@ def recover_threads(pieces: Pieces, to: RecoveryTarget) -> Iterator[None]:
         with pieces.placing(piece):
             _restore_dead(piece.body, to)
         yield
+    # After all messages: whether a thread has lost what it waits for is asked of all its queues, and a crash counts as
+    # an attempt of the first message of a lane, which is known when the lane is whole.
     yield from _restore_heads(pieces, to, {record.thread_id for _, record in records if record.status == "open"})
+    # Last, since each step above may refuse a message: a thread that has lost one must not end as completed.
     _mark_incomplete(pieces, to)
 
 
@@ -236,6 +239,7 @@ def _waits(thread: Thread, message_id: str) -> bool:
     if message_id in thread.timed:
         return True
     for lane in thread.lanes.values():
+        # Those that wait to be gathered stand in no queue yet: their steps would be refused, and carried out again.
         joining = (envelope for companions in (lane.joining or {}).values() for envelope in companions)
         if any(envelope.id == message_id for envelope in (*lane.queue, *joining)):
             return True

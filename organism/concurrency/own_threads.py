@@ -1,20 +1,30 @@
 """Worker threads for blocking work of the runtime itself: the journal's file, exporters, models that are loaded.
 
 AnyIO's own limit of 40 threads is shared by everybody in the process. Forty functions that block would keep the
-journal's writer waiting, and with it every answer; so nothing of the runtime waits in that queue.
+journal's writer waiting, and with it every answer; so nothing of the runtime waits in that queue. Nor does it take the
+two turns of the event loop that AnyIO takes before a function begins: a call waits for the journal twice.
 """
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
+from contextlib import suppress
+from contextvars import Context, copy_context
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from typing import TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import anyio
-import anyio.to_thread
+import msgspec
 
 T = TypeVar("T")
 
+_IDLE_S = 10.0
+
 _BUSY: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = WeakKeyDictionary()
+
+_Outcome = tuple[object, BaseException | None]
+"""What a function has returned, or raised: a future cannot hold every exception."""
 
 
 class OwnThreads:
@@ -22,25 +32,105 @@ class OwnThreads:
 
     Args:
         most: How many at once.
+        idle_s: A thread without work for so long ends.
 
     Attributes:
-        most: The same.
+        most: How many at once.
     """
 
-    def __init__(self, most: int = 1) -> None:
+    def __init__(self, most: int = 1, *, idle_s: float = _IDLE_S) -> None:
         self.most = most
-        self._limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, anyio.CapacityLimiter] = WeakKeyDictionary()
+        self._idle_s = idle_s
+        self._threads: WeakKeyDictionary[asyncio.AbstractEventLoop, _Threads] = WeakKeyDictionary()
 
     async def run(self, function: Callable[..., T], *args: object) -> T:
-        """Call a function on a thread, in turn, and return what it returns; it is waited for even when cancelled."""
+        """Call a function on a thread, in turn, and return what it returns; it is waited for even when cancelled.
+
+        Raises:
+            RuntimeError: The operating system gives no more threads.
+        """
         loop = asyncio.get_running_loop()
-        if (limiter := self._limiters.get(loop)) is None:
-            limiter = self._limiters[loop] = anyio.CapacityLimiter(self.most)
-        _BUSY[loop] = _BUSY.get(loop, 0) + 1
+        if (threads := self._threads.get(loop)) is None:
+            threads = self._threads[loop] = _Threads(self.most, self._idle_s)
+        with anyio.CancelScope(shield=True):
+            job = _Job(function, args, copy_context(), loop, loop.create_future())
+            threads.give(job)
+            _BUSY[loop] = _BUSY.get(loop, 0) + 1
+            try:
+                returned, error = await job.outcome
+            finally:
+                _BUSY[loop] -= 1
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # it knows this frame by its traceback, and would be kept by it
+        return cast("T", returned)
+
+
+class _Job(msgspec.Struct, eq=False):
+    """A function on its way to a thread, on it, or back."""
+
+    function: Callable[..., object]
+    args: tuple[object, ...]
+    context: Context
+    loop: asyncio.AbstractEventLoop
+    outcome: "asyncio.Future[_Outcome]"
+
+    def call(self) -> _Outcome:
+        """Call it, on the thread."""
         try:
-            return await anyio.to_thread.run_sync(function, *args, limiter=limiter)
-        finally:
-            _BUSY[loop] -= 1
+            return self.context.run(self.function, *self.args), None
+        except BaseException as error:  # noqa: BLE001 - the caller raises it again
+            return None, error
+
+
+class _Threads:
+    """Threads of one event loop, which take their jobs from one queue.
+
+    They are daemon threads, which the interpreter does not join when it exits: the caller of a job waits in the
+    event loop, and idle threads know nothing of the loop, so that they keep neither it nor the process.
+    """
+
+    def __init__(self, most: int, idle_s: float) -> None:
+        self._most = most
+        self._idle_s = idle_s
+        self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._lock = Lock()
+        self._running = 0
+        self._given = 0
+
+    def give(self, job: _Job) -> None:
+        """Have a thread do a job, a new one if all are at work and there may be more."""
+        with self._lock:  # a thread that is about to end for want of work must not be counted on
+            if self._running <= self._given and self._running < self._most:
+                Thread(target=self._work, name="organism's own", daemon=True).start()
+                self._running += 1
+            self._given += 1
+            self._jobs.put(job)
+
+    def _work(self) -> None:
+        while (job := self._next()) is not None:
+            outcome = job.call()
+            with suppress(RuntimeError):  # the event loop is closed, and nobody waits
+                job.loop.call_soon_threadsafe(self._returned, job.outcome, outcome)
+            del job, outcome
+
+    def _next(self) -> _Job | None:
+        while True:
+            try:
+                return self._jobs.get(timeout=self._idle_s)
+            except Empty:
+                with self._lock:
+                    if self._jobs.empty():
+                        self._running -= 1
+                        return None
+
+    def _returned(self, waiting: "asyncio.Future[_Outcome]", outcome: _Outcome) -> None:
+        """Tell who waits, in the event loop; unless it was cancelled by asyncio's own means, which nothing shields."""
+        self._given -= 1
+        if not waiting.cancelled():
+            waiting.set_result(outcome)
 
 
 def busy_threads(loop: asyncio.AbstractEventLoop) -> int:

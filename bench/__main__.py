@@ -12,6 +12,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -26,6 +27,8 @@ ALSO = (
     "python -m bench.dashboard (the page in a browser)."
 )
 
+WHICH = f"a whole name in quotes, or a first word for all that begin with it: {', '.join(WORKLOADS)}; all unless named"
+
 
 def installed(side: Side) -> bool:
     """Whether what a side needs is there."""
@@ -38,6 +41,18 @@ def installed(side: Side) -> bool:
     except importlib.metadata.PackageNotFoundError:
         return False
     return True
+
+
+def named(asked: Sequence[str]) -> list[str]:
+    """Return the workloads of names, each a whole name or its first word; all of them if none is asked for.
+
+    Raises:
+        ValueError: If there is none of a name; the sentence says which there are.
+    """
+    for name in asked:
+        if not any(name in (one, one.split()[0]) for one in WORKLOADS):
+            raise ValueError(f"there is no workload {name!r}; there are {', '.join(map(repr, WORKLOADS))}")
+    return [one for one in WORKLOADS if not asked or {one, one.split()[0]} & set(asked)]
 
 
 def measure(side: Side, size: int) -> Figures:
@@ -87,13 +102,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description="Measure organism, its peers, its floors.", epilog=ALSO
     )
-    parser.add_argument("workloads", nargs="*", help=f"which: {', '.join(WORKLOADS)}; all unless named")
+    parser.add_argument("workloads", nargs="*", help=WHICH)
     parser.add_argument("--quick", action="store_true", help="small sizes and one round: does everything run?")
     parser.add_argument("--rounds", type=int, help=f"rounds; {ROUNDS} unless given")
     parser.add_argument("--json", type=Path, help="keep every figure in this file")
     given = parser.parse_args()
     rounds = given.rounds or (1 if given.quick else ROUNDS)
-    names = [name for name in WORKLOADS if not given.workloads or name.split()[0] in given.workloads]
+    try:
+        names = named(given.workloads)
+    except ValueError as error:
+        parser.error(str(error))
     print(f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, {rounds} rounds")
     kept: dict[str, dict[str, list[Figures]]] = {}
     for name in names:

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 _IDLE_S = 10.0
 
-_BUSY: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = WeakKeyDictionary()
+_BUSY: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Busy]" = WeakKeyDictionary()
 
 _Outcome = tuple[object, BaseException | None]
 """What a function has returned, or raised: a future cannot hold every exception."""
@@ -49,23 +49,35 @@ class OwnThreads:
         Raises:
             RuntimeError: The operating system gives no more threads.
         """
+        with anyio.CancelScope(shield=True):
+            returned = await self.run_shielded(function, *args)
+        return returned  # noqa: RET504 - out of the scope, which to mypy might end without it
+
+    async def run_shielded(self, function: Callable[..., T], *args: object) -> T:
+        """Do what :meth:`run` does, for a task that nothing cancels: a scope takes more than all the rest of it.
+
+        Raises:
+            RuntimeError: The operating system gives no more threads.
+        """
         loop = asyncio.get_running_loop()
         if (threads := self._threads.get(loop)) is None:
-            threads = self._threads[loop] = _Threads(self.most, self._idle_s)
-        with anyio.CancelScope(shield=True):
-            job = _Job(function, args, copy_context(), loop, loop.create_future())
-            threads.give(job)
-            _BUSY[loop] = _BUSY.get(loop, 0) + 1
-            try:
-                returned, error = await job.outcome
-            finally:
-                _BUSY[loop] -= 1
+            busy = _BUSY.setdefault(loop, _Busy())
+            threads = self._threads[loop] = _Threads(self.most, self._idle_s, busy)
+        job = _Job(function, args, copy_context(), loop, loop.create_future())
+        threads.give(job)
+        returned, error = await job.outcome
         if error is not None:
             try:
                 raise error
             finally:
                 del error  # it knows this frame by its traceback, and would be kept by it
         return cast("T", returned)
+
+
+class _Busy(msgspec.Struct, eq=False):
+    """How many functions are called or wait to be called for an event loop."""
+
+    count: int = 0
 
 
 class _Job(msgspec.Struct, eq=False):
@@ -92,9 +104,10 @@ class _Threads:
     event loop, and idle threads know nothing of the loop, so that they keep neither it nor the process.
     """
 
-    def __init__(self, most: int, idle_s: float) -> None:
+    def __init__(self, most: int, idle_s: float, busy: _Busy) -> None:
         self._most = most
         self._idle_s = idle_s
+        self._busy = busy
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
         self._lock = Lock()
         self._running = 0
@@ -107,6 +120,7 @@ class _Threads:
                 Thread(target=self._work, name="organism's own", daemon=True).start()
                 self._running += 1
             self._given += 1
+            self._busy.count += 1
             self._jobs.put(job)
 
     def _work(self) -> None:
@@ -129,10 +143,12 @@ class _Threads:
     def _returned(self, waiting: "asyncio.Future[_Outcome]", outcome: _Outcome) -> None:
         """Tell who waits, in the event loop; unless it was cancelled by asyncio's own means, which nothing shields."""
         self._given -= 1
+        self._busy.count -= 1
         if not waiting.cancelled():
             waiting.set_result(outcome)
 
 
 def busy_threads(loop: asyncio.AbstractEventLoop) -> int:
     """Return how many functions are called or wait to be called for this event loop."""
-    return _BUSY.get(loop, 0)
+    busy = _BUSY.get(loop)
+    return 0 if busy is None else busy.count

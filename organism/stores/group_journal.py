@@ -327,7 +327,7 @@ class GroupJournal(ABC, Generic[F]):
         # Those who waited for the next write now wait for this one; later ones must not be woken by it.
         write, self._current, self._next = self._next, self._next, _Write()
         try:
-            await self._writing.run(self._write, [record for record, _ in group], self._number + 1)
+            await self._writing.run_shielded(self._write, [record for record, _ in group], self._number + 1)
         except JournalError as error:
             self._tell(error, len(group) + len(self._pending))
             self._failing = True

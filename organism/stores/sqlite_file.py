@@ -13,7 +13,7 @@ import apsw
 import msgspec
 
 from organism.journal import JournalBrokenError, JournalError, Stored, StoredEntry
-from organism.stores.batch import GENESIS, Batch, EntryRow, chained, checksum
+from organism.stores.batch import GENESIS, Batch, EntryRow, EventRow, chained, checksum
 from organism.stores.group_storage import Retention
 from organism.stores.head import Head, first_fault, missing, newest_ns, read_head
 from organism.stores.reading import check_complete, next_events
@@ -206,15 +206,23 @@ class SqliteFile:
         self._insert_pieces(batch)
         if rows:
             db.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-            db.execute("UPDATE head SET seq = ?, hash = ?", (rows[-1][0], rows[-1][-1]))
         if batch.events:
             db.executemany(
                 "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)",
                 ((*event, checksum(str(event[0]), event[-1])) for event in batch.events),
             )
-            db.execute("UPDATE head SET event = ?", (batch.events[-1][0],))
         if batch.remembered:
             db.executemany("INSERT OR REPLACE INTO remembered VALUES (?, ?, ?, ?, ?)", batch.remembered)
+        self._move_head(rows, batch.events)
+
+    def _move_head(self, rows: list[tuple[*EntryRow, bytes]], events: list[EventRow]) -> None:
+        """Say which entry and which event are the last now, in one statement: most batches have both."""
+        if not (rows or events):
+            return
+        seq, digest = (rows[-1][0], rows[-1][-1]) if rows else (None, None)
+        event = events[-1][0] if events else None
+        moved = "UPDATE head SET seq = coalesce(?, seq), hash = coalesce(?, hash), event = coalesce(?, event)"
+        self._db.execute(moved, (seq, digest, event))
 
     def _insert_pieces(self, batch: Batch) -> None:
         """Bring the live state up to date, and with it how much of it there is: what is missing later is detected."""

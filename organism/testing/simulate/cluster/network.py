@@ -65,7 +65,8 @@ class Network:
         async def run(threads: OwnThreads, function: Callable[..., T], *args: object) -> T:
             return await network.carry(threads, function, *args)
 
-        with patch.object(psycopg, "connect", self.connect), patch.object(OwnThreads, "run", run):
+        here = patch.multiple(OwnThreads, run=run, run_shielded=run)
+        with patch.object(psycopg, "connect", self.connect), here:
             yield
 
     def connect(self, url: str, **options: Any) -> Any:

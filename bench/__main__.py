@@ -55,13 +55,14 @@ def named(asked: Sequence[str]) -> list[str]:
     return [one for one in WORKLOADS if not asked or {one, one.split()[0]} & set(asked)]
 
 
-def measure(side: Side, size: int) -> Figures:
-    """Run one side once.
+def measure(side: Side, size: int, warm: int) -> Figures:
+    """Run one side once, in a process that has run it before at another size unless that is 0.
 
     Raises:
         RuntimeError: If it failed.
     """
-    command = [sys.executable, "-m", "bench.side", side.place, str(max(1, round(size * side.share)))]
+    sizes = [size, warm] if warm else [size]
+    command = [sys.executable, "-m", "bench.side", side.place, *(str(max(1, round(n * side.share))) for n in sizes)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{side.name} failed:\n{done.stderr[-2000:]}")
@@ -75,7 +76,7 @@ def compare(workload: Workload, rounds: int, size: int) -> dict[str, list[Figure
     found: dict[str, list[Figures]] = {side.name: [] for side in sides}
     for _ in range(rounds):
         for side in sides:
-            found[side.name].append(measure(side, size))
+            found[side.name].append(measure(side, size, workload.warm))
     return found
 
 

@@ -28,6 +28,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
         figure: The figure that is compared; less is better unless it ends in ``_per_s`` or is ``per_s``.
         sides: Ours first.
         quick: The size with ``--quick``.
+        warm: The size at which each side is run in its process before it is measured; 0 where the first time counts,
+            or takes as long as any.
     """
 
     title: str
@@ -35,6 +37,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     figure: str
     sides: tuple[Side, ...]
     quick: int
+    warm: int = 0
 
 
 CPU, WALL = "cpu_us", "per_s"
@@ -45,6 +48,7 @@ WORKLOADS = {
         title="two agents hand a message to and fro, per hop",
         size=20_000,
         quick=2_000,
+        warm=1_000,
         figure=CPU,
         sides=(
             Side("organism", "messages_ours:ping_pong"),
@@ -59,6 +63,7 @@ WORKLOADS = {
         title="1,000 threads at once, a chain of 10 agents each, per message",
         size=1_000,
         quick=100,
+        warm=100,
         figure=CPU,
         sides=(
             Side("organism", "messages_ours:chains"),
@@ -72,6 +77,7 @@ WORKLOADS = {
         title="one publisher, 100 subscribers, 500 publishes, per delivery",
         size=500,
         quick=50,
+        warm=10,
         figure=CPU,
         sides=(
             Side("organism", "messages_ours:fan_out"),
@@ -83,6 +89,7 @@ WORKLOADS = {
         title="10,000 questions, one at a time, per question",
         size=10_000,
         quick=1_000,
+        warm=1_000,
         figure=CPU,
         sides=(
             Side("organism", "messages_ours:asks_alone"),
@@ -94,6 +101,7 @@ WORKLOADS = {
         title="10,000 questions, 100 at a time, per question",
         size=10_000,
         quick=1_000,
+        warm=1_000,
         figure=CPU,
         sides=(
             Side("organism", "messages_ours:asks_together"),

@@ -1,5 +1,6 @@
 """Measures a piece of work: by the clock on the wall, and in time of the processor, which others do not disturb."""
 
+import gc
 import os
 import time
 from pathlib import Path
@@ -13,12 +14,16 @@ Figures = dict[str, float]
 class Stopwatch:
     """Runs for the length of a ``with`` block.
 
+    Garbage is collected before. The first full collection of a process looks through all that its imports have made,
+    for 20 ms: it would fall into what is measured, half of a small workload and nothing of a large one.
+
     Attributes:
         wall_s: Seconds on the wall.
         cpu_s: Seconds of the processor, of all threads of this process.
     """
 
     def __enter__(self) -> Self:
+        gc.collect()
         self._wall, self._cpu = time.perf_counter(), time.process_time()
         return self
 

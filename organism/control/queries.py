@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import tzinfo
+from functools import cache
 from importlib.metadata import version
 
 import anyio
@@ -48,6 +49,8 @@ from organism.whatif.outcome import Replay
 from organism.whatif.replay import replay
 
 PAGE_MAX = 500
+
+_version = cache(version)  # it reads the metadata of the package anew each time, for 0.4 ms
 
 
 class Queries:
@@ -144,7 +147,7 @@ class Queries:
         handlers, handlers_waiting = statistics.handlers.in_all()
         return OrganismStatus(
             name=self._name,
-            version=version(DISTRIBUTION),
+            version=_version(DISTRIBUTION),
             source=source,
             mode=self._budgets.mode,
             durable=self._journal.durable,

@@ -236,13 +236,9 @@ class MessageLoop:
 
     async def _flush(self, thread: Thread, lane: Lane, full: tuple[str, ...]) -> None:
         """Wait for room in mailboxes; the handler is done, and those that make room may need its place."""
-        places = self._run_services.places
-        places.leave(lane.agent)
-        try:
-            with thread.stoppable():
-                await self._delivery.flush_waiting(thread, full)
-        finally:
-            places.retake(lane.agent)
+        self._run_services.places.leave(lane)
+        with thread.stoppable():
+            await self._delivery.flush_waiting(thread, full)
 
     def _report(self, thread: Thread, agent: str, run: HandlerRun) -> None:
         for name, result in run.reports:
@@ -263,6 +259,7 @@ class MessageLoop:
         self, thread: Thread, lane: Lane, envelope: Envelope, error: BaseException, runner: AgentRunner
     ) -> bool:
         """Have the supervisor decide on a failed run; ``True`` when the message is to run again."""
+        self._run_services.places.take(lane)  # also for the pause before that
         verdict = await self._supervisor.on_failure(thread, lane, envelope, error, runner.agent)
         if isinstance(verdict, Refusal):
             self._park(thread, lane, envelope, verdict)

@@ -78,7 +78,7 @@ class Scheduler:
         self._handle: Handle = _handle_nothing
         self._settle: Settle = _settle_nothing
         self._context = Context()
-        self._ready: deque[tuple[Thread, Lane, bool]] = deque()  # and whether its handler has a place already
+        self._ready: deque[tuple[Thread, Lane]] = deque()
         self._idle: list[asyncio.Future[None]] = []
         self._waking = 0
 
@@ -141,7 +141,7 @@ class Scheduler:
         lane.running = True
         thread.running += 1
         ready = self._ready
-        ready.append((thread, lane, False))
+        ready.append((thread, lane))
         if self._waking < len(ready):
             self._wake()
 
@@ -165,14 +165,14 @@ class Scheduler:
     def _wait_for_place(self, thread: Thread, lane: Lane) -> None:
         """Put a lane aside until its handler gets a place; its thread does not run by it meanwhile."""
         # The lane stays marked as running: a message sent to it meanwhile must not queue it a second time.
-        self.places.wait(lane.agent, partial(self._admit, thread, lane))
+        self.places.wait(lane, partial(self._admit, thread, lane))
         thread.running -= 1
         self._settle_guarded(thread)
 
     def _admit(self, thread: Thread, lane: Lane) -> None:
         """Queue a lane whose handler has been given a place."""
         thread.running += 1
-        self._ready.append((thread, lane, True))
+        self._ready.append((thread, lane))
         self._wake()
 
     def _wake(self) -> None:
@@ -219,10 +219,10 @@ class Scheduler:
         """Handle messages until no lane is ready."""
         ready, handle, places, turns = self._ready, self._handle, self.places, 0
         while ready:
-            thread, lane, admitted = ready.popleft()
+            thread, lane = ready.popleft()
             if ready:
                 self._wake()
-            if not (admitted or places.try_enter(lane.agent)):
+            if not (lane.place or places.may_begin(lane.agent)):
                 self._wait_for_place(thread, lane)
                 continue
             again = False
@@ -230,9 +230,10 @@ class Scheduler:
                 again = await handle(thread, lane, scope_holder)
             finally:
                 # Also when this worker is cancelled: a lane that stayed marked as running would never run again.
-                places.leave(lane.agent)
+                if lane.place:
+                    places.leave(lane)
                 if again:
-                    ready.append((thread, lane, False))
+                    ready.append((thread, lane))
                 else:
                     thread.running -= 1
                     lane.running = False

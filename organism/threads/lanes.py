@@ -30,6 +30,7 @@ class Lane(msgspec.Struct, eq=False, gc=False):
     Attributes:
         queue: The messages; :meth:`put` adds to it and :meth:`pop` takes off.
         running: Whether somebody works on it, or is about to.
+        place: Whether its handler has one of the places that bound how many run at once.
         aside: Messages that wait for budget or a person, by id, in order; ``None`` while none do.
         joining: Messages that wait for their companions, by sender; ``None`` while none do.
         arriving: Messages that stand before the full mailbox, in order; ``None`` while none do.
@@ -44,6 +45,7 @@ class Lane(msgspec.Struct, eq=False, gc=False):
     agent: str
     queue: deque[Envelope] = _NONE_QUEUED
     running: bool = False
+    place: bool = False
     handling: Envelope | None = None
     aside: dict[str, ParkedMessage] | None = None
     joining: dict[str, deque[Envelope]] | None = None

@@ -157,7 +157,7 @@ class HandlerRun(HandlerRuntime, eq=False):
         of that one is paid, and others may have been handled meanwhile.
         """
         raw = encode_state(self.agent.name, self.state())
-        if raw != self._lane.stored or self.kept(BEGAN) is not None:
+        if raw != self.lane.stored or self.kept(BEGAN) is not None:
             self._services.state_writer.save_step(self._thread, self._envelope.id, BEGAN, raw)
 
     # -- deadlines ------------------------------------------------------------------------------------------------
@@ -166,7 +166,9 @@ class HandlerRun(HandlerRuntime, eq=False):
         self._timer = self._services.timers.start(self.agent.timeout_s, self.cancel, self._thread)
 
     def _begin_to_wait(self) -> None:
-        """Be cut short from here on by the end of the thread and by the timeout, and be waited for by a reload."""
+        """Have a place, be cut short by the end of the thread and by the timeout, and be waited for by a reload."""
+        if not self.place_lent:
+            self._services.places.take(self.lane)
         runs = self._runner.runs
         runs.begin()
         self._thread.scopes[self] = None

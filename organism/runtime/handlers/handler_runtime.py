@@ -55,6 +55,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
     Args:
         runner: What the runs of its agent share.
         services: What the runs of all agents share.
+        lane: The message's.
         envelope: The message; its payload is the handler's own.
         holder: The worker's, in whose task the handler runs.
         trace: The trace context of the run.
@@ -71,7 +72,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
     _services: RunServices
     agent: Agent
     _thread: Thread
-    _lane: Lane
+    lane: Lane
     _envelope: Envelope
     _holder: ReusableCancelScope
     trace: str | None
@@ -110,13 +111,11 @@ class HandlerRuntime(PlaceHolder, eq=False):
         elif output is not None:
             for message, sending in messages_of(output, self._services.active.bounds):
                 self.send(message, sending)
-        self.left = self._lane.stored if self._state is None else encode_state(self.agent.name, self._state)
+        self.left = self.lane.stored if self._state is None else encode_state(self.agent.name, self._state)
 
     def close(self) -> None:
         """Close the context: every later use of it raises, and calls in progress are cancelled."""
         self.closed = True
-        if self.place_lent:
-            self._services.places.take_back(self)  # its worker gives it back
         if self._callers:
             for task in self._callers:
                 if task is not self._holder.task:
@@ -351,7 +350,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
         """Return the agent's own dictionary for the thread: this run's copy of what the last one has left."""
         self.check()
         if self._state is None:
-            self._state = msgspec.json.decode(self._lane.stored)
+            self._state = msgspec.json.decode(self.lane.stored)
         return self._state
 
     def kept(self, key: str) -> bytes | None:
@@ -386,7 +385,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
     def take_warnings(self) -> tuple[BudgetWarning, ...]:
         """Return the thresholds that the agent has not heard of; it has, by that."""
         self.check()
-        return self._services.warnings.take(self._thread, self._lane)
+        return self._services.warnings.take(self._thread, self.lane)
 
     # -- worker threads -------------------------------------------------------------------------------------------
 

@@ -1,4 +1,8 @@
-"""How many handlers run at once, in all and of one agent: each message waits for a place before its handler begins.
+"""How many handlers run at once, in all and of one agent: each message waits for a free place before its handler runs.
+
+A handler takes its place where it first waits, for nobody else runs before that; one that never does needs none, which
+spares nearly every hop the count. Its lane keeps the place until the message is done or waits for budget or a person,
+also from one try to the next.
 
 A handler that waits for what other handlers do (a question, a child, room in a mailbox) lends its place meanwhile: else
 as many of them as there are places would wait without end. When it goes on it waits for a place again, before all that
@@ -13,6 +17,8 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 import msgspec
+
+from organism.threads.lanes import Lane
 
 T = TypeVar("T")
 
@@ -44,7 +50,7 @@ class PlaceHolder(msgspec.Struct, eq=False, kw_only=True):
 
     Attributes:
         lends: For how many things it waits at the moment for which it lends its place.
-        place_lent: Whether it has no place at the moment.
+        place_lent: Whether it goes without a place at the moment.
         returning: Whether it waits for a place again.
     """
 
@@ -53,19 +59,12 @@ class PlaceHolder(msgspec.Struct, eq=False, kw_only=True):
     returning: bool = False
 
 
-class _Named(Protocol):
-    @property
-    def name(self) -> str: ...
-
-
 class _Run(Protocol):
+    lane: Lane
     lends: int
     place_lent: bool
     returning: bool
     closed: bool
-
-    @property
-    def agent(self) -> _Named: ...
 
     def inside(self, call: str) -> AbstractContextManager[object]: ...
 
@@ -83,33 +82,31 @@ class HandlerPlaces:
         self._limit_of = limit_of
         self._running: defaultdict[str, int] = defaultdict(int)
         self._total = 0
-        self._waiting: OrderedDict[str, deque[Callable[[], object]]] = OrderedDict()
+        self._waiting: OrderedDict[str, deque[tuple[Lane, Callable[[], object]]]] = OrderedDict()
         self._returning: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
-    def try_enter(self, agent: str) -> bool:
-        """Take a place, if one is free and nobody waits for it; whether there was."""
+    def may_begin(self, agent: str) -> bool:
+        """Whether a place is free that nobody waits for."""
         # Each hop passes here, so nothing is asked whose answer follows: a place alone is always free.
-        if self._total and (agent in self._waiting or agent in self._returning or not self._has_room(agent)):
-            return False
-        self._total += 1
-        self._running[agent] += 1
-        return True
+        return not self._total or (
+            agent not in self._waiting and agent not in self._returning and self._has_room(agent)
+        )
 
-    def wait(self, agent: str, let_in: Callable[[], object]) -> None:
-        """Wait in line; what is called has a place then."""
-        self._waiting.setdefault(agent, deque()).append(let_in)
+    def wait(self, lane: Lane, let_in: Callable[[], object]) -> None:
+        """Wait in line; when ``let_in`` is called, the lane's handler has a place."""
+        self._waiting.setdefault(lane.agent, deque()).append((lane, let_in))
 
-    def leave(self, agent: str) -> None:
-        """Give a place back."""
-        self._total -= 1
-        self._running[agent] -= 1
-        if self._returning or self._waiting:
-            self._let_in()
+    def take(self, lane: Lane) -> None:
+        """Take a place for a lane's handler unless it has one, whether or not one is free."""
+        if not lane.place:
+            lane.place = True
+            self._count_in(lane.agent)
 
-    def retake(self, agent: str) -> None:
-        """Take a place whether or not one is free."""
-        self._total += 1
-        self._running[agent] += 1
+    def leave(self, lane: Lane) -> None:
+        """Give the place of a lane's handler back, if it has one."""
+        if lane.place:
+            lane.place = False
+            self._count_out(lane.agent)
 
     def statistics(self) -> HandlerStatistics:
         """Count who runs and who waits."""
@@ -136,13 +133,13 @@ class HandlerPlaces:
         """Lend the place of a run, if it has one."""
         if not run.place_lent and not run.closed:
             run.place_lent = True
-            self.leave(run.agent.name)
+            self.leave(run.lane)
 
     def take_back(self, run: _Run) -> None:
         """Give a run its place again at once, whether or not one is free."""
-        if run.place_lent:
+        if run.place_lent and not run.closed:
             run.place_lent = False
-            self.retake(run.agent.name)
+            self.take(run.lane)
 
     def aside(self, run: _Run) -> tuple[Callable[[], object], Callable[[], object]]:
         """Return what lends the place of a run, and what takes it back."""
@@ -151,7 +148,7 @@ class HandlerPlaces:
     async def _come_back(self, run: _Run) -> None:
         if run.lends or run.closed or run.returning or not run.place_lent:
             return
-        agent = run.agent.name
+        agent = run.lane.agent
         if agent not in self._returning and self._has_room(agent):
             self.take_back(run)
             return
@@ -165,9 +162,9 @@ class HandlerPlaces:
     def _seat(self, run: _Run) -> None:
         """Give a run the place it waited for, unless it has ended meanwhile or waits for others again."""
         if run.closed or run.lends or not run.place_lent:
-            self.leave(run.agent.name)
+            self._count_out(run.lane.agent)
         else:
-            run.place_lent = False
+            run.place_lent, run.lane.place = False, True
 
     async def _enter_again(self, agent: str) -> None:
         """Wait for a place; one that is cut short meanwhile has it at once, for what it does until its end."""
@@ -178,7 +175,7 @@ class HandlerPlaces:
         except asyncio.CancelledError:
             if not turn.done() or turn.cancelled():
                 self._forget(agent, turn)
-                self.retake(agent)
+                self._count_in(agent)
             raise
 
     def _forget(self, agent: str, turn: "asyncio.Future[None]") -> None:
@@ -189,6 +186,16 @@ class HandlerPlaces:
 
     # -- who is next ----------------------------------------------------------------------------------------------
 
+    def _count_in(self, agent: str) -> None:
+        self._total += 1
+        self._running[agent] += 1
+
+    def _count_out(self, agent: str) -> None:
+        self._total -= 1
+        self._running[agent] -= 1
+        if self._returning or self._waiting:
+            self._let_in()
+
     def _has_room(self, agent: str) -> bool:
         running = self._running[agent]
         return self._total < self._limit() and (not running or running < self._limit_of(agent))
@@ -198,11 +205,11 @@ class HandlerPlaces:
         while (agent := self._next(self._returning)) is not None:
             turn = _first(self._returning, agent)
             if not turn.done():
-                self.retake(agent)
+                self._count_in(agent)
                 turn.set_result(None)
         while (agent := self._next(self._waiting)) is not None:
-            let_in = _first(self._waiting, agent)
-            self.retake(agent)
+            lane, let_in = _first(self._waiting, agent)
+            self.take(lane)
             let_in()
 
     def _next(self, lines: "OrderedDict[str, deque[T]]") -> str | None:

@@ -39,6 +39,8 @@ def text(value: object, what: str, *, most: int = TEXT_BYTES_MAX, empty: bool = 
     Raises:
         ConfigError: If it is none, too long, empty where it may not be, or holds half a surrogate pair.
     """
+    if type(value) is str and value.isascii() and 0 < len(value) <= most:
+        return value  # as nearly always
     if not isinstance(value, str):
         raise ConfigError(f"{what} must be text, not {shown(value)}")
     value = str(value)

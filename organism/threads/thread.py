@@ -146,7 +146,7 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
         paused_by: Which breaker has paused it; ``None`` where an operator has.
         watch: What its breakers have counted in this process.
         halting: Whether the process is ending, and its handlers with it; the thread stays as it is.
-        waits: How many other agents and children handlers wait for, by their message; ``None`` before the first.
+        waits: How many of its handlers wait for other agents or children.
         time_stands: Whether its wall time stands still although it is open, because all that is left waits for
             something that an operator has paused.
         paused_s: Seconds that something of it was paused, until the last time that this ended.
@@ -179,7 +179,7 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
     paused_by: Refusal | None = None
     watch: LoopWatch = msgspec.field(default_factory=LoopWatch)
     halting: bool = False
-    waits: dict[str, int] | None = None
+    waits: int = 0
     time_stands: bool = False
     paused_s: float = 0.0
     paused_since: float | None = None

@@ -62,7 +62,6 @@ class HandlerRun(HandlerRuntime, eq=False):
         # Counted before the handler runs: cancellations from before are the worker's own, those above it the handler's.
         cancelling = task.cancelling()
         failure: BaseException | None = None
-        finished = False
         scope: anyio.CancelScope | None = None
         try:
             with holder as scope:
@@ -80,7 +79,6 @@ class HandlerRun(HandlerRuntime, eq=False):
                     self._waiting = ContextBoundAwaitable(coroutine, context, waits_for)
                     self._begin_to_wait()
                     self.finish(await self._waiting)
-                finished = True
         except BaseException as error:
             # The worker's cancellation must pass: swallowed here, a pump that stops would wait for this worker without
             # end.
@@ -101,7 +99,7 @@ class HandlerRun(HandlerRuntime, eq=False):
             await holder.take_back(cancelling)
         # A result counts only if nothing cut the run short: a handler that swallows the cancellation of a refusal and
         # returns must not have its message completed while a call of it is parked.
-        if finished and failure is None and not scope.cancelled_caught and self.parked is None:  # type: ignore[union-attr]
+        if failure is None and not scope.cancelled_caught and self.parked is None:  # type: ignore[union-attr]
             return None
         # An error out of a cancelled run comes from its cleanup; what is reported is why the run was cut short.
         if scope is not None and (scope.cancelled_caught or (scope.cancel_called and failure is not None)):

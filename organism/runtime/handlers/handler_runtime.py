@@ -40,6 +40,7 @@ from organism.threads.lanes import Lane
 from organism.threads.thread import Thread
 
 A = TypeVar("A", Completion, Embeddings)
+R = TypeVar("R")
 T = TypeVar("T")
 
 REPORTS_MAX = 100
@@ -267,48 +268,63 @@ class HandlerRuntime(PlaceHolder, eq=False):
         self.check()
         index, self._questions = self._questions, self._questions + 1
         work = partial(self._ask, index, recipient, message, timeout_s, beside=beside)
-        return partial(self._services.places.lending, self, "ctx.ask", work)
+        return partial(self._wait_for_others, "ctx.ask", work)
+
+    async def _wait_for_others(self, call: str, work: Callable[[], Awaitable[R]]) -> R:
+        """Wait inside a call for what other handlers do; they may use this one's place and worker thread meanwhile."""
+        services = self._services
+        with self.inside(call):
+            self.lends += 1
+            services.places.lend(self)
+            if self.lends == 1:
+                services.paused_time.count_waiting(self._thread, 1)
+            try:
+                with services.worker_pool.lending():
+                    return await work()
+            finally:
+                self.lends -= 1
+                if not self.lends:
+                    services.paused_time.count_waiting(self._thread, -1)
+                await services.places.come_back(self)
 
     async def _ask(self, index: int, recipient: str, message: Message, timeout_s: float, *, beside: bool) -> Message:
         services = self._services
-        with services.worker_pool.lending(), services.paused_time.waiting(self._thread, self._envelope.id):
-            question = self._thread.asked_before((self._envelope.id, index))
-            if question is None:
-                routed = route_question(self._runner, self._envelope, recipient, message, services.active)
-                ask, sender = services.delivery.ask, self.agent.name
-                question = await ask(self._thread, self._envelope, sender, index, routed, beside=beside)
-            timer = services.timers.start(timeout_s, question.wake, self._thread)
-            try:
-                while question.open and question.parked is None and not timer.passed:
-                    await question.answered.wait()
-            finally:
-                services.timers.cancel(timer)
-            if question.reply is not None:
-                return question.reply
-            if question.failure is not None:
-                raise AskFailedError(recipient, question.failure)
-            if (waits := question.parked) is not None:
-                await self._park(waits, lambda: question.parked == waits)
-            raise AskTimeoutError(recipient, timeout_s)
+        question = self._thread.asked_before((self._envelope.id, index))
+        if question is None:
+            routed = route_question(self._runner, self._envelope, recipient, message, services.active)
+            ask, sender = services.delivery.ask, self.agent.name
+            question = await ask(self._thread, self._envelope, sender, index, routed, beside=beside)
+        timer = services.timers.start(timeout_s, question.wake, self._thread)
+        try:
+            while question.open and question.parked is None and not timer.passed:
+                await question.answered.wait()
+        finally:
+            services.timers.cancel(timer)
+        if question.reply is not None:
+            return question.reply
+        if question.failure is not None:
+            raise AskFailedError(recipient, question.failure)
+        if (waits := question.parked) is not None:
+            await self._park(waits, lambda: question.parked == waits)
+        raise AskTimeoutError(recipient, timeout_s)
 
     async def spawn(self, recipient: str, message: Message, limits: Limits | None, budget: ChildBudget) -> ThreadResult:
         """Open a child thread, or return to the one that an earlier run of this handler has opened."""
         request = SpawnRequest(recipient, message, limits, budget)
-        return await self._services.places.lending(self, "ctx.spawn", partial(self._spawn, request))
+        return await self._wait_for_others("ctx.spawn", partial(self._spawn, request))
 
     async def _spawn(self, request: SpawnRequest) -> ThreadResult:
         services = self._services
-        with services.worker_pool.lending(), services.paused_time.waiting(self._thread, self._envelope.id):
-            index, self._questions = self._questions, self._questions + 1
-            try:
-                child = await services.children.spawn(self._thread, self.agent, (self._envelope.id, index), request)
-            except BudgetExhaustedError as error:
-                await self.exhausted(error)
-            while child.result is None:
-                if (waits := child.blocked_by) is not None and not child.quiet:
-                    await self._park(waits, lambda: child.blocked_by == waits)
-                await child.changed.wait()
-            return child.result
+        index, self._questions = self._questions, self._questions + 1
+        try:
+            child = await services.children.spawn(self._thread, self.agent, (self._envelope.id, index), request)
+        except BudgetExhaustedError as error:
+            await self.exhausted(error)
+        while child.result is None:
+            if (waits := child.blocked_by) is not None and not child.quiet:
+                await self._park(waits, lambda: child.blocked_by == waits)
+            await child.changed.wait()
+        return child.result
 
     # -- people ---------------------------------------------------------------------------------------------------
 

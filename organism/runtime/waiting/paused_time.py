@@ -34,9 +34,11 @@ class PausedTime:
         lanes = (lane for other in paused for lane in other.lanes.values() if lane.agent == agent)
         return any(lane.queue or lane.aside for lane in lanes)
 
-    def waiting(self, thread: Thread, message_id: str) -> "_Waiting":
-        """Note inside a block that the handler of a message waits, and has nothing else to do as far as is known."""
-        return _Waiting(self, thread, message_id)
+    def count_waiting(self, thread: Thread, change: int) -> None:
+        """Count a handler in or out that waits for others, and has nothing else to do as far as is known."""
+        thread.waits += change
+        if thread.paused_since is not None and thread.result is None:
+            self.note(thread)
 
     def note(self, thread: Thread) -> None:
         """Start or stop the time of a thread, and of those above it, after something of it was paused or resumed."""
@@ -74,7 +76,7 @@ class PausedTime:
 
     def _goes_on(self, thread: Thread) -> bool:
         """Whether anything of a thread is at work or will be, although something of it is paused."""
-        if thread.running > len(thread.waits or ()) or self._router.busy(thread.id):
+        if thread.running > thread.waits or self._router.busy(thread.id):
             return True
         if thread.status != "open":
             return False
@@ -84,30 +86,3 @@ class PausedTime:
         if any(lane.queue and not lane.running and lane.agent not in paused for lane in thread.lanes.values()):
             return True
         return any(self._goes_on(self._threads[child]) for child in thread.children)
-
-
-class _Waiting:
-    """The block in which a handler waits; no generator, for each question has one."""
-
-    __slots__ = ("_message_id", "_paused_time", "_thread")
-
-    def __init__(self, paused_time: PausedTime, thread: Thread, message_id: str) -> None:
-        self._paused_time = paused_time
-        self._thread = thread
-        self._message_id = message_id
-
-    def __enter__(self) -> None:
-        waits = self._thread.waits
-        if waits is None:
-            waits = self._thread.waits = {}
-        waits[self._message_id] = waits.get(self._message_id, 0) + 1
-        if self._thread.paused_since is not None:
-            self._paused_time.note(self._thread)
-
-    def __exit__(self, *exc: object) -> None:
-        waits = self._thread.waits or {}
-        left = waits.pop(self._message_id) - 1
-        if left:
-            waits[self._message_id] = left
-        if self._thread.paused_since is not None and self._thread.result is None:
-            self._paused_time.note(self._thread)

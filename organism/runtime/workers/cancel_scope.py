@@ -69,11 +69,12 @@ class ReusableCancelScope:
         spent: Whether something was left on the task that may hit what runs on it next; its worker is to end.
     """
 
-    __slots__ = ("context", "scope", "spent", "task")
+    __slots__ = ("_inside", "context", "scope", "spent", "task")
 
     def __init__(self, context: Context) -> None:
         self.context = context
         self.scope: anyio.CancelScope | None = None
+        self._inside: set[anyio.CancelScope] | None = None
         self.spent = False
         task = asyncio.current_task()
         if task is None:
@@ -84,6 +85,7 @@ class ReusableCancelScope:
         """Return the scope to cancel to cut the run short."""
         if self.scope is None:
             self.scope = anyio.CancelScope()
+            self._inside = _inside(self.scope)  # one set for as long as there is the scope
             self.scope.__enter__()
         return self.scope
 
@@ -98,7 +100,7 @@ class ReusableCancelScope:
         scope = self.scope
         if scope is None:
             return False
-        inside = getattr(scope, "_child_scopes", None) if REUSE_SCOPES else None
+        inside = self._inside
         if exc is None and inside is not None and not (inside or scope.cancel_called):
             return False  # as nearly always
         if inside:

@@ -11,8 +11,7 @@ has not begun. Nothing else that waits gives its place away, so each that has on
 
 import asyncio
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -66,8 +65,6 @@ class _Run(Protocol):
     returning: bool
     closed: bool
 
-    def inside(self, call: str) -> AbstractContextManager[object]: ...
-
 
 class HandlerPlaces:
     """Gives places to messages and takes them back: fair to agents, first come, first served within one.
@@ -118,17 +115,6 @@ class HandlerPlaces:
 
     # -- runs that wait for others --------------------------------------------------------------------------------
 
-    async def lending(self, run: _Run, call: str, work: Callable[[], Awaitable[T]]) -> T:
-        """Lend a run's place while it waits inside a call of its context; it returns with a place again."""
-        with run.inside(call):
-            run.lends += 1
-            self.lend(run)
-            try:
-                return await work()
-            finally:
-                run.lends -= 1
-                await self._come_back(run)
-
     def lend(self, run: _Run) -> None:
         """Lend the place of a run, if it has one."""
         if not run.place_lent and not run.closed:
@@ -145,7 +131,8 @@ class HandlerPlaces:
         """Return what lends the place of a run, and what takes it back."""
         return partial(self.lend, run), partial(self.take_back, run)
 
-    async def _come_back(self, run: _Run) -> None:
+    async def come_back(self, run: _Run) -> None:
+        """Wait for a place for a run again; at once where it waits for others still, or is over."""
         if run.lends or run.closed or run.returning or not run.place_lent:
             return
         agent = run.lane.agent

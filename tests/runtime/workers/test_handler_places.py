@@ -151,6 +151,58 @@ def test_a_place_comes_back_however_a_run_ends(how: str) -> None:
     run(main)
 
 
+def test_a_handler_that_never_waits_begins_only_where_a_place_is_free() -> None:
+    """It takes none, for nobody else runs before it is done; it still has its turn behind those that have one."""
+    order: list[str] = []
+
+    @agent
+    async def slow(message: Text, _ctx: Context) -> None:
+        order.append("slow begins")
+        await anyio.sleep(10)
+        order.append("slow ends")
+
+    @agent
+    async def quick(message: Text, _ctx: Context) -> None:
+        order.append("quick")
+
+    async def main() -> None:
+        async with Organism([slow, quick], clock=VirtualClock(), bounds=Bounds(handlers=1)) as it:
+            threads = [await it.open_thread("x"), await it.open_thread("x", to="quick")]
+            await anyio.sleep(1)
+            assert it.pump.statistics().handlers.in_all() == (1, 1)
+            for thread in threads:
+                await it.wait(thread)
+            assert it.pump.statistics().handlers.in_all() == (0, 0)
+
+    run(main)
+    assert order == ["slow begins", "slow ends", "quick"]
+
+
+def test_a_message_that_is_tried_again_keeps_its_place() -> None:
+    """The pause before the next try is part of its work, also where the first try failed before it waited."""
+    order: list[str] = []
+
+    @agent
+    async def flaky(message: Text, _ctx: Context) -> None:
+        order.append("flaky")
+        if order.count("flaky") < 3:
+            raise ValueError
+
+    @agent
+    async def other(message: Text, _ctx: Context) -> None:
+        order.append("other")
+
+    async def main() -> None:
+        async with Organism([flaky, other], clock=VirtualClock(), bounds=Bounds(handlers=1)) as it:
+            threads = [await it.open_thread("x"), await it.open_thread("x", to="other")]
+            for thread in threads:
+                await it.wait(thread)
+            assert it.pump.statistics().handlers.running == {}
+
+    run(main)
+    assert order == ["flaky", "flaky", "flaky", "other"]
+
+
 def test_plain_functions_that_ask_do_not_keep_each_other_from_places() -> None:
     """With as many functions waiting as there are threads, those they wait for still get a handler's place."""
 

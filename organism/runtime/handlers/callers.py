@@ -6,30 +6,52 @@ from typing import Any, Protocol
 
 
 class EnteredRun(Protocol):
-    """A run of a handler, whose context is called."""
+    """A run of a handler, whose context is called.
 
-    def enter_call(self, task: "asyncio.Task[Any]") -> None:
-        """A task has gone into a call."""
-        ...
+    Attributes:
+        callers: The tasks that are inside a call; ``None`` before the first.
+        closed: Whether it is over.
+    """
 
-    def leave_call(self, task: "asyncio.Task[Any]", *, cancelled: bool) -> None:
-        """A task comes out of a call."""
+    callers: "list[asyncio.Task[Any]] | None"
+    closed: bool
+
+    def check(self) -> None:
+        """Refuse a call once it is over."""
         ...
 
 
 class CallingTask:
-    """A task inside a call of a context. If the run ends first, the task gets an error instead of being cancelled."""
+    """A task inside a call of a context. If the run ends first, the task gets an error instead of being cancelled.
 
-    __slots__ = ("_runtime", "_task")
+    Args:
+        is_workers: Whether it is the task of the worker that runs the handler, which ends with the run anyway.
+    """
 
-    def __init__(self, runtime: EnteredRun, task: "asyncio.Task[Any]") -> None:
-        self._runtime = runtime
+    __slots__ = ("_is_workers", "_run", "_task")
+
+    def __init__(self, run: EnteredRun, task: "asyncio.Task[Any]", *, is_workers: bool) -> None:
+        self._run = run
         self._task = task
+        self._is_workers = is_workers
 
     def __enter__(self) -> None:
-        self._runtime.enter_call(self._task)
+        callers = self._run.callers
+        if callers is None:
+            callers = self._run.callers = []
+        callers.append(self._task)
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._runtime.leave_call(self._task, cancelled=exc_type is asyncio.CancelledError)
+        """Leave the call.
+
+        Raises:
+            ContextClosedError: If the task was cancelled because the run is over.
+        """
+        run = self._run
+        if run.callers:
+            run.callers.remove(self._task)
+        if run.closed and exc_type is asyncio.CancelledError and not self._is_workers:
+            self._task.uncancel()
+            run.check()

@@ -63,6 +63,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
 
     Attributes:
         outgoing: What the handler sends, checked.
+        callers: The tasks inside calls of its context; ``None`` before the first.
         reports: What it reports, as names and results.
         left: The agent's dictionary as JSON, as it has left it.
         parked: Why the message is to wait, once that is so.
@@ -80,7 +81,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
     _calls: int = 0
     _questions: int = 0
     _approvals: int = 0
-    _callers: "list[asyncio.Task[Any]] | None" = None
+    callers: "list[asyncio.Task[Any]] | None" = None
     _sent: int = 0
     _state: dict[str, Any] | None = None
     _spending: RunExpenses | None = None
@@ -117,8 +118,8 @@ class HandlerRuntime(PlaceHolder, eq=False):
     def close(self) -> None:
         """Close the context: every later use of it raises, and calls in progress are cancelled."""
         self.closed = True
-        if self._callers:
-            for task in self._callers:
+        if self.callers:
+            for task in self.callers:
                 if task is not self._holder.task:
                     task.cancel()
         if self._spending is not None:
@@ -147,25 +148,7 @@ class HandlerRuntime(PlaceHolder, eq=False):
                 f"{call} belongs into the organism's own event loop; from a plain function call "
                 f"anyio.from_thread.run({call}, ...)"
             )
-        return CallingTask(self, task)
-
-    def enter_call(self, task: "asyncio.Task[Any]") -> None:
-        """A task has gone into a call."""
-        if self._callers is None:
-            self._callers = []
-        self._callers.append(task)
-
-    def leave_call(self, task: "asyncio.Task[Any]", *, cancelled: bool) -> None:
-        """A task comes out of a call.
-
-        Raises:
-            ContextClosedError: If it was cancelled because the run is over.
-        """
-        if self._callers:
-            self._callers.remove(task)
-        if cancelled and self.closed and task is not self._holder.task:
-            task.uncancel()
-            raise ContextClosedError(self.agent.name, self._envelope.id)
+        return CallingTask(self, task, is_workers=task is self._holder.task)
 
     # -- what leaves when it has ended ----------------------------------------------------------------------------
 

@@ -45,8 +45,8 @@ def test_a_hop_and_a_question_are_made_of_few_instructions() -> None:
     """What the clock of a busy machine hides is counted: the bytecode instructions of a hop and of a question."""
     hop = sum(part.instructions for part in count(messages_ours.ping_pong, 100).values())
     question = sum(part.instructions for part in count(messages_ours.asks_alone, 100).values())
-    assert 0 < hop < 1440
-    assert hop < question < 3360
+    assert 0 < hop < 1370
+    assert hop < question < 3270
 
 
 def test_a_hold_and_a_call_are_made_of_few_instructions() -> None:

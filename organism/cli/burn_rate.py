@@ -40,7 +40,7 @@ def busiest(threads: Sequence[ThreadSummary], burn: Sequence[Burn]) -> list[Thre
     return sorted(
         threads,
         key=lambda thread: (
-            recent.get(f"thread:{thread.thread_id}", (0, 0)),
+            recent.get(str(Account("thread", thread.thread_id)), (0, 0)),
             (thread.budget.spent.cost_nanousd, thread.budget.spent.tokens),
         ),
         reverse=True,

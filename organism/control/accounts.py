@@ -39,7 +39,7 @@ class AccountFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     def has(self, account: str) -> bool:
         """Whether an account is wanted, by its name alone: there may be as many as there are values of a label."""
-        if self.kinds and account.partition("@")[0].partition(":")[0] not in self.kinds:
+        if self.kinds and Account.parse(account).kind not in self.kinds:
             return False
         name = unquote(account).casefold() if self.search else ""
         return all(word in name for word in self.search.casefold().split())

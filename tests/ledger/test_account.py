@@ -1,5 +1,8 @@
 """Names of accounts: whatever a label's value holds, it names one account and no other."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,3 +89,12 @@ def test_only_an_agent_s_account_has_an_agent() -> None:
         "",
         "",
     ]
+
+
+def test_names_are_taken_apart_in_one_place() -> None:
+    """A model may be called ``a@b``: who cuts a name at the first ``@`` takes it for another account."""
+    root = Path(__file__).parents[2] / "organism"
+    cuts = re.compile(r"""partition\("@"\)|split\("@"|find\("@"\)""")
+    found = {path.relative_to(root).as_posix() for path in root.rglob("*.py") if cuts.search(path.read_text("utf-8"))}
+
+    assert found == {"ledger/account.py"}, "use Account.parse"

@@ -11,6 +11,7 @@ from organism.api.bodies import LimitsBody, OpenThreadBody, ReplayBody, SendBody
 from organism.api.dependencies import ControlOf, OrderOf
 from organism.api.scopes import caller_of, may_read_content, needs
 from organism.budget.requests import LimitsRequest, grant_limits
+from organism.budget.scopes import thread_account
 from organism.control.listing.thread_list import PageRequest, ThreadFilter, ThreadOrder
 from organism.control.listing.timeline import Timeline
 from organism.control.listing.timeline_reader import ITEMS_MAX
@@ -132,7 +133,7 @@ async def set_thread_limits(
     thread_id: FromPath[str], data: JSONBody[LimitsBody], control: ControlOf, order: OrderOf
 ) -> BudgetState:
     """Give a thread new limits; what waited for budget goes on."""
-    return await control.set_limits(f"thread:{thread_id}", data.limits(), order=order)
+    return await control.set_limits(thread_account(thread_id), data.limits(), order=order)
 
 
 @post("/v1/threads/{thread_id:str}/pause", status_code=200, opt=needs("operate"))

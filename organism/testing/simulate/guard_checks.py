@@ -17,6 +17,7 @@ from organism.budget.scopes import thread_account
 from organism.control.orders.budget_grants import GrantRecord
 from organism.errors import Refusal
 from organism.journal import Drop, Keep, Piece
+from organism.ledger.account import Account
 from organism.ledger.entries import AccountOpened, CallRecord, Dispatched, LimitsSet, Reserved, ThresholdPassed
 from organism.testing.books import AccountSums, Books
 from organism.threads.records import THREAD, ThreadRecord
@@ -148,7 +149,7 @@ class GuardChecks:
     def _check_windows(self, accounts: tuple[str, ...], now_ns: int) -> None:
         now = datetime.fromtimestamp(now_ns // NS_PER_S, UTC)
         for account in accounts:
-            per, _, began = account.rpartition("@")[2].partition(":")
+            per, _, began = Account.parse(account).over.partition(":")
             if per in _PERIODS and f"{now:{_PERIODS[per]}}" != began:
                 self._wrong(f"a call has left on {account} at {now}, when that was over or had not begun")
 

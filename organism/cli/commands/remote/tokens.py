@@ -13,6 +13,7 @@ from organism.cli.client import RefusedError, path_to
 from organism.cli.options import DAEMON, DaemonOptions, Json, Whole, named_labels
 from organism.cli.output import print_answer
 from organism.control.views import OrderDone
+from organism.ledger.account import Account
 
 app = App(name="token")
 
@@ -91,7 +92,7 @@ def limit(
     changed = client.order(TokenView, "PATCH", path_to("tokens", name), {"limits": _given(most)})
     kept = "threads that are open keep their limits"
     with suppress(RefusedError):  # where the key has called, without naming another thread
-        own = client.ask(BudgetState, path_to("budgets", f"token-{name}")).account.removeprefix("thread:")
+        own = Account.parse(client.ask(BudgetState, path_to("budgets", f"token-{name}")).account).thread_id
         kept += f"; to raise those of {own}: {daemon.command('budget', 'raise', own, '--percent', '25')}"
     return print_answer(changed, f"{_line(changed)}\n{kept}", as_json=json)
 

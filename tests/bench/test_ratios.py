@@ -67,6 +67,23 @@ def test_the_way_through_the_gateway_is_made_of_few_instructions() -> None:
     assert through < 21_000
 
 
+def test_a_commit_to_a_file_is_made_of_few_instructions(tmp_path: Path) -> None:
+    """What a call waits for twice: to the journal's thread and back, without a turn or a scope that is not needed."""
+
+    async def commits(of: int) -> None:
+        async with SqliteJournal(tmp_path / f"{uuid.uuid4()}.db") as journal:
+            for number in range(of):
+                journal.append(Keep(f"output:{number}", "thread", Text("x")))
+                await journal.commit()
+
+    def side(size: int) -> Figures:
+        anyio.run(commits, size)
+        return {}
+
+    commit = sum(part.instructions for part in count(side, 50).values())
+    assert 0 < commit < 1950
+
+
 def test_the_cost_of_a_message_does_not_grow_with_the_number_of_threads() -> None:
     """A message among a thousand threads costs less than twice what it costs among a hundred."""
     assert _best(messages_ours.chains, 1000) < 2 * _best(messages_ours.chains, 100)

@@ -94,7 +94,8 @@ def _simulator(found: Mapping[str, Any], _page: Page) -> Iterator[str]:
         f"{'no failure' if not found['failure'] else 'FAILED'}.\n"
     )
     yield (
-        f"Of {possible} moves of threads and outcomes of what is paid for, {possible - len(never)} happened"
+        f"Of {possible} moves of threads, outcomes of what is paid for and kinds of records, "
+        f"{possible - len(never)} happened"
         f"{'' if not never else '; never: ' + ', '.join(never)}.\n"
     )
     if found["failure"]:
@@ -111,6 +112,8 @@ def _simulator(found: Mapping[str, Any], _page: Page) -> Iterator[str]:
     kinds, ends = (sorted({each[place] for each in outcomes}) for place in (0, 1))
     rows = ((kind, *(_times(known.get(f"outcome {kind} {end}")) for end in ends)) for kind in kinds)
     yield from _table(("operation", *ends), rows)
+    yield "\nWhat no run can bring about:\n"
+    yield from _table(("what", "why"), found.get("unreachable", {}).items())
     rest = ((name, f"{times:,}") for name, times in seen.items() if not name.startswith(("move ", "outcome ")))
     yield "\n<details><summary>All else that happened, by its name</summary>\n"
     yield from _table(("what happened", "how often"), rest)

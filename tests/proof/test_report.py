@@ -31,6 +31,7 @@ FOUND: dict[str, Any] = {
         "seen": {"outcome chat settled": 7, "outcome hold released": 1, "move open close": 5, "approval": 4},
         "possible": 2,
         "never": ["move open freeze"],
+        "unreachable": {"outcome charge released": "it is charged as it is told"},
         "failure": None,
     },
     "clusters": {
@@ -102,6 +103,7 @@ def test_report_says_what_every_part_found() -> None:
         "| operation | released | settled |",
         "| chat | - | 7 |",
         "| approval | 4 |",
+        "| outcome charge released | it is charged as it is told |",
         "44 clusters (seeds from 0)",
         "never: node undrain",
         "| a stale owner refused | 3 |",

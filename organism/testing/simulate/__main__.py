@@ -57,7 +57,7 @@ def in_clusters() -> Way:
     from organism.testing.simulate.cluster.run import play_cluster
     from organism.testing.simulate.cluster.story import POSSIBLE_IN_CLUSTERS, draw_cluster_story
 
-    return Way(draw_cluster_story, play_cluster, POSSIBLE_IN_CLUSTERS)
+    return Way(draw_cluster_story, play_cluster, POSSIBLE_IN_CLUSTERS, {})
 
 
 def _figures(found: Found, first: int) -> dict[str, object]:
@@ -68,8 +68,9 @@ def _figures(found: Found, first: int) -> dict[str, object]:
         "lives": found.lives,
         "records": found.records,
         "seen": dict(sorted(found.seen.items())),
-        "possible": len(found.possible),
-        "never": [what for what in found.possible if not found.seen[what]],
+        "possible": len(found.way.possible),
+        "never": [what for what in found.way.possible if not found.seen[what]],
+        "unreachable": dict(found.way.unreachable),
         "failure": None if found.failure is None else str(found.failure),
     }
 

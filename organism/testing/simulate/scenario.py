@@ -27,8 +27,26 @@ WEIGHTS = {
     "hour": 1,
     "crash": 3,
     "restart": 1,
+    "late": 1,
+    "rename": 1,
 }
 """How often each operation is drawn. What each does is in :mod:`organism.testing.simulate.operations`."""
+
+AIMS: dict[str, tuple[tuple[str, float], ...]] = {
+    "move dormant close": (("open", 0.01), ("late", 0.3)),
+    "move blocked lose_wait": (("open", 0.0), ("open", 0.0), ("freeze", 0.0), ("rename", 90.0)),
+    "move paused close": (("open", 0.0), ("pause", 0.01), ("terminate", 2.0)),
+    "outcome hold released": (("open", 0.0), ("freeze", 0.01)),
+    "outcome execute_tool worst_case": (("open", 0.0), ("crash", 0.3)),
+}
+"""What chance alone seldom brings about, and operations, each after so many seconds, that often lead there."""
+
+STOPS = ("restart", "hour", "late", "rename")
+"""Operations that end a process and begin the next: at once, about the full hour, with an order that comes while it
+stops, and with another configuration, which an agent is missing from."""
+
+_AIMED = 0.3
+"""How many stories have such operations somewhere."""
 
 _PAUSES_S = (0.0, 0.0, 0.0, 0.01, 0.3, 2.0, 90.0)
 
@@ -77,7 +95,9 @@ def draw_scenario(seed: int, operations: int, kinds: Sequence[str] = tuple(WEIGH
     """
     chance = random.Random(f"story {seed}")  # noqa: S311 - repeatable, not secret
     drawn = chance.choices(kinds, [WEIGHTS[kind] for kind in kinds], k=chance.randint(1, operations))
-    return Scenario(
-        seed,
-        tuple(ScenarioStep(kind, chance.choice(_PAUSES_S), chance.randrange(1 << 20)) for kind in ("open", *drawn)),
-    )
+    steps = [(kind, chance.choice(_PAUSES_S)) for kind in ("open", *drawn)]
+    aims = [aim for aim in AIMS.values() if all(kind in kinds for kind, _ in aim)]
+    if aims and chance.random() < _AIMED:
+        place = chance.randint(1, len(steps))
+        steps[place:place] = chance.choice(aims)
+    return Scenario(seed, tuple(ScenarioStep(kind, after_s, chance.randrange(1 << 20)) for kind, after_s in steps))

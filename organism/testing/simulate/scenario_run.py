@@ -10,14 +10,16 @@ from typing import NoReturn
 import anyio
 import msgspec
 import structlog
+from anyio.abc import TaskGroup
 
 from organism.amounts import NS_PER_S
+from organism.app import Organism
 from organism.journal import JournalBrokenError
 from organism.stores.memory import MemoryJournal
 from organism.testing.simulate.checks import CheckedJournal, Trace, check_end
 from organism.testing.simulate.coverage import counting_moves
 from organism.testing.simulate.operations import Operator
-from organism.testing.simulate.scenario import Scenario, ScenarioStep
+from organism.testing.simulate.scenario import STOPS, Scenario, ScenarioStep
 from organism.testing.simulate.subject import Subject
 from organism.testing.simulate.world import World
 from organism.testing.virtual_time import run
@@ -68,6 +70,7 @@ class _Run:
         self.lives = 0
         self._kept = MemoryJournal(capacity=1_000_000)
         self._left = deque(story.operations)
+        self._unanswered: list[ScenarioStep] = []
 
     async def all_lives(self) -> None:
         slow = self.world.draw.choice((True, False))
@@ -90,40 +93,72 @@ class _Run:
 
     async def _life(self, journal: CheckedJournal) -> bool:
         """Live until the next stop; return whether all has come to its end."""
-        organism, clock = self.subject.organism(), self.world.clock
+        organism = self.subject.organism()
         journal.checks.watch(organism)
-        async with organism:
-            operator = Operator(self.subject, organism)
-            async with anyio.create_task_group() as orders:
-                while self._left:
-                    operation = self._left.popleft()
-                    await anyio.sleep(operation.after_s)
-                    if operation.kind == "hour":
-                        await anyio.sleep(_to_the_hour_s(clock.now_ns(), operation.number))
-                    if operation.kind in ("restart", "hour"):
-                        self.subject.saw(f"operation {operation.kind}")
-                        orders.cancel_scope.cancel()
-                        return False
-                    if operation.kind == "crash":
-                        self.subject.saw("operation crash")
-                        journal.crash_after(operation.number % 12)
-                        continue
+        operator = Operator(self.subject, organism)
+        async with anyio.create_task_group() as late:
+            async with organism:
+                if ended := await self._until_stop(operator, journal, late):
+                    await self._to_the_end(organism, operator, journal)
+            if self._unanswered:
+                await anyio.sleep(_PATIENCE_S)
+            self.subject.failures += [f"an order was not answered: {order}" for order in self._unanswered]
+            late.cancel_scope.cancel()
+        return ended
+
+    async def _until_stop(self, operator: Operator, journal: CheckedJournal, late: TaskGroup) -> bool:
+        """Carry operations out up to one that ends the process; return whether there are none left instead.
+
+        Args:
+            late: Outlasts the organism: an order that comes while it stops is done or refused, never left without word.
+        """
+        clock = self.world.clock
+        async with anyio.create_task_group() as orders:
+            while self._left:
+                operation = self._left.popleft()
+                await anyio.sleep(operation.after_s)
+                if operation.kind == "hour":
+                    await anyio.sleep(_to_the_hour_s(clock.now_ns(), operation.number))
+                if operation.kind == "crash":
+                    self.subject.saw("operation crash")
+                    journal.crash_after(operation.number % 12)
+                elif operation.kind in STOPS:
+                    self.subject.saw(f"operation {operation.kind}")
+                    self._before_stop(operation, operator, late)
+                    orders.cancel_scope.cancel()
+                    return False
+                else:
                     orders.start_soon(operator.carry_out, operation)
-                await anyio.sleep(_PATIENCE_S)
-                orders.cancel_scope.cancel()
-            for _ in range(_ROUNDS):
-                await operator.lift_everything()
-                await anyio.sleep(_PATIENCE_S)
-                if not organism.threads():
-                    await organism.journal.commit()
-                    journal.check_guards_at_end()
-                    check_end(self._kept, self.subject, organism)
-                    return True
-            self.subject.failures += [
-                f"thread {view.thread_id} is {view.status} with {view.queued} queued, though nothing holds it up"
-                for view in organism.threads()
-            ]
+            await anyio.sleep(_PATIENCE_S)
+            orders.cancel_scope.cancel()
         return True
+
+    def _before_stop(self, operation: ScenarioStep, operator: Operator, late: TaskGroup) -> None:
+        if operation.kind == "rename":
+            self.subject.rename(operation.number)
+        if operation.kind == "late":
+            late.start_soon(self._order_late, ScenarioStep("terminate", 0.0, operation.number), operator)
+
+    async def _order_late(self, order: ScenarioStep, operator: Operator) -> None:
+        """Order something that begins once the organism has begun to stop."""
+        self._unanswered.append(order)
+        await operator.carry_out(order)
+        self._unanswered.remove(order)
+
+    async def _to_the_end(self, organism: Organism, operator: Operator, journal: CheckedJournal) -> None:
+        """Take away what holds threads up until all have ended, and check what must hold then."""
+        for _ in range(_ROUNDS):
+            await operator.lift_everything()
+            await anyio.sleep(_PATIENCE_S)
+            if not organism.threads():
+                await organism.journal.commit()
+                journal.check_guards_at_end()
+                check_end(self._kept, self.subject, organism)
+                return
+        self.subject.failures += [
+            f"thread {view.thread_id} is {view.status} with {view.queued} queued, though nothing holds it up"
+            for view in organism.threads()
+        ]
 
 
 def _to_the_hour_s(now_ns: int, number: int) -> float:

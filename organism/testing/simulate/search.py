@@ -1,7 +1,7 @@
 """Many runs, one for each seed, until one fails."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import islice
@@ -9,7 +9,7 @@ from multiprocessing import get_context
 
 import msgspec
 
-from organism.testing.simulate.coverage import POSSIBLE, coverage_lines
+from organism.testing.simulate.coverage import POSSIBLE, UNREACHABLE, coverage_lines
 from organism.testing.simulate.scenario import Scenario, draw_scenario
 from organism.testing.simulate.scenario_run import MakeSubject, Play, ScenarioResult, play, shorten
 
@@ -27,11 +27,13 @@ class Way(msgspec.Struct, frozen=True):
         draw: Draws the story of a seed, of so many operations at most.
         play: Runs a story.
         possible: What can happen, beside what only happens.
+        unreachable: What cannot, and why.
     """
 
     draw: Callable[[int, int], Scenario] = draw_scenario
     play: Play = play
     possible: tuple[str, ...] = POSSIBLE
+    unreachable: Mapping[str, str] = msgspec.field(default_factory=lambda: UNREACHABLE)
 
 
 ALONE = Way()
@@ -47,7 +49,7 @@ class Found(msgspec.Struct, kw_only=True):
         records: Records that were written and checked.
         seen: What happened how often.
         failure: The shortest story of the first seed that failed; ``None`` when none did.
-        possible: What could have happened.
+        way: How the stories were drawn and run, which says what could have happened.
     """
 
     runs: int = 0
@@ -55,7 +57,7 @@ class Found(msgspec.Struct, kw_only=True):
     records: int = 0
     seen: Counter[str] = msgspec.field(default_factory=Counter)
     failure: ScenarioResult | None = None
-    possible: tuple[str, ...] = POSSIBLE
+    way: Way = ALONE
 
     def add(self, other: "Found") -> None:
         """Take in what was found with the seeds that follow."""
@@ -67,8 +69,9 @@ class Found(msgspec.Struct, kw_only=True):
 
     def __str__(self) -> str:
         """Show what happened, and the failure if there is one."""
+        way = self.way
         counted = f"{self.runs:,} runs, {self.lives:,} processes, {self.records:,} records checked"
-        lines = [counted, *coverage_lines(self.seen, self.possible)]
+        lines = [counted, *coverage_lines(self.seen, way.possible, unreachable=way.unreachable, runs=self.runs)]
         return "\n".join([*lines, "no failure" if self.failure is None else f"FAILED:\n{self.failure}"])
 
 
@@ -93,7 +96,7 @@ def search(
         way: How stories are drawn and run.
         keep: Called with what was found so far, again and again.
     """
-    found, left, size = Found(possible=way.possible), iter(seeds), 1 if processes == 1 else _SEEDS_AT_ONCE
+    found, left, size = Found(way=way), iter(seeds), 1 if processes == 1 else _SEEDS_AT_ONCE
     pieces = iter(lambda: tuple(islice(left, size)) if go_on() else (), ())
     run = partial(_run_seeds, make, operations=operations, way=way)
     for part in map(run, pieces) if processes == 1 else _shared(run, pieces, processes):

@@ -4,6 +4,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import anyio
+
 from organism.agents.agent import Agent, agent
 from organism.agents.context import Context
 from organism.agents.llm_agent import LLMSettings, llm_agent
@@ -13,6 +15,7 @@ from organism.budget.guards.actions import Actions, warned_at
 from organism.budget.guards.breakers import ONLY_TOLD, Breakers
 from organism.budget.scopes import BudgetPlan, LabelLimits, ScopedLimits, ScopeRule
 from organism.control.components import OrganismSpec
+from organism.errors import MailboxFullError
 from organism.messages import Message, Text
 from organism.router.call import RouterSettings
 from organism.router.planning.plan import Degrade, ModelPlan, Route
@@ -25,9 +28,15 @@ from organism.tools import tool
 _BUYER = "buyer"
 _TENANTS = ("acme", "beta")
 _MODELS = {
-    MODEL: ModelPlan(name=MODEL, routes=(Route("simulated", "m"),), degrade=Degrade(None, "small")),
+    MODEL: ModelPlan(name=MODEL, routes=(Route("simulated", "m"), Route("spare", "m")), degrade=Degrade(None, "small")),
     "small": ModelPlan(name="small", routes=(Route("simulated", "s"),)),
 }
+_KINDS = {"simulated": "local", "spare": "local"}
+_TOOL_S = (0.0, 0.0, 0.3, 5.0)
+"""Seconds that a run of a tool takes: some are over at once, some are under way when the process ends, or too long."""
+
+_REFUSED_TOOLS = 0.1
+
 _ACTIONS: tuple[Actions, ...] = (
     (),
     (),
@@ -76,8 +85,10 @@ class RandomShape(Subject):
         self._chance = random.Random(f"shape {seed}")  # noqa: S311 - repeatable, not secret
         self._order = SendingOrder(self.wrong)
         self._names = tuple(f"a{place}" for place in range(self._chance.randint(2, 4)))
-        self._agents = (*(self._agent(name) for name in self._names), self._buyer())
-        self._provider = world.provider(faults=self._chance.choice((0.0, 0.2, 0.5)))
+        self._gone = ""
+        self._agents = self._agents_now()
+        faults = self._chance.choice((0.0, 0.2, 0.5))
+        self._providers = {name: world.provider(faults=faults) for name in ("simulated", "spare")}
         self._plans = [self._plan(), self._plan()]
         self._bounds = [self._bounds_drawn(), self._bounds_drawn()]
         self._wait_s = self._chance.choice((0.0, 5.0, 30.0))
@@ -89,8 +100,8 @@ class RandomShape(Subject):
         return Organism(
             self._agents,
             models=_MODELS,
-            providers={"simulated": self._provider},
-            provider_kinds={"simulated": "local"},
+            providers=self._providers,
+            provider_kinds=_KINDS,
             limits=plan,
             on_exhausted=self._on_exhausted,  # type: ignore[arg-type]
             bounds=self._bounds[0],
@@ -120,8 +131,8 @@ class RandomShape(Subject):
             "tool_servers": (),
             "messages": (Task,),
             "models": _MODELS,
-            "providers": {"simulated": self._provider},
-            "provider_kinds": {"simulated": "local"},
+            "providers": self._providers,
+            "provider_kinds": _KINDS,
             "prices": {},
             "unpriced_rates": None,
             "limits": self._plans[number % 2],
@@ -136,6 +147,14 @@ class RandomShape(Subject):
         }
         organism.control.apply_spec(OrganismSpec(**spec))
 
+    def rename(self, number: int) -> None:
+        """Leave an agent out, or take it in again: who edits the configuration does not think of its messages."""
+        self._gone = "" if self._gone else self._names[1 + number % (len(self._names) - 1)]
+        self._agents = self._agents_now()
+
+    def _agents_now(self) -> tuple[Agent, ...]:
+        return (*(self._agent(name) for name in self._names if name != self._gone), self._buyer())
+
     def _agent(self, name: str) -> Agent:
         async def handle(message: Message, ctx: Context) -> Text | None:
             if not isinstance(message, Task):
@@ -145,20 +164,32 @@ class RandomShape(Subject):
             self._order.begun(message, ctx, name)
             return await carry_out(message, ctx, self.saw)
 
-        return agent(name, accepts=[Message], peers=[*self._names, _BUYER], timeout_s=40)(handle)
+        peers = [*(other for other in self._names if other != self._gone), _BUYER]
+        return agent(name, accepts=[Message], peers=peers, timeout_s=40)(handle)
 
     def _buyer(self) -> Agent:
         @tool(price={"call": "0.007"})
         async def lookup() -> str:
-            """Look something up."""
+            """Look something up, and now and then find nobody who has the time to."""
+            await anyio.sleep(self.world.draw.choice(_TOOL_S))
+            if self.world.chance() < _REFUSED_TOOLS:
+                raise MailboxFullError("library", 1)
             return "found"
 
         @tool(price={"second": "0.01"}, timeout_s=2)
         async def render() -> str:
             """Render something."""
+            await anyio.sleep(self.world.draw.choice(_TOOL_S))
             return "rendered"
 
-        return llm_agent(_BUYER, tools=[lookup, render], settings=LLMSettings(model=MODEL, max_output_tokens=CAP))
+        @tool(price={"unit": "0.001", "max_units": 3})
+        async def count() -> str:
+            """Count something, and now and then say how many there are in words."""
+            return self.world.draw.choice(("2", "[1, 2, 3]", "some"))
+
+        return llm_agent(
+            _BUYER, tools=[lookup, render, count], settings=LLMSettings(model=MODEL, max_output_tokens=CAP)
+        )
 
     def _plan(self) -> BudgetPlan:
         chance = self._chance
@@ -189,7 +220,7 @@ class RandomShape(Subject):
         return Bounds(
             mailbox_messages=self._chance.choice((2, 1000)),
             attempts=self._chance.choice((1, 2, 5)),
-            restarts=self._chance.choice((2, 1 << 40)),
+            restarts=self._chance.choice((1, 2, 1 << 40)),
             handlers=self._chance.choice((1, 1000)),
             delivery_s=2.0,
             depth=3,

@@ -55,6 +55,9 @@ class Subject(ABC):
     def reload(self, organism: Organism, number: int) -> None:  # noqa: B027 - there need be nothing to reload
         """Reload the configuration; nothing unless overridden."""
 
+    def rename(self, number: int) -> None:  # noqa: B027 - there need be nothing to rename
+        """Leave out an agent that was there, or take it in again, for the next organism; nothing unless overridden."""
+
     def wrong(self, what: str) -> None:
         """Say that something is not right: the run fails."""
         self.failures.append(what)

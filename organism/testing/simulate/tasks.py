@@ -117,7 +117,7 @@ async def _hold(step: Step, ctx: Context) -> None:
     async with ctx.hold(usd=f"0.{step.amount + 1:03}", what="scan") as hold:
         await anyio.sleep(step.amount / 100)
         if step.amount % 3:
-            hold.settle(usd=f"0.{step.amount // 2:03}")
+            hold.settle(usd=f"0.{step.amount // 2:03}", estimated=step.amount % 4 == 0)
 
 
 async def _approval(step: Step, ctx: Context) -> None:
@@ -134,6 +134,10 @@ async def _sleep(step: Step, _ctx: Context) -> None:
 
 async def _fail(_step: Step, _ctx: Context) -> None:
     raise RuntimeError("a handler's own mistake")
+
+
+async def _report(step: Step, ctx: Context) -> None:
+    ctx.report("review", "passed" if step.amount % 2 else "refused")
 
 
 async def _once(step: Step, ctx: Context) -> None:
@@ -162,10 +166,11 @@ STEPS: dict[str, Callable[[Step, Context], Awaitable[None]]] = {
     "sleep": _sleep,
     "fail": _fail,
     "once": _once,
+    "report": _report,
 }
 """What a handler can do."""
 
-WEIGHTS = {"call": 6, "send": 3, "shared": 2, "carved": 2}
+WEIGHTS = {"call": 6, "send": 3, "shared": 2, "carved": 2, "buy": 2, "hold": 2}
 """How often, where it is not once."""
 
 _NESTED = {"ask", "gather", "shared", "carved", "send", "later", "buy"}

@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from os import environ
 
+import anyio
 import pytest
 
 from organism import Context, Limits, Organism, Text, agent
@@ -12,6 +14,8 @@ from organism.budget import engine
 from organism.budget.policy import everything
 from organism.ledger.ledger import Ledger
 from organism.testing.simulate import Opening, RandomShape, Subject, World, draw_scenario, play, search, shorten
+from organism.testing.simulate.coverage import POSSIBLE, coverage_lines
+from organism.testing.simulate.scenario import AIMS, Scenario, ScenarioStep
 
 SEEDS = 40
 """Few, for every run of the tests; ``python -m organism.testing.simulate`` has as many as there is time for."""
@@ -154,3 +158,41 @@ def test_a_story_is_shortened_to_what_fails() -> None:
 
     assert len(shorten(story, Complaining).story.operations) == 1
     assert shorten(story, OneWriter).story == story
+
+
+def story_of(seed: int, *steps: tuple[str, float]) -> Scenario:
+    """Make a story of some operations, about whatever the seed decides."""
+    numbers = ((seed * 7919 + place) * 104729 % (1 << 20) for place in range(len(steps)))
+    return Scenario(seed, tuple(ScenarioStep(*step, number) for step, number in zip(steps, numbers, strict=True)))
+
+
+@pytest.mark.parametrize("row", AIMS)
+def test_what_is_seldom_is_aimed_at(row: str) -> None:
+    """What chance alone hardly brings about happens in some of a few stories that are made for it, and is borne."""
+    runs = (play(story_of(seed, *AIMS[row]), RandomShape) for seed in range(100))
+
+    assert row in POSSIBLE
+    assert any(run.seen[row] and not run.failures for run in runs)
+
+
+def test_what_happened_seldom_or_never_is_said_and_what_cannot_has_its_reason() -> None:
+    """No failure says something of what has happened, and of nothing else: a reader sees which is which."""
+    lines = coverage_lines(Counter(often=9, once=1), ("often", "once", "not"), unreachable={"x": "no way"}, runs=1000)
+
+    assert "2 of 3 that can happen; never: not" in lines[2]
+    assert lines[3].endswith("times in 1,000 runs: once")
+    assert lines[4].split(maxsplit=1)[0] == "x"
+    assert lines[4].endswith("no way")
+    assert coverage_lines(Counter(once=1), ("once",), unreachable={}, runs=200)[2].endswith("none")
+
+
+def test_an_order_that_comes_while_the_organism_stops_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who ends a thread in the moment in which the process ends is told something, and a run where not has failed."""
+    story = story_of(1, ("open", 0.0), ("late", 0.0))
+    assert not play(story, OneWriter).failures
+
+    async def wait(*_: object) -> None:
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(Organism, "terminate", wait)
+    assert any("not answered: terminate" in failure for failure in play(story, OneWriter).failures)

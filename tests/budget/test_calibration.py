@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from organism.budget.calibration import FAMILIES_MAX, SAMPLES_MAX, SAMPLES_MIN, Calibration
-from organism.budget.estimate import input_tokens_strict, input_tokens_tight
+from organism.budget.estimate import input_tokens_strict, input_tokens_tight, pieces_of
 
 PROSE = "the tide comes in and the tide goes out, as it has always done and always will. " * 20
 CODE = 'def f(x: int) -> dict[str, int]:\n    return {"A_1": x ** 2, "B_2": x // 3}\n' * 20
@@ -130,6 +130,50 @@ def test_count_of_its_own_says_as_much_as_many_calls() -> None:
     calibration.learn("m", guess, guess.text // 2, counted=True)
     assert calibration.knows("m", guess.kind)
     assert guess.text // 2 <= calibration.guess("m", [text]).tokens <= FRAME + guess.text * 6 // 10
+
+
+def tide(words: int) -> list[str]:
+    """Make a text of so many words."""
+    return ["tide " * words]
+
+
+@pytest.mark.parametrize(("long_ones", "percent"), [(SAMPLES_MIN, 60), (SAMPLES_MIN - 1, 90)])
+def test_texts_of_half_the_length_decide_once_there_are_enough(long_ones: int, percent: int) -> None:
+    """A long prompt is held at what long ones took, and at what made short ones dear only while those are few."""
+    calibration = Calibration()
+    for words, share in [(333, 90)] * 3 + [(500, 60)] * long_ones:
+        guess = calibration.guess("m", tide(words))
+        calibration.learn("m", guess, guess.text * share // 100)
+    half, asked = calibration.guess("m", tide(500)), calibration.guess("m", tide(1000))
+    assert asked.text == 2 * half.text, "half as long exactly"
+
+    assert asked.text * percent // 100 <= asked.tokens <= asked.text * percent * 106 // 10_000
+
+
+def test_a_chat_template_is_held_once_and_without_a_margin() -> None:
+    """Of a text as long as one that was counted the same is held, and a twentieth of what is the text's own."""
+    calibration = Calibration()
+    for _ in range(SAMPLES_MIN):
+        guess = calibration.guess("m", tide(273))
+        calibration.learn("m", guess, guess.text)
+    guess = calibration.guess("m", tide(273))
+
+    assert guess.text <= guess.tokens <= FRAME + -(-(guess.text - FRAME) * 105 // 100) + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "manner"),
+    [
+        ("reef, " * 20 + "- " * 1, 0),
+        ("reef, " * 20 + "- " * 2, 0),  # a tenth more marks than words, as dense code has
+        ("reef, " * 20 + "- " * 3, 1),
+        ("reef --" + " " * 4, 0),  # as many spaces as letters and further marks
+        ("reef --" + " " * 5, 2),
+    ],
+)
+def test_code_is_held_as_prose_is_until_marks_or_spaces_are_most_of_it(text: str, manner: int) -> None:
+    """Dense code is not held at what data takes, nor a line of dashes at what wide columns do."""
+    assert pieces_of(text).manner == manner
 
 
 def test_memory_is_bounded() -> None:

@@ -121,6 +121,14 @@ def test_a_call_that_can_never_fit_is_refused_at_once() -> None:
     assert (refused.limit, refused.spent, refused.held) == (1000, 960, 0)
 
 
+def test_a_limit_of_nothing_is_told_as_nothing() -> None:
+    """Who waits for a slice of a limit that was set to nothing is not told that there is a little."""
+    waits = Partition(0).admit(10)
+
+    assert isinstance(waits, Refusal)
+    assert (waits.account, waits.limit, waits.spent, waits.needed) == (ALL, 0, 0, 10)
+
+
 def test_what_was_charged_beyond_a_slice_is_asked_for_too() -> None:
     """What was taken beyond a slice is made good, also by a call that takes nothing of that unit.
 

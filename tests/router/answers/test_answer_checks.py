@@ -131,3 +131,37 @@ def test_an_adapter_s_own_trouble_is_uncertain_whatever_its_class() -> None:
     told = checked_failure(OwnTroubleError("p", "broken", status=502), "p")
 
     assert (type(told), told.detail, told.status) == (UncertainError, "broken", 502)
+
+
+@pytest.mark.parametrize(
+    ("counted", "usage", "fault"),
+    [
+        (answer(usage=TokenUsage(input=5, output=2)), TokenUsage(input=5, output=2), None),
+        (answer(usage=TokenUsage(input=-5)), None, "usage.input is -5"),
+        (answer(usage=TokenUsage(input=5), cost_nanousd=-1), None, "cost_nanousd is -1"),
+    ],
+    ids=["sound", "negative", "no cost"],
+)
+def test_what_a_failure_says_was_used_is_checked_as_an_answer_s_count_is(
+    counted: Completion, usage: TokenUsage | None, fault: str | None
+) -> None:
+    """A provider that fails and says what it has used is believed as far as one that answers, and not below zero."""
+    error = UncertainError("p", "stopped in the middle")
+    error.counted = counted
+
+    told = checked_failure(error, "p")
+
+    assert isinstance(told, UncertainError)
+    assert isinstance(told.counted, Completion)
+    assert (told.counted.usage, told.counted.usage_error) == (usage, fault)
+
+
+def test_a_count_of_a_failure_that_is_none_is_left_out() -> None:
+    """What an adapter has put there that is no answer is not charged as one: the call is charged what it held."""
+    error = UncertainError("p", "stopped in the middle")
+    error.counted = {"input": 5}
+
+    told = checked_failure(error, "p")
+
+    assert isinstance(told, UncertainError)
+    assert told.counted is None

@@ -36,6 +36,22 @@ GUARDS = (
         "api/test_auth_middleware.py::test_revoked_and_expired_tokens_are_none",
     ),
     guard(
+        "session-of-a-session-ends",
+        "Sessions begun with a session do not outlive it, so that nobody stays for ever.",
+        "api/tokens/token_book.py::TokenBook.begin_session",
+        "min(ends_ns, parent.expires_ns)",
+        "ends_ns",
+        "api/test_auth_middleware.py::test_session_is_not_made_to_last_by_sessions_of_it",
+    ),
+    guard(
+        "sessions-of-others-stay",
+        "Who begins many sessions ends none of somebody else's.",
+        "api/tokens/token_book.py::TokenBook.begin_session",
+        "if one.origin == most",
+        "",
+        "api/test_auth_middleware.py::test_sessions_of_one_token_end_none_of_another",
+    ),
+    guard(
         "tokens-unknown-when-cut-off",
         "A node that cannot look at the database lets nobody in by what may have been revoked.",
         "cluster/shared_tokens.py::SharedTokenBook.find",

@@ -311,6 +311,14 @@ GUARDS = (
         "runtime/handlers/test_loop_breakers.py::test_the_same_call_again_and_again",
     ),
     guard(
+        "breaker-under-a-freeze",
+        "What a breaker refused and somebody let go on under a freeze goes on when that is over.",
+        "runtime/waiting/parked_messages.py::ParkedMessages.unpark_unstopped",
+        "if thread.paused_by is None:",
+        "if thread.paused_by is None and self._stops.stopped(thread.id) is None:",
+        "runtime/handlers/test_loop_breakers.py::test_what_is_let_go_on_while_all_is_frozen_goes_on_when_that_is_over",
+    ),
+    guard(
         "breaker-rate",
         "Spend far above the thread's own median trips a breaker.",
         "budget/guards/breakers.py::SpendRate._compare",

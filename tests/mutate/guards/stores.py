@@ -285,6 +285,22 @@ GUARDS = (
         "cluster/test_node_labels.py::test_older_tables_become_newer_and_get_partitions_of_labels",
     ),
     guard(
+        "one-number-of-labelled-partitions",
+        "A node that has made no partitions of a label, since another made another number of them, says so.",
+        "stores/postgres/preparation.py::make_labelled",
+        "    _refuse_other_counts(place, layout.labelled, wanted)\n",
+        "",
+        "cluster/test_node_labels.py::test_of_two_nodes_that_make_partitions_of_labels_at_once_one_says_how_many",
+    ),
+    guard(
+        "room-for-labelled-partitions",
+        "No more partitions of labels are made than ids can name, also by two nodes at once.",
+        "stores/postgres/postgres_schema.py::",
+        "AND last + {count:d} < {PARTITIONS_MAX}",
+        "",
+        "cluster/test_node_labels.py::test_of_two_nodes_that_make_partitions_of_labels_at_once_one_says_how_many",
+    ),
+    guard(
         "agents-at-their-nodes",
         "A thread opened from outside is refused where its agent does not work.",
         "runtime/active_config.py::ActiveConfig.check_here",
@@ -315,6 +331,14 @@ GUARDS = (
         "return SliceBound(questions.percent(balance), 0 if standing is None else standing.revision)",
         "return SliceBound()",
         "cluster/test_partition_questions.py::test_no_slice_is_granted_beyond_what_a_person_was_asked",
+    ),
+    guard(
+        "question-is-younger",
+        "What a person is asked next about a shared limit is younger than what was said before, by any clock.",
+        "stores/shared/question_table.py::",
+        "asked_ns = greatest(excluded.asked_ns, q.asked_ns + 1, q.said_ns + 1),",
+        "asked_ns = excluded.asked_ns,",
+        "stores/test_question_table.py::test_what_is_asked_and_said_next_is_younger_by_any_clock",
     ),
     guard(
         "question-of-a-dead-asker",

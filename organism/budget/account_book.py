@@ -3,7 +3,7 @@
 Everything here is a step of arithmetic over the ledger's balances; nothing awaits and nothing decides.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from organism.amounts import ZERO, Amounts, BudgetState, Dimension, Limits
 from organism.amounts.units import amount_of, limit_of
@@ -346,7 +346,7 @@ class AccountBook:
         # What is kept for last calls is no room: else the same would be refused again and again, in no time.
         return spent + amount_of(scope.held, unit) + refusal.needed + refusal.final_reserve <= limit
 
-    def close_idle(self) -> None:
+    def close_idle(self, awaited: Collection[str] = ()) -> None:
         """Close accounts on which no call will hold again; see :mod:`organism.budget.accounts.idle_accounts`.
 
         So many at a time, going on where the last look has ended: calls wait meanwhile.
@@ -355,7 +355,7 @@ class AccountBook:
         accounts = self._ledger.accounts
         start = self._looked if self._looked < len(accounts) else 0
         some = accounts[start : start + _LOOK_MAX]
-        idle = frozenset(idle_accounts(map(self._ledger.balance, some), now_ns, zone))
+        idle = frozenset(idle_accounts(map(self._ledger.balance, some), now_ns, zone, awaited))
         self._looked = start + len(some) - len(idle)
         forget_over(self.threads.values(), idle, now_ns, zone)
         for account in idle:

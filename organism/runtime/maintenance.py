@@ -51,7 +51,7 @@ def _look(threads: OpenThreads, parked: ParkedMessages, registry: ThreadBudgetRe
         if thread.status != "dormant":
             parked.unpark(thread, partial(_came_back, registry))
     registry.serve_lines()
-    registry.accounts.close_idle()
+    registry.accounts.close_idle({waits.account for thread in threads.all() for waits in thread.waiting_for})
     if durable:
         registry.checkpoint(_CHECKPOINT_ENTRIES)
 

@@ -310,6 +310,11 @@ class Thread(msgspec.Struct, kw_only=True, eq=False, gc=False):
         return next((lane.parked for lane in self.lanes.values() if lane.aside), None)
 
     @property
+    def waiting_for(self) -> Iterator[WaitReason]:
+        """Why each of its messages waits that does."""
+        return (each.waits for lane in self.lanes.values() for each in lane.waiting)
+
+    @property
     def approvals(self) -> tuple[Approval, ...]:
         """What its own messages ask a person; a parent that waits for one of them waits for the same."""
         return tuple(

@@ -16,20 +16,24 @@ from organism.ledger.account_balance import Balance
 from organism.ledger.windows import is_over
 
 
-def idle_accounts(balances: Iterable[Balance], now_ns: int, time_zone: tzinfo) -> Iterator[str]:
+def idle_accounts(
+    balances: Iterable[Balance], now_ns: int, time_zone: tzinfo, awaited: Collection[str] = ()
+) -> Iterator[str]:
     """Yield the accounts of labels and pools that count nothing any more: nothing is held, and all spend is over.
 
     Args:
         balances: The open accounts.
         now_ns: When.
         time_zone: Where days begin.
+        awaited: Accounts that refuse what waits. A rolling window that was closed would seem to have room: what never
+            fits would be tried, warned of and refused at every look, and nobody could raise its limit.
     """
     for balance in balances:
         if balance.open_holds or Account.parse(balance.account).kind not in ("label", "pool"):
             continue
         # What an operator has set for a rolling window still applies, and so does what a person has let pass within it.
         kept = balance.limits != balance.configured or balance.passed_at(now_ns)
-        lapsed = balance.counted_ns is not None and not kept
+        lapsed = balance.counted_ns is not None and not kept and balance.account not in awaited
         if is_over(balance.account, now_ns, time_zone) or (lapsed and balance.spent_at(now_ns) == ZERO):
             yield balance.account
 

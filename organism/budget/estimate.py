@@ -116,8 +116,12 @@ class TextPieces(msgspec.Struct, frozen=True):
     @property
     def tokens(self) -> int:
         """A guess that grows as tokens do: prose, code, data and tables differ little in what they take for each."""
-        milli: int = sum(map(mul, msgspec.structs.astuple(self), _MILLI_PIECES))
-        return -(-milli // 1000)
+        return -(-self.weighed(_MILLI_PIECES) // 1000)
+
+    def weighed(self, weights: tuple[int, ...]) -> int:
+        """Return the sum of the pieces, each kind so many times as its weight says."""
+        weighed: int = sum(map(mul, msgspec.structs.astuple(self), weights))
+        return weighed
 
     @property
     def manner(self) -> int:

@@ -33,6 +33,31 @@ COUNTS = {
 }
 """What the tokenizers of these models make of twelve copies; Llama's, Qwen's and the others' own files, run once."""
 
+TOOLS = (
+    "# Running commands\nUse `run_command` for tests, builds and git, never for reading or writing files: `read_file` "
+    "and `write_file` are for that.\n"
+    '{"type":"function","function":{"name":"run_command","description":"Runs a command in the shell of the user and '
+    'returns what it prints. A command that takes longer than the timeout is ended.","parameters":{"type":"object",'
+    '"properties":{"command":{"type":"string","description":"The command to run"},"timeout_seconds":{"type":"integer",'
+    '"description":"The number of seconds after which it is ended","minimum":1}},"required":["command"],'
+    '"additionalProperties":false}}}\n'
+    '{"type":"function","function":{"name":"write_file","description":"Writes a file, and creates the folders to it.",'
+    '"parameters":{"type":"object","properties":{"path":{"type":"string","description":"The path of the file"},'
+    '"content":{"type":"string","description":"All of the new content"}},"required":["path","content"],'
+    '"additionalProperties":false}}}\n'
+)
+TOOLS_COUNTS = {
+    "deepseek/deepseek-chat": 1308,
+    "google/gemini-3-pro": 1308,
+    "p/gemma-3-27b-it": 1302,
+    "azure/gpt-3.5-turbo": 1230,
+    "openrouter/openai/gpt-4o": 1254,
+    "groq/meta-llama/Llama-3.3-70b": 1230,
+    "p/qwen3-coder": 1230,
+    "mistral/devstral-small": 1290,
+}
+"""The same of six copies of these, which have hardly more than one space between words."""
+
 BY_BYTES = Calibration().guess("p/unmeasured", [AGENT * COPIES]).tokens
 DUTCH = "De vloed komt op en neemt mee wat er die ochtend op het strand is blijven liggen, en niemand kijkt er van op. "
 JOINED = "the qxv_vbz_zkw_wpj_jfg_gdh_hsc_ctr_rmq "
@@ -44,6 +69,20 @@ def test_first_hold_is_close_to_what_each_measured_tokenizer_counts() -> None:
     for family, count in COUNTS.items():
         held = Calibration().guess(family, [AGENT * COPIES]).tokens
         assert count <= held <= count * 1.3, (family, count, held)
+
+
+def test_prose_and_schemas_are_held_closer_even_where_they_are_short() -> None:
+    """What coding agents begin with is held at most a fourth above the count, from a thousand tokens on."""
+    for family, count in TOOLS_COUNTS.items():
+        for copies in (6, 12):
+            held = Calibration().guess(family, [TOOLS * copies]).tokens
+            assert count * copies <= held * 6 <= count * copies * 1.25, (family, copies, held)
+
+
+def test_columns_and_indentation_are_no_flowing_text() -> None:
+    """Spaces that stand between no two words take tokens of their own."""
+    held = [Calibration().guess("p/gpt-4o", [text]).tokens for text in (TOOLS.replace(" ", "   ") * 12, TOOLS * 12)]
+    assert held[0] > held[1] * 1.1
 
 
 @pytest.mark.parametrize("family", ["p/unmeasured", "openrouter/anthropic/claude-opus-5", "p/my-gpt-4o", "p/llama-4"])
@@ -61,7 +100,7 @@ def test_models_whose_tokenizer_nobody_has_measured_are_held_by_their_bytes(fami
         (AGENT + DUTCH * 12) * 8,
         "the tide of a " + '{"a": 1, "b": [2, 3], "c": null}, ' * 900,
         "été où à " + AGENT * 8 + "à la mer où l'été naît " * 40,
-        "Read the file of a user and go to it. " * 30,
+        "Read the file of a user and go to it. " * 20,
     ],
     ids=["Dutch", "few spaces", "marks", "half Dutch", "data", "accents", "short"],
 )

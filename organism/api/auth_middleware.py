@@ -18,7 +18,7 @@ import msgspec
 from organism.amounts import NS_PER_S
 from organism.api.encodings import PLAIN, BodyTooLargeError, UnreadableError, unpacked
 from organism.api.json_limits import deeper_than, more_values_than
-from organism.api.problems import MEDIA_TYPE, SAY, Problem
+from organism.api.problems import MEDIA_TYPE, SAY, Problem, no_such_path, wrong_method
 from organism.api.tokens.token_book import Caller
 from organism.api.tokens.token_errors import TokensAwayError
 
@@ -106,6 +106,7 @@ class AccessRule(msgspec.Struct, frozen=True):
         bounds: How large requests may be.
         answers: Answers POST at this one path in the place of the application: for what comes many times a second.
         form: Whether these are pages with a form that goes to themselves, and links elsewhere may lead to them.
+        methods: All that there are; to be told so tells a stranger no more than the path does, and is no bad token.
     """
 
     paths: str
@@ -114,6 +115,7 @@ class AccessRule(msgspec.Struct, frozen=True):
     bounds: RequestBounds = RequestBounds()
     answers: ASGIApp | None = None
     form: bool = False
+    methods: tuple[str, ...] = ()
 
     def covers(self, path: str) -> bool:
         """Whether the rule is about this path."""
@@ -188,7 +190,7 @@ class AuthMiddleware:
         unserved = self._unserved(scope["path"]) if rule.paths.endswith("*") else None
         rule = unserved or rule
         problem = self._misdirected(scope, headers, rule) or (
-            _no_such_path(scope["path"]) if unserved is not None else self._refuse(scope, headers, rule)
+            no_such_path(scope["path"]) if unserved is not None else self._refuse(scope, headers, rule)
         )
         if problem is None:
             # What everybody may ask for needs no body. Waiting for one would let a stranger hold a connection.
@@ -204,7 +206,7 @@ class AuthMiddleware:
                     await self._carry(app, scope, replayed, guarded)
                 return
             problem = body
-        await _answer(guarded, msgspec.structs.replace(problem, request_id=request_id), rule.say)
+        await _answer(guarded, msgspec.structs.replace(problem, request_id=request_id), rule)
 
     def _rule_for(self, path: str) -> AccessRule:
         """Return the rule for a path: that for it alone, or else the one with the longest beginning."""
@@ -238,6 +240,8 @@ class AuthMiddleware:
         return None
 
     def _refuse(self, scope: ASGIScope, headers: RequestHeaders, rule: AccessRule) -> Problem | None:
+        if rule.methods and scope["method"] not in (*rule.methods, "OPTIONS"):
+            return wrong_method(rule.methods)
         if rule.authenticate is not None:
             try:
                 caller = rule.authenticate(headers)
@@ -272,10 +276,6 @@ class AuthMiddleware:
             title="no valid token",
             detail="send 'Authorization: Bearer TOKEN' with the token from the daemon's state directory",
         )
-
-
-def _no_such_path(path: str) -> Problem:
-    return Problem(status=404, code="no_such_route", title="no such path", detail=f"nothing is served at {path[:100]}")
 
 
 def head_size(scope: ASGIScope) -> int:
@@ -379,11 +379,11 @@ def _with_safe_headers(send: ASGISend, request_id: str, safe: Iterable[tuple[byt
     return guarded
 
 
-async def _answer(send: ASGISend, problem: Problem, say: Callable[[Problem], tuple[bytes, str]]) -> None:
-    body, media_type = say(problem)
+async def _answer(send: ASGISend, problem: Problem, rule: AccessRule) -> None:
+    body, media_type = rule.say(problem)
     headers = [(b"content-type", media_type.encode()), (b"content-length", str(len(body)).encode())]
-    if problem.status == 401:  # noqa: PLR2004
-        headers.append((b"www-authenticate", b"Bearer"))
+    named = {401: (b"www-authenticate", b"Bearer"), 405: (b"allow", ", ".join(rule.methods).encode())}
+    headers += [named[problem.status]] if problem.status in named else []
     if problem.status in _RETRY_AFTER:
         headers.append((b"retry-after", _RETRY_AFTER[problem.status]))
     if problem.status in (408, 413):

@@ -55,6 +55,17 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     mistakes: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
+def no_such_path(path: str) -> Problem:
+    """Say that nothing is served at a path."""
+    return Problem(status=404, code="no_such_route", title="no such path", detail=f"nothing is served at {path[:100]}")
+
+
+def wrong_method(methods: tuple[str, ...]) -> Problem:
+    """Say which methods there are where another was asked for."""
+    detail = f"there is only {' and '.join(methods)} here"
+    return Problem(status=405, code="method_not_allowed", title="no such method", detail=detail)
+
+
 class ProblemError(Exception):
     """A route's own "no"."""
 

@@ -80,8 +80,13 @@ _BATCHES: Mapping[str, Callable[[Fault], Json]] = {
 
 _NO_BATCHES = "batches are not served; make their calls side by side, each is held on the same budget"
 
-PLAIN_PATHS = ("/v1/models", "/v1/models/*", CONVERSATIONS, f"{CONVERSATIONS}/*")
-"""What else there is, in OpenAI's words."""
+PLAIN_PATHS: Mapping[str, tuple[str, ...]] = {
+    "/v1/models": ("GET",),
+    "/v1/models/*": ("GET",),
+    CONVERSATIONS: ("POST",),
+    f"{CONVERSATIONS}/*": ("GET", "POST", "DELETE"),
+}
+"""What else there is, in OpenAI's words, and by which methods."""
 
 BOUNDS = RequestBounds(body=32 * 1024 * 1024, depth=128, receive_s=60.0)
 """Room for a few pictures in base 64 and for deep schemas of tools, and time for a slow line."""
@@ -141,11 +146,14 @@ def gateway_group(gateway: request_handler.Gateway, tokens: TokenBook) -> Mount:
         )
     )
     routers += [_models(gateway, gateway.meta().created_s), _google(gateway)]
-    rules = [_rule(path, format_.error, known, apps[path]) for path, format_ in FORMATS.items()]
-    rules += [_rule(path, format_.error, known) for path, (format_, _beside) in counts.items()]
+    rules = [_rule(path, format_.error, known, apps[path], methods=("POST",)) for path, format_ in FORMATS.items()]
+    rules += [_rule(path, format_.error, known, methods=("POST",)) for path, (format_, _beside) in counts.items()]
     rules += [_rule(f"{path}/*", format_.error, known) for path, format_ in FORMATS.items()]
-    rules += [_rule(path, error_body, known) for path in PLAIN_PATHS]
-    rules += [_rule(path, _GOOGLE.error, known) for path in (GOOGLE, f"{GOOGLE}/*")]
+    rules += [_rule(path, error_body, known, methods=methods) for path, methods in PLAIN_PATHS.items()]
+    rules += [
+        _rule(path, _GOOGLE.error, known, methods=methods)
+        for path, methods in ((GOOGLE, ("GET",)), (f"{GOOGLE}/*", ("GET", "POST")))
+    ]
     unserved = [
         *(AccessRule(f"{path}*", None, _problem_writer(write, _NO_BATCHES)) for path, write in _BATCHES.items()),
         AccessRule("/*", None, _problem_writer(error_body)),
@@ -326,8 +334,15 @@ def _models(gateway: request_handler.Gateway, created_s: int) -> Router:
     )
 
 
-def _rule(path: str, write: Callable[[Fault], Json], known: Any, answers: _CallApp | None = None) -> AccessRule:
-    return AccessRule(path, known, _problem_writer(write), BOUNDS, answers)
+def _rule(
+    path: str,
+    write: Callable[[Fault], Json],
+    known: Any,
+    answers: _CallApp | None = None,
+    *,
+    methods: tuple[str, ...] = (),
+) -> AccessRule:
+    return AccessRule(path, known, _problem_writer(write), BOUNDS, answers, methods=methods)
 
 
 def _problem_writer(write: Callable[[Fault], Json], instead: str = "") -> Callable[[Problem], tuple[bytes, str]]:

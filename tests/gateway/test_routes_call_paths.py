@@ -2,7 +2,7 @@
 
 import pytest
 
-from organism.gateway.routes import FORMATS
+from organism.gateway.routes import COUNTS, FORMATS
 from tests.gateway.conftest import Serve, plain_client
 
 pytestmark = pytest.mark.anyio
@@ -30,6 +30,19 @@ async def test_other_methods_are_no_calls(served: Serve, method: str) -> None:
             answer = await gateway.http.request(method, path)
             assert (answer.status_code, set(answer.json()["error"]) >= {"type", "message"}) == (405, True), answer.text
         assert not gateway.provider.requests
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+async def test_other_methods_are_told_to_strangers_too_and_are_no_bad_token(served: Serve, method: str) -> None:
+    """What is wrong is the method, key or not; it is said which there is, and nobody is held up for it."""
+    paths = {**dict.fromkeys((*FORMATS, *COUNTS, "/v1/conversations"), "POST"), "/v1/models/main": "GET"}
+    async with served() as gateway, plain_client(str(gateway.http.base_url), "no key of ours") as stranger:
+        for path, there_is in paths.items():
+            if method != there_is:
+                answer = await stranger.request(method, path)
+                assert (answer.status_code, answer.headers["allow"]) == (405, there_is), (path, answer.text)
+                assert {"type", "message"} <= set(answer.json()["error"]), path
+        assert (await stranger.post("/v1/messages", json={})).status_code == 401
 
 
 NOTHING = {

@@ -18,7 +18,7 @@ import msgspec
 from organism.amounts import NS_PER_S
 from organism.api.encodings import PLAIN, BodyTooLargeError, UnreadableError, unpacked
 from organism.api.json_limits import deeper_than, more_values_than
-from organism.api.problems import MEDIA_TYPE, SAY, Problem, no_such_path, wrong_method
+from organism.api.problems import MEDIA_TYPE, SAY, Problem, headers_beside, no_such_path, wrong_method
 from organism.api.tokens.token_book import Caller
 from organism.api.tokens.token_errors import TokensAwayError
 
@@ -57,7 +57,6 @@ _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0
 """A host and a port, and nothing else: in ``127.0.0.1:1@evil.example`` a browser sees a user's name and a host."""
 
 _PORT_MAX = 65_535
-_RETRY_AFTER = {429: b"60", 503: b"3"}
 _METHODS_WITH_EFFECT = ("POST", "PUT", "PATCH", "DELETE")
 _CONTENT_POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -381,13 +380,8 @@ def _with_safe_headers(send: ASGISend, request_id: str, safe: Iterable[tuple[byt
 
 async def _answer(send: ASGISend, problem: Problem, rule: AccessRule) -> None:
     body, media_type = rule.say(problem)
-    headers = [(b"content-type", media_type.encode()), (b"content-length", str(len(body)).encode())]
-    named = {401: (b"www-authenticate", b"Bearer"), 405: (b"allow", ", ".join(rule.methods).encode())}
-    headers += [named[problem.status]] if problem.status in named else []
-    if problem.status in _RETRY_AFTER:
-        headers.append((b"retry-after", _RETRY_AFTER[problem.status]))
-    if problem.status in (408, 413):
-        headers.append((b"connection", b"close"))
+    plain = ((b"content-type", media_type.encode()), (b"content-length", str(len(body)).encode()))
+    headers = [*plain, *headers_beside(problem.status, rule.methods)]
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

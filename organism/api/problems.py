@@ -66,6 +66,26 @@ def wrong_method(methods: tuple[str, ...]) -> Problem:
     return Problem(status=405, code="method_not_allowed", title="no such method", detail=detail)
 
 
+def headers_beside(status: int, methods: tuple[str, ...]) -> tuple[tuple[bytes, bytes], ...]:
+    """Return what headers say beside a refusal of the gate.
+
+    A key that has been revoked is not asked with again: Claude Code would for minutes, and be locked out meanwhile.
+
+    Args:
+        status: The refusal's.
+        methods: All that there are at its path.
+    """
+    said = {
+        401: ((b"www-authenticate", b"Bearer"), (b"x-should-retry", b"false")),
+        405: ((b"allow", ", ".join(methods).encode()),),
+        408: ((b"connection", b"close"),),
+        413: ((b"connection", b"close"),),
+        429: ((b"retry-after", b"60"), (b"x-should-retry", b"false")),
+        503: ((b"retry-after", b"3"),),
+    }
+    return said.get(status, ())
+
+
 class ProblemError(Exception):
     """A route's own "no"."""
 

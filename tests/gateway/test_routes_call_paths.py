@@ -45,6 +45,14 @@ async def test_other_methods_are_told_to_strangers_too_and_are_no_bad_token(serv
         assert (await stranger.post("/v1/messages", json={})).status_code == 401
 
 
+async def test_who_has_no_key_or_one_that_is_gone_is_told_not_to_ask_again(served: Serve) -> None:
+    """Claude Code asks with a revoked key for minutes unless told so, and five times are enough to be locked out."""
+    async with served() as gateway, plain_client(str(gateway.http.base_url), "a key that is gone") as stranger:
+        for status in (401,) * 5 + (429,):
+            answer = await stranger.post("/v1/messages", json={"model": "main"})
+            assert (answer.status_code, answer.headers["x-should-retry"]) == (status, "false")
+
+
 NOTHING = {
     "/v1/messages/batches": "Anthropic's",
     "/v1/messages/nope": "Anthropic's",

@@ -57,6 +57,7 @@ _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0
 """A host and a port, and nothing else: in ``127.0.0.1:1@evil.example`` a browser sees a user's name and a host."""
 
 _PORT_MAX = 65_535
+_CREDENTIALS = ("authorization", "x-api-key", "x-goog-api-key")
 _METHODS_WITH_EFFECT = ("POST", "PUT", "PATCH", "DELETE")
 _CONTENT_POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -105,7 +106,7 @@ class AccessRule(msgspec.Struct, frozen=True):
         bounds: How large requests may be.
         answers: Answers POST at this one path in the place of the application: for what comes many times a second.
         form: Whether these are pages with a form that goes to themselves, and links elsewhere may lead to them.
-        methods: All that there are; to be told so tells a stranger no more than the path does, and is no bad token.
+        methods: All that there are, which tells a stranger no more than the path does: another one is no bad token.
     """
 
     paths: str
@@ -151,7 +152,7 @@ class AuthMiddleware:
         now_ns: A steady clock.
         unserved: Returns the rule by which it is said that nothing is served at a path; ``None`` where something is.
         carry: Takes each request that is let through to the application that answers it.
-        failures_per_minute: Bad tokens from one address, before it gets 429.
+        failures_per_minute: Different bad tokens from one address, before it gets 429.
     """
 
     def __init__(
@@ -174,7 +175,7 @@ class AuthMiddleware:
         self._unserved = unserved
         self._carry = carry
         self._failures_max = failures_per_minute
-        self._failures: OrderedDict[str, deque[int]] = OrderedDict()
+        self._failures: OrderedDict[str, deque[tuple[int, int]]] = OrderedDict()
 
     async def __call__(self, scope: ASGIScope, receive: ASGIReceive, send: ASGISend) -> None:
         """Answer an ASGI request, or hand it on."""
@@ -247,28 +248,31 @@ class AuthMiddleware:
             except TokensAwayError as error:
                 return Problem(status=503, code="tokens_unavailable", title="tokens are away", detail=str(error))
             if caller is None:
-                return self._failed(str((scope.get("client") or ("", 0))[0]))
+                return self._failed(
+                    str((scope.get("client") or ("", 0))[0]), hash(tuple(map(headers.get, _CREDENTIALS)))
+                )
             scope[CALLER] = caller
             return _bad_form(scope["method"], headers, rule.bounds)
         return _unwanted_body(headers)
 
-    def _failed(self, address: str) -> Problem:
-        """Refuse a bad token. A good one is never made to wait, so that nobody can lock out the operator."""
+    def _failed(self, address: str, presented: int) -> Problem:
+        """Refuse a bad token. A good one is never made to wait, so that nobody can lock out the operator.
+
+        The same again is no further guess: clients try on with a revoked key, and would wait before they say so.
+        """
         now_ns = self._now_ns()
         failures = self._failures.setdefault(address, deque())
         self._failures.move_to_end(address)
         if len(self._failures) > _ADDRESSES_MAX:
             self._failures.popitem(last=False)
-        while failures and now_ns - failures[0] > 60 * NS_PER_S:
+        while failures and now_ns - failures[0][0] > 60 * NS_PER_S:
             failures.popleft()
-        if len(failures) >= self._failures_max:
-            return Problem(
-                status=429,
-                code="too_many_failures",
-                title="too many bad tokens",
-                detail="wait a minute, then try again",
-            )
-        failures.append(now_ns)
+        is_new = all(presented != earlier for _, earlier in failures)
+        if is_new and len(failures) >= self._failures_max:
+            detail = "wait a minute, then try again"
+            return Problem(status=429, code="too_many_failures", title="too many bad tokens", detail=detail)
+        if is_new:
+            failures.append((now_ns, presented))
         return Problem(
             status=401,
             code="unauthorized",

@@ -245,7 +245,9 @@ async def test_bad_tokens_are_told_to_wait_and_good_ones_are_not() -> None:
         await gate(scope, receive, send)
         return int(str(sent[0]["status"]))
 
-    assert [await status("bad") for _ in range(6)] == [401] * 5 + [429]
+    assert [await status("bad") for _ in range(9)] == [401] * 9, "the same one again is no further guess"
+    assert [await status(f"guess {number}") for number in range(5)] == [401] * 4 + [429]
+    assert await status("bad") == 401
     assert await status(TOKEN) == 200
     now[0] = 61 * 10**9
     assert await status("bad") == 401

@@ -46,10 +46,11 @@ async def test_other_methods_are_told_to_strangers_too_and_are_no_bad_token(serv
 
 
 async def test_who_has_no_key_or_one_that_is_gone_is_told_not_to_ask_again(served: Serve) -> None:
-    """Claude Code asks with a revoked key for minutes unless told so, and five times are enough to be locked out."""
+    """Claude Code asks with a revoked key for minutes unless told so; who guesses at others has to wait."""
     async with served() as gateway, plain_client(str(gateway.http.base_url), "a key that is gone") as stranger:
-        for status in (401,) * 5 + (429,):
-            answer = await stranger.post("/v1/messages", json={"model": "main"})
+        for status, key in ((401, "gone"), (401, "gone"), *((401, f"guess {n}") for n in range(4)), (429, "one more")):
+            headers = {"authorization": f"Bearer {key}"}
+            answer = await stranger.post("/v1/messages", json={"model": "main"}, headers=headers)
             assert (answer.status_code, answer.headers["x-should-retry"]) == (status, "false")
 
 

@@ -151,7 +151,7 @@ GUARDS = (
         "failures-are-counted",
         "Who tries tokens is told to wait.",
         "api/auth_middleware.py::AuthMiddleware._failed",
-        "if len(failures) >= self._failures_max:",
+        "if is_new and len(failures) >= self._failures_max:",
         "if False:",
         "api/test_auth_middleware.py::test_bad_tokens_are_told_to_wait_and_good_ones_are_not",
     ),

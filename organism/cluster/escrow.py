@@ -53,6 +53,7 @@ class Escrow:
         self._questions: dict[int, PartitionQuestions] = {}
         self._woken = anyio.Event()
         self._exchange_s = self._forget_s = 0.0
+        self._configuration = 0
         self._table: SliceTable | None = None
 
     @property
@@ -73,10 +74,18 @@ class Escrow:
         """Take part for a partition, before it has begun; ``running`` tells whether it may write."""
         slices = PartitionSlices(self.table, self._threads, lease, components, running)
         slices.shared = slices.take_part(self._wake)
+        slices.files.order = self._configuration
         self._slices[lease.partition] = slices
         self._questions[lease.partition] = PartitionQuestions(
             self.table, self._threads, lease, components, slices, self._exchange_soon
         )
+
+    def configure(self, configuration: int) -> None:
+        """Go by a file that was ordered so late: what it says of limits counts where no newer one says something."""
+        self._configuration = configuration
+        for slices in self._slices.values():
+            slices.files.go_by(configuration, slices.accounts)
+        self._exchange_soon()
 
     def part(self, partition: int) -> None:
         """Know a partition no more: another node has it, with its slices."""
@@ -118,6 +127,7 @@ class Escrow:
         for slices in self._running():
             if not slices.taken_up:
                 await slices.take_up()
+            await slices.say_of_files()
             soon_s = min(soon_s, await slices.serve_needs())
             if (questions := self._questions.get(slices.lease.partition)) is not None:
                 if not questions.taken_up:
@@ -158,7 +168,7 @@ class Escrow:
             names |= slices.watched
             if (questions := self._questions.get(slices.lease.partition)) is not None:
                 names |= questions.watched
-        if not names and not any(slices.known for slices in running):
+        if not names and not any(slices.accounts for slices in running):
             return False
         partitions = [slices.lease.partition for slices in running]
         limits: list[SharedLimit] = await self._threads.run(self.table.read, sorted(names), partitions, _CHANGED_S)

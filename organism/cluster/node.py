@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
@@ -10,29 +11,27 @@ import anyio
 import anyio.abc
 import structlog
 
-from organism.agents.tool_server_tasks import ToolServers
 from organism.app import Organism
-from organism.budget.calibration import Calibration
 from organism.cluster.balance import next_step
 from organism.cluster.escrow import Escrow
 from organism.cluster.lease_times import LeaseTimes, elsewhere
-from organism.cluster.node_checks import check_node, version
 from organism.cluster.node_counts import NodeCounts
-from organism.cluster.node_labels import AgentLabels, NodeLabels, check_labels
+from organism.cluster.node_labels import NodeLabels
+from organism.cluster.node_parts import Applied, NodeParts, check_node, until_durable, version
 from organism.cluster.partition_core import Beside, PartitionCore, alone
 from organism.cluster.rate_shares import RateShares
 from organism.concurrency.error_groups import sole_error
 from organism.concurrency.loop_time import loop_time
 from organism.concurrency.own_threads import OwnThreads
 from organism.concurrency.wakeups import Wakeup
+from organism.control.components import OrganismSpec
+from organism.control.idempotency import PYTHON, Order
 from organism.errors import StoppedError
-from organism.ids import PartitionIds
 from organism.journal import FencedError, JournalBrokenError, JournalError
 from organism.messages import Message, ThreadResult
-from organism.router.planning.provider_limiters import ProviderLimiters
 from organism.stores.group_storage import Retention
 from organism.stores.leases import ClusterView, Lease, LeaseRow, NodeReplacedError, NodeRow, OlderCopyError, unseen
-from organism.wiring import Environment, SharedParts, check_postgres, postgres_journal, wire
+from organism.wiring import check_postgres, postgres_journal
 
 if TYPE_CHECKING:
     from organism.stores.postgres.lease_table import LeaseTable
@@ -77,19 +76,16 @@ class ClusterNode:
         beside: Beside = alone,
     ) -> None:
         check_postgres()
-        self._components = components = template.control.components
-        self._spec, self._clock = components.spec, components.clock
         check_node(node, partitions)
+        self._organism, self._clock = template.name, template.clock
         self.name, self._partitions, self._url = node, partitions, url
-        agent_labels = AgentLabels(self._spec.agents, components.active.entry)
-        self._labels, self.label_of = agent_labels.completed(check_labels(labels or NodeLabels())), agent_labels.of
+        self.parts = NodeParts(template, labels or NodeLabels())
+        self.label_of = self.parts.label_of
         self._database, self._retention, self._times = database, retention, times or LeaseTimes()
-        limiters = ProviderLimiters(self._spec.providers, self._spec.router.providers, components.clock)
-        self._shared = SharedParts(limiters, Calibration())
-        self._tool_servers = ToolServers(self._spec.tool_servers)
         self._threads = OwnThreads(1)
+        self._reloading = anyio.Lock()
         self.escrow = Escrow(database, partitions)
-        self.rates = RateShares(database, node, limiters, self._spec.providers, self._times)
+        self.rates = RateShares(database, node, self.parts.limiters, self._times)
         self.counts = NodeCounts()
         self._table: LeaseTable | None = None
         self._cores: dict[int, PartitionCore] = {}
@@ -194,6 +190,28 @@ class ClusterNode:
             raise elsewhere(self._view, self._view.layout.of(label)[0], self.name)
         return running[next(self._turns) % len(running)]
 
+    async def reload(self, spec: OrganismSpec, order: Order = PYTHON, applied: Applied = lambda: None) -> None:
+        """Have every partition be made of other parts in one step, in which ``applied`` is called; journals tell of it.
+
+        Raises:
+            ConfigError: If the parts do not fit together, or change what only a start can. Nothing was changed.
+            StoppedError: If the node is leaving. Nothing was changed.
+        """
+        self.parts.check(spec, self._view.layout)
+        changed = spec.configuration != self.parts.mark
+        async with self._reloading:
+            number = await self._threads.run(partial(self.table.configure, spec.configuration, changed=changed))
+            while any(not core.taken_up for core in self._cores.values()):
+                await self._news.wait()
+            if self._tasks is None:
+                raise StoppedError
+            reached = self.parts.replace(spec, [core.organism for core in self._cores.values()], order, self._tasks)
+            self.rates.replace(self.parts.limiters)
+            self.escrow.configure(number)
+            applied()
+        self.renew_soon()
+        await until_durable(reached)
+
     # -- its life -------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
@@ -202,23 +220,14 @@ class ClusterNode:
         Raises:
             JournalError: If the database cannot be reached or is refused, or the machine's clock is wrong.
         """
-        from organism.stores.postgres.lease_table import LeaseTable
-
-        self._table = table = LeaseTable(
-            self._database,
-            name=self._spec.name,
-            node=self.name,
-            partitions=self._partitions,
-            ttl_s=self._times.ttl_s,
-            labels=self._labels.has,
-            label_partitions=self._labels.partitions,
-        )
+        self._table = table = self.parts.lease_table(self._database, self.name, self._partitions, self._times.ttl_s)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._leave)
             await self._threads.run(table.register, self._url, version(), self._clock.now_ns())
+            self.escrow.configure(await self._threads.run(partial(table.configure, self.parts.mark, changed=False)))
             self.counts.renewed_s = loop_time()
             self._view = await self._threads.run(table.look)
-            await stack.enter_async_context(self._tool_servers)
+            await stack.enter_async_context(self.parts.tool_servers)
             self._tasks = await stack.enter_async_context(anyio.create_task_group())
             stack.push_async_callback(self._hand_all_over, self._tasks.cancel_scope)
             self._tasks.start_soon(self._tend)
@@ -259,9 +268,7 @@ class ClusterNode:
             except JournalError as error:
                 _log.warning("leave_failed", error=str(error))  # the others take its leases when they have run out
             await self._threads.run(self.table.close)
-            router = self._components.router
-            for name, provider in self._spec.providers.items():
-                await router.close_provider(name, provider)
+            await self.parts.close()
 
     @property
     def table(self) -> "LeaseTable":
@@ -310,7 +317,7 @@ class ClusterNode:
         for partition in step.hand_over:
             self._cores[partition].leave()
         await self._threads.run(table.ask, list(step.ask))
-        for label, most in step.acquire.items():
+        for label, most in {} if self._reloading.locked() else step.acquire.items():
             but = [partition for partition, until_s in self._failed_s.items() if loop_time() < until_s]
             self._begin(await self._threads.run(table.acquire, most, [*but, *self._cores], label))
         return bool(step.ask)
@@ -353,17 +360,8 @@ class ClusterNode:
 
     def _core(self, lease: Lease) -> PartitionCore:
         """Build the organism of a partition that was just taken."""
-        components, shared = self._components, self._shared
-        journal = postgres_journal(self._database, self._spec.name, self._retention, lease)
-        environment = Environment(
-            journal,
-            components.clock,
-            PartitionIds(lease.partition, components.ids),
-            prices=components.book,
-            shared=shared,
-        )
-        parts = wire(self._spec, environment)
-        parts.active.node_label = lease.node_label
+        journal = postgres_journal(self._database, self._organism, self._retention, lease)
+        parts = self.parts.wired(lease, journal)
         core = self._cores[lease.partition] = PartitionCore(lease, parts, journal, self._times.drain_s, self.name)
         self.escrow.join(lease, parts, lambda: core.running)
         core.attach(self._beside(lease.partition, core.organism), self._news.notify)
@@ -387,6 +385,7 @@ class ClusterNode:
             with anyio.CancelScope(shield=True):
                 await self._give_back(lease, stopped)
             del self._cores[lease.partition]
+            self._news.notify()
             self._changed.set()
 
     async def _give_back(self, lease: Lease, stopped: str) -> None:

@@ -8,10 +8,9 @@ import anyio
 import structlog
 
 from organism.app import Organism
-from organism.cluster.node_checks import older_copy
 from organism.control.components import Components
 from organism.journal import FencedError, JournalBrokenError
-from organism.stores.leases import Lease, LeaseRow
+from organism.stores.leases import Lease, LeaseRow, OlderCopyError
 from organism.usage.events import PartitionMoved
 
 if TYPE_CHECKING:
@@ -33,6 +32,14 @@ async def _nothing() -> AsyncIterator[None]:
 def alone(_partition: int, _organism: Organism) -> AbstractAsyncContextManager[None]:
     """Let nothing run beside it."""
     return _nothing()
+
+
+def older_copy(row: LeaseRow, lease: Lease) -> OlderCopyError:
+    """Return the error of a lease that the database has not seen yet."""
+    return OlderCopyError(
+        f"partition {row.partition} has had {row.epoch} owners, and this one was number {lease.epoch}: an older copy "
+        "of the database was restored, and what was acknowledged since is not in it"
+    )
 
 
 class PartitionCore:
@@ -59,7 +66,7 @@ class PartitionCore:
         self.organism = Organism.of_components(components, None, None)
         self._router, self._gate = (router := components.router), router.gate
         self._intake = components.pump.intake
-        self._running = False
+        self._running = self._taken_up = False
         self._journal = journal
         self._drain_s, self._node = drain_s, node
         self._leaving = anyio.Event()
@@ -82,6 +89,11 @@ class PartitionCore:
         return self._running and not self.leaving
 
     @property
+    def taken_up(self) -> bool:
+        """Whether it has taken up what the journal holds, also where it does nothing more by now."""
+        return self._taken_up
+
+    @property
     def leaving(self) -> bool:
         """Whether it is being handed over."""
         return self._leaving.is_set()
@@ -95,7 +107,7 @@ class PartitionCore:
             JournalError: If the journal cannot be opened.
         """
         async with self.organism, self._beside:
-            self._running = True
+            self._running = self._taken_up = True
             self._tell_taken()
             self._apply()
             self._changed()

@@ -14,7 +14,7 @@ from organism.budget.accounts.slice_sizes import CALLS_AHEAD, given_back_of, is_
 from organism.budget.guards.standing import Standing
 from organism.budget.scopes import window_end_ns
 from organism.budget.thresholds import Due
-from organism.cluster.limit_units import moved, times, units, whole_of, with_units
+from organism.cluster.file_limits import FileLimits, moved, times, units, whole_of, with_units
 from organism.concurrency.own_threads import OwnThreads
 from organism.control.components import Components
 from organism.ledger.account_balance import Balance
@@ -53,6 +53,7 @@ class PartitionSlices:
         running: Whether it may write.
         shared: What it lacks.
         taken_up: Whether it has been compared with the database since this node has it.
+        files: What the file of this node says of limits.
         watched: Accounts of which others are to be heard.
         on_standing: Takes note of what people have said of a limit.
     """
@@ -70,6 +71,7 @@ class PartitionSlices:
         self.lease = lease
         self.running = running
         self.taken_up = False
+        self.files = FileLimits()
         self.watched: set[str] = set()
         self.shared: SharedLimits
         self._table = table
@@ -107,6 +109,7 @@ class PartitionSlices:
         self.shared.touched.update(name for name in self._ledger.accounts if is_shared(name))
         for row in await self._run(self._table.of_partition, self.lease):
             self._rows[row.account] = row
+        self.files.go_by(self.files.order, self._rows)
         for account, unit, threshold, at_ns in await self._run(self._table.fired_by, self.lease):
             if self._ledger.has(account) and at_ns >= self._lapsed_ns(self._ledger.balance(account)):
                 self._changes.warn_for_all(account, Due(unit, threshold), "", tell=True)  # type: ignore[arg-type]
@@ -230,9 +233,9 @@ class PartitionSlices:
         self._reported.clear()
 
     @property
-    def known(self) -> bool:
-        """Whether it has slices of limits."""
-        return bool(self._rows)
+    def accounts(self) -> list[str]:
+        """The limits that it has slices of."""
+        return list(self._rows)
 
     def _is_sliced(self, account: str) -> bool:
         return self._ledger.has(account) and self._ledger.balance(account).slice is not None
@@ -287,15 +290,15 @@ class PartitionSlices:
         """Give back what accounts had that are closed: nothing will be spent on them."""
         for account in [name for name in self._rows if not self._ledger.has(name)]:
             row = self._rows[account]
-            # The entry that closes the account first: until it is durable, a crash opens the account again with its
-            # slice.
+            # Its closing entry first: until that is durable, a crash opens the account again with its slice.
             if row.amounts != ZERO and not await self._committed():
                 return
             for known in (self._rows, self._reported, self._retry, self.shared.answers):
                 known.pop(account, None)
+            self.files.forget(account)
             if row.amounts != ZERO:
-                share = Share(ZERO, ZERO, row.amounts, row.version)
-                await self._run(self._table.give, self.lease, account, share, ZERO)
+                unused = Share(ZERO, ZERO, row.amounts, row.version)
+                await self._run(self._table.give, self.lease, account, unused, ZERO)
 
     async def _committed(self) -> bool:
         """Wait until all that was written is durable; a journal that is being closed may never say so."""
@@ -307,21 +310,32 @@ class PartitionSlices:
 
     async def agree(self, account: str) -> None:
         """Have a limit known to all, as it was changed here."""
-        if await self._row(account) is not None and self._is_sliced(account):
-            balance = self._ledger.balance(account)
-            if balance.limits != balance.agreed:
-                await self._agree(account)
+        sliced = await self._row(account) is not None and self._is_sliced(account)
+        if sliced and (balance := self._ledger.balance(account)).limits != balance.agreed:
+            await self._agree(account)
 
-    async def _agree(self, account: str) -> None:
+    async def say_of_files(self) -> None:
+        """Pass on what a newer file says, where the ledger has known it: a file was put back, or another node's."""
+        for account in self.files.take_unsaid():
+            self._forget(account)
+            if (row := await self._row(account)) is None or not self._is_sliced(account) or not self.running():
+                continue
+            if self.files.says_anew(balance := self._ledger.balance(account), row):
+                self._changes.set_limits(account, balance.configured, configured=True)
+                await self._agree(account, by_file=True)
+
+    async def _agree(self, account: str, *, by_file: bool = False) -> None:
         """Tell the others of a change of limits that was made here, or take over one that was made elsewhere."""
         balance = self._ledger.balance(account)
-        if balance.agreed is not None and balance.limits != balance.agreed:
+        if balance.agreed is not None and (by_file or balance.limits != balance.agreed):
             absolute = balance.limits == balance.configured
+            by_file = by_file or self.files.has_changed(balance, await self._row(account))
             change = LimitChange(
                 amounts=ceilings_of(balance.limits) if absolute else moved(balance.limits, balance.agreed),
                 absolute=absolute,
                 revision=balance.revision,
                 standing=tuple(balance.fired),
+                configuration=self.files.order if by_file else 0,
             )
             await self._run(self._table.change, self.lease, account, change)
         # By the number of the change and not by the limits themselves: two changes may have the same end.
@@ -335,6 +349,7 @@ class PartitionSlices:
             return  # changed once more meanwhile: the next exchange passes that on
         agreed = with_units(balance.limits, row.limits)
         self._slices.set_slice(account, balance.slice or ZERO, balance.elsewhere, agreed)
+        self.files.note(balance)
         if balance.limits != agreed:
             self._changes.agree(account, agreed)
 
@@ -357,7 +372,7 @@ class PartitionSlices:
         if (row := self._rows.get(account)) is None and self._ledger.has(account):
             balance = self._ledger.balance(account)
             until_ns = window_end_ns(account, self._budgets.plan.time_zone)
-            await self._run(self._table.begin, self.lease, account, balance.limits, until_ns)
+            await self._run(self._table.begin, self.lease, balance, until_ns, self.files.order)
             row = await self._run(self._table.look, self.lease, account)
             if row is not None:
                 self._rows[account] = row
@@ -370,9 +385,11 @@ class PartitionSlices:
             return
         balance = self._ledger.balance(row.account)
         agreed = balance.agreed or balance.limits
-        if balance.limits == agreed and row.limits != units(agreed):
-            agreed = with_units(agreed, row.limits)
-            self._changes.agree(row.account, agreed)
+        if balance.limits == agreed:
+            self.files.note(balance)
+            if row.limits != units(agreed):
+                agreed = with_units(agreed, row.limits)
+                self._changes.agree(row.account, agreed)
         self._slices.set_slice(row.account, row.amounts, row.elsewhere, agreed)
 
     def _forget(self, account: str) -> None:

@@ -5,7 +5,8 @@ less is written only after the limiter uses no more. So whatever ends in between
 limit. A node that does not reach the database uses its share until shortly before the others take it for dead.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import anyio
@@ -50,7 +51,6 @@ class RateShares:
         url: The database.
         node: The name of this node.
         limiters: Those of the providers.
-        providers: All of them.
         times: How long things take.
 
     Attributes:
@@ -58,19 +58,34 @@ class RateShares:
         unreadable: The providers of which it cannot read what the nodes have, with why.
     """
 
-    def __init__(
-        self, url: str, node: str, limiters: ProviderLimiters, providers: Iterable[str], times: LeaseTimes
-    ) -> None:
+    def __init__(self, url: str, node: str, limiters: ProviderLimiters, times: LeaseTimes) -> None:
         self._url, self._node, self._times = url, node, times
         self.failures = 0
         self.unreadable: dict[str, str] = {}
         self._threads = OwnThreads(1)
         self._woken = anyio.Event()
         self._own: dict[str, _OwnShare] = {}
-        for name in providers:
-            limits = shared_limits(limiters[name].settings)
+        self._gone: dict[str, _OwnShare] = {}
+        self.replace(limiters)
+
+    def replace(self, limiters: ProviderLimiters) -> None:
+        """Agree on the limits of these providers from here on.
+
+        Nothing is begun of a limit that is new until it is agreed on. A provider that is gone keeps its share as long
+        as calls of it are under way.
+        """
+        before, self._own = self._own, {}
+        for name, limiter in limiters.items():
+            limits, own = shared_limits(limiter.settings), before.pop(name, None)
+            if own is None or own.limiter is not limiter or own.limits != limits:
+                if own is not None and own.limiter is not limiter:
+                    own.freeze()
+                own = _OwnShare(limiter, limits)
+                limiter.share(NOTHING if limits else None, self._wake)
             if limits:
-                self._own[name] = _OwnShare(limiters[name], limits)
+                self._own[name] = own
+        self._gone = {name: own for name, own in (self._gone | before).items() if name not in self._own}
+        self._wake()
 
     @property
     def shares(self) -> Mapping[str, Mapping[RateUnit, int]]:
@@ -86,12 +101,11 @@ class RateShares:
         Args:
             incarnation: Which process of its name this is.
         """
-        if not self._own:
-            return
+        while not self._own:  # a reload may bring limits
+            self._woken = anyio.Event()
+            await self._woken.wait()
         from organism.stores.postgres.rate_table import RateTable
 
-        for own in self._own.values():
-            own.limiter.share(NOTHING, self._wake)
         table = RateTable(self._url)
         try:
             while True:
@@ -111,21 +125,31 @@ class RateShares:
         """Compare with the others once; whether something waits for what they have."""
         began_s, waits = loop_time(), False
         try:
-            now_s, found = await self._threads.run(table.read, list(self._own))
+            now_s, found = await self._threads.run(table.read, [*self._own, *self._gone])
             for claims in found:
-                own = self._own[claims.provider]
-                if self._refused(claims):
+                name = claims.provider
+                own = self._share(name)
+                if own is None or self._refused(claims, own):
                     continue
-                change = own.changed(claims, (self._node, incarnation), now_s, self._times, leaves=leaves)
-                if change is not None and await self._threads.run(table.write, change.claims):
+                ends = leaves or (name in self._gone and not own.limiter.load)
+                change = own.changed(claims, (self._node, incarnation), now_s, self._times, leaves=ends)
+                written = change is not None and await self._threads.run(table.write, change.claims)
+                if self._share(name) is not own:
+                    continue  # a reload has come meanwhile, and this agreement was about other limits
+                if change is not None and written:
                     own.written(change, began_s + self._times.ttl_s - self._times.margin_s, self._wake)
+                    if ends:
+                        self._gone.pop(name, None)
                 waits = waits or own.waits
         except OrganismError as error:
             self.failures += 1
             _log.warning("rates_failed", error=str(error))
         return waits
 
-    def _refused(self, claims: ProviderClaims) -> bool:
+    def _share(self, provider: str) -> "_OwnShare | None":
+        return self._own.get(provider) or self._gone.get(provider)
+
+    def _refused(self, claims: ProviderClaims, own: "_OwnShare") -> bool:
         """Whether nothing is known of a provider; then nothing of it is used any more, and the log has said so once."""
         provider, why = claims.provider, claims.unreadable
         if not why:
@@ -135,7 +159,7 @@ class RateShares:
         if self.unreadable.get(provider) != why:
             self.unreadable[provider] = why
             _log.error("rates_unreadable", provider=provider, version=claims.version, error=why)
-        self._own[provider].use_nothing()
+        own.use_nothing()
         return True
 
 
@@ -163,7 +187,7 @@ class _OwnShare:
     def __init__(self, limiter: ProviderLimiter, limits: Mapping[RateUnit, int]) -> None:
         self.limiter = limiter
         self.waits = False
-        self._limits = limits
+        self.limits = limits
         self.admitted: Mapping[RateUnit, int] = dict.fromkeys(limits, 0)
         self._until_s = 0.0
         self._on_wait: Callable[[], object] = lambda: None
@@ -176,7 +200,7 @@ class _OwnShare:
         self.waits = demand.waited_s is not None
         before = next((node for node in known.nodes if (node.node, node.incarnation) == me), None)
         own = self._claims(demand, before, me, now_s, times.ttl_s)
-        steps = {unit: self._step(unit, own, known, now_s, times.ttl_s, leaves=leaves) for unit in self._limits}
+        steps = {unit: self._step(unit, own, known, now_s, times.ttl_s, leaves=leaves) for unit in self.limits}
         self._admit({unit: min(self.admitted[unit], step.admitted) for unit, step in steps.items()})
         admitted = {unit: step.admitted for unit, step in steps.items()}
         moved = any(own.claims[unit].granted != step.granted for unit, step in steps.items())
@@ -188,14 +212,19 @@ class _OwnShare:
         others = (node for node in known.nodes if node is not before)
         return _Change(replace(known, nodes=(*counted(tuple(others), now_s, times.ttl_s), mine)), admitted)
 
+    def freeze(self) -> None:
+        """Let the calls that wait in a limiter that is replaced go on with what it has now: nobody renews it."""
+        self._until_s = math.inf
+        self._admit({unit: self.admitted[unit] or limit for unit, limit in self.limits.items()}, anew=True)
+
     def use_nothing(self) -> None:
         """Begin nothing more: how much the others use is not known."""
-        self._admit(dict.fromkeys(self._limits, 0))
+        self._admit(dict.fromkeys(self.limits, 0))
 
     def written(self, change: _Change, until_s: float, on_wait: Callable[[], object]) -> None:
         """Use what was written, until an instant of the event loop's time."""
-        self._until_s, self._on_wait, self.admitted = until_s, on_wait, {}
-        self._admit(change.admitted)
+        self._until_s, self._on_wait = until_s, on_wait
+        self._admit(change.admitted, anew=True)
 
     def _stale(self, before: NodeClaims, now_s: float, times: LeaseTimes) -> bool:
         """Whether the others are to hear again of this node."""
@@ -221,7 +250,7 @@ class _OwnShare:
             "tokens": (demand.tokens, demand.waiting_tokens, demand.first_tokens),
         }
         claims: dict[RateUnit, RateClaim] = {}
-        for unit, limit in self._limits.items():
+        for unit, limit in self.limits.items():
             used, waiting, first = figures[unit]
             in_time = before is not None and now_s < before.seen_s + counted_for_s(unit, ttl_s)
             earlier = before.claims.get(unit) if before is not None and in_time else None
@@ -235,8 +264,8 @@ class _OwnShare:
         since_s = None if demand.waited_s is None else now_s - demand.waited_s
         return NodeClaims(node=me[0], incarnation=me[1], seen_s=now_s, since_s=since_s, claims=claims)
 
-    def _admit(self, admitted: Mapping[RateUnit, int]) -> None:
-        if admitted == self.admitted:
+    def _admit(self, admitted: Mapping[RateUnit, int], *, anew: bool = False) -> None:
+        if admitted == self.admitted and not anew:
             return
         self.admitted = admitted
         rates = RateLimits(requests=admitted.get("requests"), tokens=admitted.get("tokens"))

@@ -3,6 +3,7 @@
 from collections import ChainMap
 from collections.abc import Mapping
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import NoReturn, cast
 from zoneinfo import ZoneInfo
@@ -32,6 +33,7 @@ class LoadedConfig(msgspec.Struct, frozen=True):
         source: What errors name.
         places: Where each value or its key stands, by its path.
         dotenv: What stands in the ``.env`` beside it; the process's own environment has the last word.
+        mark: The first twelve digits of its text's SHA-256, by which nodes of a cluster tell files apart.
     """
 
     config: Config
@@ -39,6 +41,7 @@ class LoadedConfig(msgspec.Struct, frozen=True):
     source: Source
     places: dict[Path_, TextPlace]
     dotenv: DotEnv = DotEnv()
+    mark: str = ""
 
     def at(self, reason: str, *path: str | int) -> ConfigError:
         """Return a :class:`ConfigError` about the value at a path."""
@@ -103,7 +106,8 @@ def _parsed(text: str, empty: LoadedConfig, environment: Mapping[str, str], mist
         mistakes.refuse()
     config = applied(cast("Config", found), binder.places)
     check(Checked(config, empty.source, binder.places, mistakes))
-    return msgspec.structs.replace(empty, config=config, places=binder.places)
+    mark = sha256(text.encode()).hexdigest()[:12]
+    return msgspec.structs.replace(empty, config=config, places=binder.places, mark=mark)
 
 
 @cache

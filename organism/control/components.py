@@ -33,7 +33,11 @@ from organism.usage.tracker import UsageTracker
 
 
 class OrganismSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything an organism is made of; each is called as the argument of ``Organism`` it becomes."""
+    """Everything an organism is made of; each is called as the argument of ``Organism`` it becomes.
+
+    Attributes:
+        configuration: The mark of the file that says so; empty where a program does.
+    """
 
     agents: tuple[Agent, ...]
     tool_servers: tuple[ToolServer, ...]
@@ -52,6 +56,7 @@ class OrganismSpec(msgspec.Struct, frozen=True, kw_only=True):
     thresholds: tuple[int, ...]
     on_exhausted: OnExhausted
     wait_s: float
+    configuration: str = ""
 
 
 class ActivePrices:

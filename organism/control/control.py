@@ -31,6 +31,8 @@ from organism.control.views import Accepted, Corrected, OrderDone, OrganismStatu
 from organism.errors import ConfigError, StoppedError
 from organism.journal import Pieces
 from organism.messages import Message, as_message
+from organism.router.planning.provider_limiters import ProviderLimiters
+from organism.runtime.active_config import InFlightCounter
 from organism.threads.approvals import Decision
 from organism.threads.quarantine import Quarantine
 from organism.threads.records import checked
@@ -38,8 +40,8 @@ from organism.usage.cursors import Cursors
 from organism.usage.events import STORED, ThreadClosed
 from organism.usage.sums import KeptSums
 
-ReloadSource = Callable[["Control"], Awaitable[Reloaded]]
-"""Reads the configuration again and applies it with :meth:`Control.apply_spec`."""
+ReloadSource = Callable[["Control", Order], Awaitable[Reloaded]]
+"""Reads the configuration again and applies it with :meth:`Control.apply_spec`; the order says on whose word."""
 
 
 class Control(AgentOrders):
@@ -365,9 +367,16 @@ class Control(AgentOrders):
         """
         if self._reload is None:
             raise ConfigError("this organism was not made from a file, so there is nothing to read again")
-        return await self._do_slowly(order, "reload", "", partial(self._reload, self), None)
+        return await self._do_slowly(order, "reload", "", partial(self._reload, self, order), None)
 
     def apply_spec(self, spec: OrganismSpec) -> None:
         """Make other parts active, or change nothing; see :func:`organism.control.reload.apply_spec`."""
         apply_spec(self.components, spec)
         self._pauses.forget_gone()
+
+    def apply_with_others(self, spec: OrganismSpec, limiters: ProviderLimiters, order: Order) -> InFlightCounter:
+        """Make other parts active in the step in which all partitions of a node do, with an audit row of its own."""
+        self._audit(order, "reload", "")
+        runs = apply_spec(self.components, spec, limiters)
+        self._pauses.forget_gone()
+        return runs

@@ -10,34 +10,54 @@ from organism.control.components import Components, OrganismSpec
 from organism.errors import ConfigError, StoppedError
 from organism.pricing.book import PriceBook, ProviderPrices
 from organism.router.planning.plan import check_plans
-from organism.runtime.active_config import agent_config
+from organism.router.planning.provider_limiters import ProviderLimiters
+from organism.runtime.active_config import AgentConfig, InFlightCounter, agent_config
 
 
-def apply_spec(components: Components, spec: OrganismSpec) -> None:
+def check_spec(name: str, spec: OrganismSpec) -> AgentConfig:
+    """Return the agents of a spec that a running organism of a name can be given.
+
+    Raises:
+        ConfigError: If its parts do not fit together, or name the organism differently.
+    """
+    if spec.name != name:
+        raise ConfigError(f"a running organism keeps its name {name!r}: events are told apart by it")
+    agents = agent_config(spec.agents, spec.entry, spec.messages, spec.bounds, spec.on_exhausted)
+    check_plans(spec.models, spec.providers)
+    return agents
+
+
+def apply_spec(components: Components, spec: OrganismSpec, limiters: ProviderLimiters | None = None) -> InFlightCounter:
     """Make parts active; a provider, a tool server or an agent that is the same object as before continues.
+
+    Args:
+        limiters: Those of the providers, where several organisms share them. Who has made these runs the tool servers
+            and closes providers, too, and may have one of these organisms that never runs.
+
+    Returns:
+        The runs of handlers that go on with the agents before.
 
     Raises:
         ConfigError: If they do not fit together, or name the organism differently. Nothing was changed.
         StoppedError: If the organism is not running. Nothing was changed.
     """
-    if spec.name != components.name:
-        raise ConfigError(f"a running organism keeps its name {components.name!r}: events are told apart by it")
-    if not components.pump.running:
+    agents = check_spec(components.name, spec)
+    if limiters is None and not components.pump.running:
         raise StoppedError
-    agents = agent_config(spec.agents, spec.entry, spec.messages, spec.bounds, spec.on_exhausted)
-    check_plans(spec.models, spec.providers)
     book = PriceBook(spec.prices, now=lambda: utc(components.clock), otherwise=spec.unpriced_rates)
     prices = ProviderPrices(book, spec.provider_kinds)
 
     # From here on nothing fails and nothing awaits: every message and every call sees all of it, or none.
     orders = components.orders
     components.prices.replace(prices, spec.provider_kinds)
-    components.router.replace(spec.models, spec.providers, prices, spec.router)
+    components.router.replace(spec.models, spec.providers, prices, spec.router, limiters)
     components.budgets.wait_s = spec.wait_s
     orders.budget_changes.replan(spec.limits, spec.thresholds)
     runs = orders.reload.replace(agents)
-    components.tool_servers.replace(spec.tool_servers, unused=runs.wait_none)
+    if limiters is None:
+        components.tool_servers.replace(spec.tool_servers, unused=runs.wait_none)
     switch_mode(components, spec.mode)
+    return runs
 
 
 def switch_mode(components: Components, mode: Mode) -> None:

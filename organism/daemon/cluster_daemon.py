@@ -27,6 +27,7 @@ from organism.billing.delivery import EventSource, Export, exporting
 from organism.cluster.node import ClusterNode
 from organism.cluster.node_labels import NodeLabels
 from organism.cluster.node_metrics import NodeMetrics
+from organism.cluster.node_parts import Applied
 from organism.cluster.routing.event_reader import ClusterReader
 from organism.cluster.routing.forwarded import Signatures
 from organism.cluster.routing.forwarding import Forwarding
@@ -35,13 +36,14 @@ from organism.cluster.routing.request_router import RequestRouter
 from organism.config.build.exporters import exports
 from organism.config.load import LoadedConfig
 from organism.config.schema.root import listed_labels
+from organism.control.components import OrganismSpec
 from organism.control.control import Control
-from organism.control.views import Reloaded
+from organism.control.idempotency import Order
 from organism.daemon.gateway_settings import gateway_settings
 from organism.daemon.journal_file import retention_of
 from organism.daemon.loop_watchdog import LoopWatchdog
 from organism.daemon.node_name import node_name
-from organism.errors import ConfigError
+from organism.daemon.reloader import Reloader
 from organism.gateway.request_handler import Gateway
 from organism.gateway.routes import gateway_group
 from organism.telemetry.conventions import genai_names
@@ -78,8 +80,10 @@ class ClusterDaemon:
         state: The state folder, where its own tokens are.
         environment: Where ``${env:NAME}`` is looked up.
         hooks: What is called in the program.
+        load: Reads and checks the configuration again.
 
     Attributes:
+        reloader: Reads the file again and applies it to all partitions of this node.
         template: An organism like those of the partitions; it never runs.
         node: The node.
 
@@ -95,6 +99,7 @@ class ClusterDaemon:
         state: Path,
         environment: Mapping[str, str],
         hooks: NodeHooks,
+        load: Callable[[], LoadedConfig],
     ) -> None:
         section = loaded.config.cluster
         if section is None:
@@ -103,7 +108,9 @@ class ClusterDaemon:
         self._section, self._daemon = section, loaded.config.daemon
         self._environment = dict(environment)
         self._url = section.advertise or url_of(listener)
-        self.template = Organism.from_config(loaded, self._environment, progress=hooks.progress, reload=_refuse_reload)
+        self.reloader = Reloader(load, loaded, self._environment, hooks.progress, self._apply)
+        self.reloader.subscribe(self._on_loaded)
+        self.template = Organism.from_config(loaded, self._environment, progress=hooks.progress, reload=self.reloader)
         self.node = ClusterNode(
             self.template,
             section.url,
@@ -115,6 +122,7 @@ class ClusterDaemon:
             beside=self._prepare,
         )
         self._settings: Settings | None = gateway_settings(loaded)
+        self._gateway: Gateway | None = None
         served = Served(self.template.control, Reader(self.template.control))
         self._local = LocalParts(self.node, served, NodeMetrics(self.node).render)
         self._links: AnswerLinks | None = None
@@ -140,6 +148,16 @@ class ClusterDaemon:
             tasks.start_soon(server.serve)
             yield
 
+    async def _apply(self, _control: Control, spec: OrganismSpec, order: Order, applied: Applied) -> None:
+        await self.node.reload(spec, order, applied)
+
+    def _on_loaded(self, loaded: LoadedConfig) -> None:
+        """Serve by another file, which all partitions have from this step on."""
+        self._loaded, self._settings = loaded, gateway_settings(loaded)
+        for gateway in (self._gateway, *(parts.gateway for parts in self._local.parts.values())):
+            if gateway is not None and self._settings is not None:
+                gateway.apply(self._settings)
+
     async def _tokens(self) -> "SharedTokenBook":
         """Return the tokens that all nodes have, with the first one of this one's own folder."""
         from organism.cluster.shared_tokens import SharedTokenBook
@@ -162,7 +180,7 @@ class ClusterDaemon:
 
         forwarding = Forwarding(self.node, self._local, signatures, answering)
         stack.push_async_callback(forwarding.peers.aclose)
-        gateway = None if self._settings is None else Gateway(template.control, self._settings)
+        gateway = self._gateway = None if self._settings is None else Gateway(template.control, self._settings)
         payer_of = None if gateway is None else gateway.payers.thread_of
         groups = [DASHBOARD, answer_group(self._answer_links), metrics_group(self._prometheus(template).render)]
         groups += [Mount((), (forwarding.rule,))]
@@ -229,10 +247,3 @@ class ClusterDaemon:
     async def _until_stop_ordered(self, control: Control) -> None:
         await control.stop_ordered.wait()
         self.template.control.begin_stop()
-
-
-async def _refuse_reload(_control: Control) -> Reloaded:
-    raise ConfigError(
-        "a node of a cluster reads its file when it starts: restart the nodes one after another; the partitions of "
-        "each go on at the others meanwhile"
-    )

@@ -211,7 +211,8 @@ class Daemon:
         from organism.api.server import url_of
         from organism.daemon.cluster_daemon import ClusterDaemon
 
-        node = ClusterDaemon(loaded, listener, self.state, self._environment, self._hooks)
+        node = ClusterDaemon(loaded, listener, self.state, self._environment, self._hooks, self._load)
+        node.reloader.subscribe(self._hooks.on_loaded)
         self._organism, self._node = node.template, node.node
         stack.callback(remove_address, self.state)
         await stack.enter_async_context(node.running())

@@ -1,7 +1,7 @@
 """Reads the configuration again: the new file is checked whole and applied whole, or nothing is changed."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import anyio
 
@@ -12,12 +12,22 @@ from organism.config.reuse import Reusable
 from organism.config.schema.root import Config
 from organism.control.components import Components, OrganismSpec
 from organism.control.control import Control
+from organism.control.idempotency import Order
 from organism.control.views import Reloaded
 from organism.daemon.gateway_settings import gateway_settings
 from organism.errors import ConfigError
 
-_FIXED = ("name", "journal", "daemon", "exporters")
+_FIXED = ("name", "store", "journal", "daemon", "exporters")
 """Keys that belong to the process: events are told apart by the name, the others are open files and sockets."""
+
+Apply = Callable[[Control, OrganismSpec, Order, Callable[[], None]], Awaitable[None]]
+"""Applies a spec, and calls a function in the same step."""
+
+
+async def apply_here(control: Control, spec: OrganismSpec, _order: Order, applied: Callable[[], None]) -> None:
+    """Apply a spec to the one organism of a daemon."""
+    control.apply_spec(spec)
+    applied()
 
 
 class Reloader:
@@ -27,6 +37,7 @@ class Reloader:
         load: Reads and checks the file.
         environment: Where ``${env:NAME}`` is looked up.
         progress: Called with a line about what takes long.
+        apply: Applies what it says.
     """
 
     def __init__(
@@ -35,11 +46,13 @@ class Reloader:
         loaded: LoadedConfig,
         environment: dict[str, str],
         progress: Callable[[str], None],
+        apply: Apply = apply_here,
     ) -> None:
         self._load = load
         self._loaded = loaded
         self._environment = environment
         self._progress = progress
+        self._apply = apply
         self._listeners: tuple[Callable[[LoadedConfig], None], ...] = ()
         self._turn = anyio.Lock()
         self._preparing = OwnThreads()
@@ -48,7 +61,7 @@ class Reloader:
         """Have a function called with a new configuration in the step that applies it; it must not fail."""
         self._listeners = (*self._listeners, on_loaded)
 
-    async def __call__(self, control: Control) -> Reloaded:
+    async def __call__(self, control: Control, order: Order) -> Reloaded:
         """Read the file and apply it; one after another where several ask for it.
 
         Raises:
@@ -60,10 +73,13 @@ class Reloader:
             # Handlers are imported, which may take its time: everybody else's messages shall not wait for it.
             fresh, parts = await self._preparing.run(self._prepare, control.components)
             before = self._loaded
-            control.apply_spec(parts)
-            self._loaded = fresh
-            for on_loaded in self._listeners:
-                on_loaded(fresh)
+
+            def applied() -> None:
+                self._loaded = fresh
+                for on_loaded in self._listeners:
+                    on_loaded(fresh)
+
+            await self._apply(control, parts, order, applied)
             return Reloaded(tuple(_changes(before.config, fresh.config)))
 
     def _prepare(self, running: Components) -> tuple[LoadedConfig, OrganismSpec]:
@@ -72,7 +88,7 @@ class Reloader:
         importable = list(sys.path)
         try:
             fresh = self._load()
-            changed = [key for key in _FIXED if getattr(fresh.config, key) != getattr(active, key)]
+            changed = _fixed_changes(active, fresh.config)
             if (fresh.config.gateway is None) != (active.gateway is None):
                 changed.append("whether there is a gateway")
             gateway_settings(fresh)  # what is wrong with its keys shows here, where nothing is changed yet
@@ -93,6 +109,15 @@ class Reloader:
             providers=running.router.providers,
             tool_servers=running.tool_servers.by_name,
         )
+
+
+def _fixed_changes(before: Config, after: Config) -> list[str]:
+    """Name what differs and belongs to the process; of the cluster, which key: the rest of it may be as it was."""
+    found = [key for key in _FIXED if getattr(before, key) != getattr(after, key)]
+    old, new = before.cluster, after.cluster
+    if old is None or new is None:
+        return found if old is new else [*found, "whether it is a node of a cluster"]
+    return found + [f"cluster.{key}" for key in new.__struct_fields__ if getattr(old, key) != getattr(new, key)]
 
 
 def _changes(before: Config, after: Config) -> list[str]:

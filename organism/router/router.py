@@ -46,7 +46,7 @@ from organism.router.planning.plan import ModelPlan
 from organism.router.planning.planner import Planned
 from organism.router.planning.provider_limiters import ProviderLimiters, ReplacedError
 from organism.router.planning.request_checks import checked_request
-from organism.router.router_config import RouterConfig, RouterServices
+from organism.router.router_config import RouterConfig, RouterServices, check_providers
 from organism.router.spending.expenses import Expenses
 from organism.text.error_text import describe, shown
 from organism.usage.activity import ActivityFeed
@@ -99,9 +99,11 @@ class LLMRouter:
         self._activity = activity or ActivityFeed()
         self._chance = chance
         self.gate, known = CallGate(), Calibration() if calibration is None else calibration
-        self._services = RouterServices(registry, self._call_events, clock, known, self.gate, limiters)
+        self._services = RouterServices(registry, self._call_events, clock, known, self.gate)
         self.expenses = Expenses(registry, self._call_events, journal, clock, ids)
-        self._config = RouterConfig(models, providers, prices, settings or RouterSettings(), self._services)
+        settings = settings or RouterSettings()
+        limiters = limiters or ProviderLimiters(providers, settings.providers, clock)
+        self._config = RouterConfig(models, providers, prices, settings, self._services, limiters)
         self._open = OpenAttempts()
         self._in_flight = ThreadConcurrency(self.settings.calls_in_flight, "bounds.calls_in_flight")
         self._direct = ThreadConcurrency(self.settings.direct_calls_in_flight, "gateway.calls_in_flight")
@@ -158,22 +160,24 @@ class LLMRouter:
         providers: Mapping[str, Provider],
         prices: RateSource,
         settings: RouterSettings,
+        limiters: ProviderLimiters | None = None,
     ) -> None:
         """Make the next attempts with other models, providers, prices and settings, in one step.
 
         Attempts under way settle with their provider. A provider that is the same object as before goes on with its
         places, its minute and its circuit; one that is gone is closed here when its last attempt has ended. A call
-        between two attempts is planned anew.
+        between two attempts is planned anew. The maker of shared ``limiters`` closes what is gone.
         """
-        if self._tasks is None:
+        if limiters is None and self._tasks is None:
             raise StoppedError
-        before = self._config
-        self._config = RouterConfig(models, providers, prices, settings, self._services, before)
+        before, shared = self._config, limiters is not None
+        check_providers(providers)
+        limiters = limiters or before.limiters.succeeded(before.providers, providers, settings.providers, self._clock)
+        self._config = RouterConfig(models, providers, prices, settings, self._services, limiters)
         self._in_flight.change(settings.calls_in_flight, self._tasks)
         self._direct.change(settings.direct_calls_in_flight, self._tasks)
-        kept = {id(provider) for provider in providers.values()}
         for name, provider in before.providers.items():
-            if id(provider) not in kept:
+            if self._tasks is not None and not shared and not any(provider is kept for kept in providers.values()):
                 self._tasks.start_soon(self._close_unused, before.limiters[name], provider)
 
     @overload
@@ -222,8 +226,7 @@ class LLMRouter:
         """Make a call, or find what it has been answered before."""
         if on_text is not None and not callable(on_text):
             raise ConfigError(f"it must be a function of a piece of the answer, not {shown(on_text)}", path="on_text")
-        # The digest is of what is asked, before a grant shortens it: asked again with less budget left, the same
-        # request must find the answer that was paid.
+        # The digest is of what is asked: cut by a grant, the same request would not find the answer that was paid.
         checked = checked_request(call.request, kind)
         call = replace(call, request=checked.request, digest=checked.digest)
         if (paid := self.memo.find(call.spender.thread_id, call.message_id, call.index, call.digest)) is not None:

@@ -34,7 +34,6 @@ class RouterServices(msgspec.Struct, frozen=True):
         clock: Measures time.
         calibration: What is known of how many tokens text takes with which model.
         gate: Keeps attempts from beginning while the organism is handed over.
-        limiters: Those of the providers, where several organisms share them.
     """
 
     registry: ThreadBudgetRegistry
@@ -42,7 +41,6 @@ class RouterServices(msgspec.Struct, frozen=True):
     clock: Clock
     calibration: Calibration
     gate: CallGate
-    limiters: ProviderLimiters | None = None
 
 
 class RouterConfig:
@@ -51,11 +49,7 @@ class RouterConfig:
     Args:
         models: The models agents may name.
         providers: The providers their routes name.
-        earlier: The setup whose place this one takes. A provider that is the same object there is still the same:
-            its places, its minute and its circuit go on.
-
-    Raises:
-        ConfigError: If what stands for a provider is none.
+        limiters: Those of the providers.
     """
 
     def __init__(
@@ -65,20 +59,14 @@ class RouterConfig:
         prices: RateSource,
         settings: RouterSettings,
         services: RouterServices,
-        earlier: "RouterConfig | None" = None,
+        limiters: ProviderLimiters,
     ) -> None:
-        _check_providers(providers)
+        check_providers(providers)
         self.models = ModelPlans(models)
         self.providers = dict(providers)
         self.prices = prices
         self.settings = settings
-        before = {} if earlier is None else earlier.providers
-        kept = frozenset(name for name, provider in providers.items() if before.get(name) is provider)
-        limiters_before = None if earlier is None else earlier.limiters
-        if earlier is None and services.limiters is not None:
-            self.limiters: ProviderLimiters = services.limiters
-        else:
-            self.limiters = ProviderLimiters(providers, settings.providers, services.clock, limiters_before, kept)
+        self.limiters = limiters
         self.gate = services.gate
         self.estimator = InputEstimator(settings.estimate, self.providers, services.calibration)
         self._output_calibration = OutputCalibration(services.calibration)
@@ -114,8 +102,12 @@ def _has_used_tools(attempt: Attempt) -> bool:
     return isinstance(answer, Completion) and bool(answer.tool_uses or answer.vendor_items)
 
 
-def _check_providers(providers: Mapping[str, Provider]) -> None:
-    """Refuse what could answer nothing, before a call is held for it."""
+def check_providers(providers: Mapping[str, Provider]) -> None:
+    """Refuse what could answer nothing, before a call is held for it.
+
+    Raises:
+        ConfigError: If what stands for a provider is none.
+    """
     for name, provider in providers.items():
         if isinstance(provider, type) or not callable(getattr(provider, "complete", None)):
             raise ConfigError(

@@ -59,6 +59,8 @@ class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
         draining: Whether it is to give its partitions to others.
         live: Whether it has renewed its leases lately.
         labels: What it has that partitions may need.
+        configuration: The mark of the file that is active there; empty if it has not said.
+        order: How late that file was ordered in this cluster: the newest has the highest.
     """
 
     name: str
@@ -68,6 +70,8 @@ class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
     draining: bool
     live: bool
     labels: frozenset[str] = frozenset()
+    configuration: str = ""
+    order: int = 0
 
     def may_have(self, label: str) -> bool:
         """Whether partitions that need a label may be this node's; none is needed for the empty one."""
@@ -123,6 +127,16 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """The labels that partitions need and no node has that takes partitions."""
         taking = [node for node in self.nodes if node.live and not node.draining]
         return frozenset(label for label in self.layout.labelled if not any(node.may_have(label) for node in taking))
+
+    @cached_property
+    def configuration(self) -> str:
+        """The mark of the newest file that a node has; empty if none has said."""
+        said = [node for node in self.nodes if node.live and node.configuration]
+        return max(said, key=lambda node: node.order).configuration if said else ""
+
+    def differs(self, node: NodeRow) -> bool:
+        """Whether a node has another file than the newest that one has."""
+        return node.live and bool(node.configuration) and node.configuration != self.configuration
 
     def missing_label(self, partition: int) -> str:
         """Return the label that a partition needs, where no node has it and none runs it still; empty otherwise."""

@@ -42,6 +42,24 @@ def nodes(url: str) -> Iterator[tuple[LeaseTable, LeaseTable]]:
         yield a, b
 
 
+def test_status_marks_nodes_with_another_file(nodes: tuple[LeaseTable, LeaseTable], asked: Asked) -> None:
+    """And says what to do, until all have the newest: by a reload, or because no node has a newer any more."""
+    a, b = nodes
+    assert (a.configure("old", changed=False), b.configure("old", changed=False)) == (1, 1)
+    newest = a.configure("new", changed=True)
+    assert newest > b.configure("old", changed=False) == 1
+    code, told, _ = asked("cluster", "status")
+    assert (code, "b has another configuration than the newest" in told, "a has another" in told) == (0, True, False)
+    assert b.configure("new", changed=True) == newest
+    assert "another configuration" not in asked("cluster", "status")[1]
+    assert b.configure("old", changed=True) > newest  # it is put back
+    assert a.configure("new", changed=False) == newest
+    shown = json.loads(asked("cluster", "status", "--json")[1])["nodes"]
+    assert [(one["configuration"], one["differs"]) for one in shown] == [("new", True), ("old", False)]
+    b.leave()
+    assert a.configure("new", changed=False) > newest
+
+
 def table(url: str, node: str, *labels: str) -> LeaseTable:
     said = {"labels": frozenset(labels), "label_partitions": dict.fromkeys(labels, 1)}
     return LeaseTable(url, name="house", node=node, partitions=PARTITIONS, ttl_s=60, **said)  # type: ignore[arg-type]

@@ -54,11 +54,11 @@ class Cluster:
         self.daemons: dict[str, Daemon] = {}
         self.apis: dict[str, httpx2.AsyncClient] = {}
 
-    def file(self, name: str) -> Path:
+    def file(self, name: str, config: str = CONFIG) -> Path:
         folder = self._folder / name
         folder.mkdir(mode=0o700, exist_ok=True)
         (folder / "clustered.py").write_text(HANDLER)
-        (file := folder / "organism.yaml").write_text(CONFIG)
+        (file := folder / "organism.yaml").write_text(config)
         file.chmod(0o600)
         return file
 
@@ -204,8 +204,56 @@ async def test_whole_is_seen_and_steered_from_any_node(cluster: Cluster) -> None
     assert (await a.post("/v1/approvals/none", json={"allowed": True})).json()["code"] == "unknown_approval"
     assert (await a.post("/v1/agents/asks/pause")).status_code == 200
     assert (await b.get("/v1/agents")).json()[0]["state"] == "paused"
-    refused = await b.post("/v1/reload")
-    assert (refused.status_code, "restart the nodes one after another" in refused.text) == (400, True)
+    assert (await b.post("/v1/reload")).json() == {"changes": []}
+
+
+async def test_each_node_reloads_its_own_file(cluster: Cluster) -> None:
+    """Models, gateway and agents are those of the file in all its partitions at once, and of no other node."""
+    a, b = cluster.apis["a"], cluster.apis["b"]
+    threads = {name: await cluster.thread_at(name) for name in "ab"}
+    cluster.file("a", CONFIG.replace("hi there", "hello").replace("tokens: true", "tokens: true, max_output_tokens: 7"))
+    changes = (await a.post("/v1/reload")).json()["changes"]
+    assert sorted(changes) == ["gateway changed", "llm.providers: local changed"]
+
+    async def said(api: httpx2.AsyncClient, thread: str) -> str:
+        answer = await api.post("/v1/chat/completions", json=CALL, headers={"organism-thread": thread})
+        return str(answer.json()["choices"][0]["message"]["content"])
+
+    for api in (a, b):  # what answers is where the thread is
+        assert [await said(api, threads[name]) for name in "ab"] == ["hello", "hi there"]
+    page = (await b.get("/v1/events/page", params={"type": "OperatorAction"})).json()["events"]
+    reloaded = [each["source"] for each in page if each["data"]["action"] == "reload"]
+    assert len(set(reloaded)) == len(reloaded) == 2
+    node = cluster.daemons["b"].node
+    assert node is not None
+    view = await anyio.to_thread.run_sync(node.table.look)
+    assert {each.name: view.differs(each) for each in view.nodes} == {"a": False, "b": True}
+    cluster.file("b", CONFIG.replace("hi there", "hello").replace("tokens: true", "tokens: true, max_output_tokens: 7"))
+    assert len((await b.post("/v1/reload")).json()["changes"]) == 2
+    view = await anyio.to_thread.run_sync(node.table.look)
+    assert [view.differs(each) for each in view.nodes] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("partitions: 4", "partitions: 8", "cluster.partitions"),
+        ("partitions: 4", "partitions: 4, labels: [gpu], label_partitions: {gpu: 2}", "cluster.labels, cluster.label_"),
+        ('"${env:NODE}"', "c", "cluster.node"),
+        ("${env:DATABASE_URL}", "postgresql://h/d", "cluster.url"),
+        ("cluster:", "store: postgres\ncluster:", "store"),
+        ('{handler: "clustered:asks"}', '{handler: "clustered:asks", node_label: gpu}', "no partitions yet: gpu"),
+    ],
+)
+async def test_what_only_a_restart_changes_is_refused_by_name(cluster: Cluster, old: str, new: str, named: str) -> None:
+    """Nothing of the file is applied then, at no partition."""
+    assert old in CONFIG
+    cluster.file("a", CONFIG.replace("hi there", "hello").replace(old, new))
+    refused = await cluster.apis["a"].post("/v1/reload")
+    assert (refused.status_code, named in refused.text, "restart" in refused.text) == (400, True, True), refused.text
+    thread = await cluster.thread_at("a")
+    answer = await cluster.apis["a"].post("/v1/chat/completions", json=CALL, headers={"organism-thread": thread})
+    assert answer.json()["choices"][0]["message"]["content"] == "hi there"
 
 
 def running(cluster: Cluster, name: str) -> list[Any]:

@@ -39,6 +39,8 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
         url: Where it answers.
         version: Of organism.
         labels: What it has that agents may need.
+        configuration: The mark of the configuration that is active there; empty if it has not said.
+        differs: Whether another node has a newer one.
     """
 
     node: str
@@ -47,6 +49,8 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     version: str
     labels: tuple[str, ...] = ()
+    configuration: str = ""
+    differs: bool = False
 
 
 class PartitionStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -303,7 +307,16 @@ def _node_status(node: NodeRow, view: ClusterView) -> NodeStatus:
     has = tuple(lease.partition for lease in view.leases if lease.owner == node.name and not lease.expired)
     state = ("draining" if node.draining else "running") if node.live else "silent"
     labels = tuple(sorted(node.labels))
-    return NodeStatus(node=node.name, state=state, partitions=has, url=node.url, version=node.version, labels=labels)
+    return NodeStatus(
+        node=node.name,
+        state=state,
+        partitions=has,
+        url=node.url,
+        version=node.version,
+        labels=labels,
+        configuration=node.configuration,
+        differs=view.differs(node),
+    )
 
 
 def _partition_status(lease: LeaseRow, view: ClusterView) -> PartitionStatus:
@@ -328,10 +341,11 @@ def _partition_status(lease: LeaseRow, view: ClusterView) -> PartitionStatus:
 
 def _show(found: ClusterStatus, daemon: DaemonOptions) -> None:
     console = Terminal()
-    nodes = state_table("node", "state", "partitions", "labels", "version", "url")
+    nodes = state_table("node", "state", "partitions", "labels", "version", "configuration", "url")
     for node in found.nodes:
         has, labels = str(len(node.partitions)), ", ".join(node.labels) or "-"
-        nodes.add_row(node.node, styled_state(node.state), has, labels, node.version, node.url)
+        configuration = f"[yellow]{node.configuration}[/]" if node.differs else node.configuration or "-"
+        nodes.add_row(node.node, styled_state(node.state), has, labels, node.version, configuration, node.url)
     console.show(nodes if found.nodes else markup("no node has begun yet"))
     partitions = state_table("partition", "state", "node", "owners", "note")
     for one in found.partitions:
@@ -343,6 +357,13 @@ def _show(found: ClusterStatus, daemon: DaemonOptions) -> None:
             most = f"{rate.limit:,} {RATE_UNIT_NAMES[rate.unit]}"
             rates.add_row(rate.provider, most, rate.node, f"{rate.granted:,}", f"{rate.used:,}", f"{rate.waiting:,}")
         console.show(markup(""), rates)
+    for node in found.nodes:
+        if node.differs:
+            console.say(
+                "[yellow]![/] {} has another configuration than the newest: bring the file to its machine and run "
+                "'organism reload' there",
+                node.node,
+            )
     for label in found.missing_labels:
         console.say("[yellow]![/] {}; until then requests for its threads get 503", needs_label(label))
     for provider, why in found.unreadable_rates.items():

@@ -15,6 +15,7 @@ from organism.gateway.request_handler import GATEWAY, Gateway
 
 _READS = ("GET", "HEAD")
 _FAILED = 400
+_RELOAD = "/v1/reload"
 
 
 class PartParts(msgspec.Struct, frozen=True):
@@ -109,7 +110,7 @@ class LocalParts:
 
     Args:
         node: It.
-        fallback: Answers what needs no partition, while this node has none.
+        fallback: Answers what needs no partition, while this node has none, and what is about all that it has.
         metrics: Renders the metrics of the node itself for an ``Accept`` header.
     """
 
@@ -131,8 +132,9 @@ class LocalParts:
         return tuple(partition for partition in self._node.organisms if partition in self.parts)
 
     async def answer_itself(self, request: RoutedRequest, reader: Any) -> None:
-        """Answer what is about no partition; what it notes is noted in any."""
-        control = self.parts[self.open[0]].served.control if self.open else self._fallback.control
+        """Answer what is about no partition; what it notes is noted in any, a reload in all."""
+        noted = self.open and request.scope["path"] != _RELOAD
+        control = self.parts[self.open[0]].served.control if noted else self._fallback.control
         scope = {**request.scope, SERVED: Served(control, reader)}
         await request.app(scope, _given(request), request.send)
 

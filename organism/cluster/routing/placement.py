@@ -63,10 +63,6 @@ _OF_ALL = frozenset(
     {"agents", "mode", "freeze", "status", "usage", "exporters", "threads", "dead-letters", "approvals", "budgets"}
 )
 _OWN = frozenset({"drain", "stop"})
-_REFUSED: Mapping[tuple[str, str], str] = {
-    ("POST", "reload"): "a node of a cluster reads its file when it starts: restart the nodes one after another; the "
-    "partitions of each go on at the others meanwhile",
-}
 _CALLS = ("chat/completions", "completions", "responses", "embeddings", "messages")
 _ANSWER_PARTS = 3
 """``/answer/QUESTION/allow``."""
@@ -96,8 +92,6 @@ def place_of(request: PlacedRequest, layout: Layout) -> Destination:
 
 def _of_api(request: PlacedRequest, parts: list[str], layout: Layout) -> Destination:
     room = parts[0]
-    if (reason := _REFUSED.get((request.method, room))) is not None:
-        return Destination("refused", reason=reason)
     if len(parts) > 1 and room in _BY_ID:
         return _at(parts[1], layout)
     if (place := _SPECIAL.get(room)) is not None:

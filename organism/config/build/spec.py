@@ -62,6 +62,7 @@ def build(
         thresholds=thresholds_in(config.thresholds),
         on_exhausted=config.on_exhausted,
         wait_s=float(config.llm.wait_seconds),
+        configuration=loaded.mark,
     )
 
 

@@ -19,14 +19,19 @@ class ThreadConcurrency:
         self._setting = setting
         self._threads: dict[str, anyio.Semaphore] = {}
 
-    def change(self, most: int, tasks: anyio.abc.TaskGroup) -> None:
-        """Let more or fewer calls be under way from here on; calls that are keep their places."""
+    def change(self, most: int, tasks: anyio.abc.TaskGroup | None) -> None:
+        """Let more or fewer calls be under way from here on; calls that are keep their places.
+
+        Args:
+            tasks: Where it is waited for those that are; ``None`` where no call can be.
+        """
         more, self._most = most - self._most, most
         for places in self._threads.values():
             for _ in range(more):
                 places.release()
             for _ in range(-more):
-                tasks.start_soon(places.acquire)  # takes a place away, when its turn comes
+                if tasks is not None:
+                    tasks.start_soon(places.acquire)  # takes a place away, when its turn comes
 
     def forget(self, thread_id: str) -> None:
         """The thread has ended."""

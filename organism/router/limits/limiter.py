@@ -91,10 +91,14 @@ class ProviderLimiter:
         self.settings = settings
         self._place_free.set()
 
-    def share(self, share: ProviderShare, on_wait: Callable[[], object]) -> None:
-        """Use only so much of the limits from here on; ``on_wait`` is called when an attempt has to wait."""
+    def share(self, share: ProviderShare | None, on_wait: Callable[[], object]) -> None:
+        """Use only so much of the limits from here on; ``on_wait`` is called when an attempt has to wait.
+
+        Args:
+            share: ``None`` for all of them: nobody else is limited with this process.
+        """
         self._share, self._on_wait = share, on_wait
-        self._rates.share = share.rates
+        self._rates.share = None if share is None else share.rates
         self._place_free.set()
 
     def demand(self) -> ProviderDemand:

@@ -14,6 +14,7 @@ from organism.clock import Clock
 from organism.concurrency.loop_time import loop_time
 from organism.concurrency.wakeups import Wakeup
 from organism.errors import RejectedError
+from organism.llm.provider import Provider
 from organism.router.limits.limiter import Permit, ProviderHealth, ProviderLimiter
 from organism.router.limits.provider_settings import ProviderSettings
 from organism.router.planning.plan import Route
@@ -54,6 +55,20 @@ class ProviderLimiters:
         if earlier is not None:
             earlier.retire()
 
+    def succeeded(
+        self,
+        before: Mapping[str, Provider],
+        providers: Mapping[str, Provider],
+        settings: Mapping[str, ProviderSettings],
+        clock: Clock,
+    ) -> "ProviderLimiters":
+        """Return those of a reload, which take the place of these.
+
+        A provider that is the same object as before is still the same: its places, its minute and its circuit go on.
+        """
+        kept = frozenset(name for name, provider in providers.items() if before.get(name) is provider)
+        return ProviderLimiters(providers, settings, clock, self, kept)
+
     @property
     def changed(self) -> Wakeup:
         """Wakes the calls that wait for a provider."""
@@ -63,6 +78,10 @@ class ProviderLimiters:
         """Admit no call from here on, and wake those that wait."""
         self._replaced = True
         self._changed.notify()
+
+    def items(self) -> Iterable[tuple[str, ProviderLimiter]]:
+        """Return each provider's name with its limiter."""
+        return self._limiters.items()
 
     def __getitem__(self, provider: str) -> ProviderLimiter:
         return self._limiters[provider]

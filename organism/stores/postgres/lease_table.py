@@ -87,6 +87,21 @@ class LeaseTable:
         ((self._incarnation, key),) = self._execute(_REGISTER, url=url, version=version, labels=self._labels)
         self.key = bytes(key)
 
+    def configure(self, mark: str, *, changed: bool) -> int:
+        """Say which file this node has; return how late it was ordered in this cluster, 0 for no file.
+
+        A file that the cluster has not seen is its newest. So is an older one that this node is changed to, and one
+        than which no other node has a newer: files are put back, too.
+
+        Args:
+            mark: The file's.
+            changed: Whether the node had another one, and is ordered to have this.
+        """
+        if not mark:
+            return 0
+        found = self._execute(_CONFIGURE, mark=mark, changed=changed)
+        return int(found[0][0]) if found else 0
+
     @property
     def incarnation(self) -> int:
         """Which process of its name this node is."""
@@ -136,8 +151,10 @@ class LeaseTable:
                 draining=draining,
                 live=live,
                 labels=frozenset(labels or ()),
+                configuration=mark,
+                order=order,
             )
-            for name, incarnation, url, version, draining, live, labels in self._execute(_NODES)
+            for name, incarnation, url, version, draining, live, labels, mark, order in self._execute(_NODES)
         )
         leases = (
             LeaseRow(
@@ -201,6 +218,19 @@ _REGISTER = """
         draining = false, reads_tokens = true, labels = excluded.labels
     RETURNING incarnation, (SELECT key FROM organism.cluster)"""
 
+_CONFIGURE = f"""
+    WITH known AS (
+        INSERT INTO organism.configurations AS c (mark) VALUES (%(mark)s)
+        ON CONFLICT (mark) DO UPDATE SET number = CASE
+            WHEN c.number < (SELECT max(number) FROM organism.configurations)
+                AND (%(changed)s OR NOT EXISTS (
+                    SELECT FROM organism.nodes n
+                    WHERE n.node <> %(node)s AND n.{_LIVE} AND n.configuration_number > c.number))
+            THEN nextval('organism.configuration_numbers') ELSE c.number END
+        RETURNING number)
+    UPDATE organism.nodes SET configuration = %(mark)s, configuration_number = known.number
+    FROM known WHERE node = %(node)s AND incarnation = %(incarnation)s RETURNING known.number"""  # noqa: S608
+
 _RENEW = """
     WITH me AS (
         UPDATE organism.nodes SET seen = clock_timestamp()
@@ -212,7 +242,9 @@ _RENEW = """
 
 # Labels as fields of the row: the tables of an older program have none, and an operator looks at those, too.
 _NODES = f"""
-    SELECT node, incarnation, url, version, draining, {_LIVE}, nullif(to_jsonb(nodes)->'labels', 'null')
+    SELECT node, incarnation, url, version, draining, {_LIVE}, nullif(to_jsonb(nodes)->'labels', 'null'),
+        coalesce(to_jsonb(nodes)->>'configuration', ''),
+        coalesce((to_jsonb(nodes)->>'configuration_number')::bigint, 0)
     FROM organism.nodes ORDER BY node"""  # noqa: S608
 
 _LEASES = """

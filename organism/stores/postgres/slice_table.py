@@ -25,8 +25,11 @@ import msgspec
 
 from organism.amounts import Amounts, Limits
 from organism.amounts.units import AMOUNT_FIELDS, ceilings_of, numbers_of
+from organism.ledger.account_balance import Balance
 from organism.stores.leases import Lease
 from organism.stores.postgres.table_connection import TableConnection
+from organism.stores.shared.limit_statements import BEGIN, CHANGE
+from organism.stores.shared.limit_statements import each_unit as _each
 from organism.stores.shared.question_table import COUNTS, QuestionTable, standing_of
 from organism.stores.shared.slice_rows import (
     UNBOUND,
@@ -68,14 +71,24 @@ class SliceTable:
     def _execute(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
         return self._connection.execute(statement, values)
 
-    def begin(self, lease: Lease, account: str, limits: Limits, until_ns: int | None) -> None:
-        """Know an account, and a partition's empty slice of it; nothing changes where they are known.
+    def begin(self, lease: Lease, balance: Balance, until_ns: int | None, configuration: int = 0) -> None:
+        """Know an account, and a partition's empty slice of it; where they are known, only a newer file changes limits.
 
         Args:
-            limits: Its limits, where it is new.
+            balance: With its limits, where it is new.
+            configuration: How late the file of this node was ordered.
         """
         self.statements += 1
-        self._execute(_BEGIN, **_at(lease, account), **_named("lim", ceilings_of(limits)), until=until_ns)
+        limits, configured = ceilings_of(balance.limits), ceilings_of(balance.configured)
+        self._execute(
+            BEGIN,
+            **_at(lease, balance.account),
+            **_named("lim", limits),
+            **_named("con", configured),
+            until=until_ns,
+            configuration=configuration,
+            fresh=balance.agreed is None,
+        )
 
     def look(self, lease: Lease, account: str) -> SliceRow | None:
         """Return a partition's slice as it is; ``None`` if there is none, or the partition is another owner's."""
@@ -123,11 +136,12 @@ class SliceTable:
     def change(self, lease: Lease, account: str, change: LimitChange) -> None:
         """Change a limit for all partitions; once for each revision of the partition's ledger."""
         self._execute(
-            _CHANGE,
+            CHANGE,
             **_at(lease, account),
             **_named("lim", change.amounts),
             absolute=change.absolute,
             pushed=change.revision,
+            configuration=change.configuration,
             keys=[f"{unit} {threshold}" for unit, threshold in change.standing],
         )
 
@@ -212,7 +226,7 @@ def _slice_row(row: tuple[Any, ...]) -> SliceRow:
     account, version, *numbers = row
     *found, limits = (numbers[at : at + _UNITS] for at in range(0, 5 * _UNITS, _UNITS))
     amounts, granted, elsewhere, held_elsewhere = (Amounts(*map(int, each)) for each in found)
-    revision, pushed = numbers[5 * _UNITS :]
+    revision, pushed, configuration, *configured = numbers[5 * _UNITS :]
     return SliceRow(
         account=account,
         version=version,
@@ -223,12 +237,9 @@ def _slice_row(row: tuple[Any, ...]) -> SliceRow:
         pushed=pushed,
         elsewhere=elsewhere,
         held_elsewhere=held_elsewhere,
+        configuration=configuration,
+        configured=_limits(configured),
     )
-
-
-def _each(template: str, join: str = ", ") -> str:
-    """Write something for each unit, in place of ``$``."""
-    return join.join(template.replace("$", unit) for unit in AMOUNT_FIELDS)
 
 
 _MINE = """
@@ -245,14 +256,7 @@ _OTHERS = f"""
 
 _ANSWER = f"""
     {_each("kept.$")}, {_each("lim.g_$")}, {_each("others.s_$")}, {_each("others.h_$")}, {_each("lim.$")},
-    lim.revision, kept.pushed"""
-
-_BEGIN = f"""
-    WITH known AS (
-        INSERT INTO organism.shared (account, {_each("$")}, until_ns)
-        VALUES (%(account)s, {_each("%(lim_$)s")}, %(until)s) ON CONFLICT DO NOTHING)
-    INSERT INTO organism.slices (account, p)
-    SELECT %(account)s, p FROM organism.journals WHERE p = %(p)s AND epoch = %(epoch)s ON CONFLICT DO NOTHING"""  # noqa: S608
+    lim.revision, kept.pushed, lim.configuration, {_each("lim.c_$")}"""
 
 # Looking is a change too: after it nobody else's step, begun by an earlier owner, finds the version that it has seen.
 _LOOK = f"""
@@ -318,21 +322,6 @@ _GIVE = f"""
             {_each("s_$ = %(s_$)s")}, {_each("h_$ = %(h_$)s")}
         FROM lim WHERE k.account = lim.account AND k.p = %(p)s RETURNING k.*)
     SELECT kept.account, kept.version, {_ANSWER} FROM kept, lim, others"""  # noqa: S608
-
-_CHANGE = f"""
-    WITH mine AS (
-        UPDATE organism.slices s SET pushed = %(pushed)s FROM organism.journals j
-        WHERE s.account = %(account)s AND s.p = %(p)s AND j.p = s.p AND j.epoch = %(epoch)s
-            AND s.pushed < %(pushed)s RETURNING s.account),
-    lim AS (
-    UPDATE organism.shared l SET revision = revision + 1, changed = clock_timestamp(),
-        {
-    _each('''$ = CASE WHEN %(absolute)s OR l.$ IS NULL OR %(lim_$)s::bigint IS NULL THEN %(lim_$)s::bigint
-            ELSE greatest(0, l.$ + %(lim_$)s::bigint) END''')
-}
-    FROM mine WHERE l.account = mine.account RETURNING l.account, l.revision)
-    UPDATE organism.fired f SET revision = lim.revision
-    FROM lim WHERE f.account = lim.account AND unit || ' ' || threshold = ANY(%(keys)s::text[])"""  # noqa: S608
 
 _FIRE = """
     INSERT INTO organism.fired AS f (account, unit, threshold, p, revision, at_ns)

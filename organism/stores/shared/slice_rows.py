@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from organism.amounts import ZERO, Amounts, Limits
+from organism.amounts import UNLIMITED, ZERO, Amounts, Limits
 from organism.budget.guards.standing import Standing
 
 
@@ -37,6 +37,8 @@ class SliceRow(msgspec.Struct, frozen=True, kw_only=True):
         pushed: The newest revision of the partition's own ledger that has changed it.
         elsewhere: What the other partitions have reported as spent.
         held_elsewhere: What their open calls hold.
+        configuration: How late the file was ordered that says what the limit is; 0 if none has said.
+        configured: What it says.
     """
 
     account: str
@@ -48,6 +50,8 @@ class SliceRow(msgspec.Struct, frozen=True, kw_only=True):
     pushed: int
     elsewhere: Amounts
     held_elsewhere: Amounts
+    configuration: int = 0
+    configured: Limits = UNLIMITED
 
 
 class SliceBound(msgspec.Struct, frozen=True):
@@ -73,12 +77,15 @@ class LimitChange(msgspec.Struct, frozen=True, kw_only=True):
         absolute: Whether these are the limits.
         revision: Of the account in the partition's ledger: the change is made once for each.
         standing: The thresholds that stand as warned of under the new limits.
+        configuration: How late the file was ordered that says so: of two files the newer one counts. 0 for an
+            operator's change, and where no node has a file.
     """
 
     amounts: tuple[int | None, ...]
     absolute: bool
     revision: int
     standing: tuple[tuple[str, int], ...]
+    configuration: int = 0
 
 
 class SliceWanted(msgspec.Struct, frozen=True):

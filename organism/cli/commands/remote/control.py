@@ -28,7 +28,8 @@ def mode(mode: ModeName, *, daemon: DaemonOptions = DAEMON, json: Json = False) 
 def reload(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
     """Apply the changed configuration: all of it, or nothing.
 
-    The daemon reads the file again and checks it whole before anything changes.
+    The daemon reads the file again and checks it whole before anything changes. Of a cluster it is this daemon alone,
+    with all its partitions: each has a file of its own, and 'organism cluster status' shows which differ.
     """
     done = daemon.client().order(Reloaded, "POST", "/v1/reload")
     return print_answer(done, "\n".join(done.changes) or "nothing has changed", as_json=json)

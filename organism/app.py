@@ -12,8 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import anyio
-
 from organism.agents.agent import Agent
 from organism.agents.llm_agent import TextListener
 from organism.agents.tools.tool import ToolServer
@@ -38,7 +36,7 @@ from organism.router.call import RouterSettings
 from organism.router.planning.plan import ModelPlan, model_plan
 from organism.runtime.active_config import OnExhausted
 from organism.runtime.bounds import Bounds
-from organism.runtime.process_loop import process_options
+from organism.runtime.process_loop import run_to_end
 from organism.runtime.pump import PumpStatistics
 from organism.threads.approvals import ApprovalNeededError
 from organism.threads.dead_letters import DeadLetter
@@ -52,7 +50,7 @@ if TYPE_CHECKING:  # an embedder who writes Python needs none of it, and it doub
 
 
 class Organism:
-    """A running organism: agents, their models, and budgets over both. Use it as an async context manager.
+    """A running organism: agents, their models, and budgets over both. Use it as an async context manager, once.
 
     Args:
         agents: The agents; the first is the entry unless another is named.
@@ -132,7 +130,7 @@ class Organism:
 
     def _use(self, components: Components, only: Container[str] | None, reload: ReloadSource | None) -> None:
         """Be the organism of these parts."""
-        self._only, self._shared = only, components.shared
+        self._only, self._shared, self._begun = only, components.shared, False
         self._active, self._prices = components.active, components.prices
         self._orders, self._letters = (orders := components.orders), orders.dead_letters
         self._stack: AsyncExitStack | None = None
@@ -221,7 +219,11 @@ class Organism:
 
         Raises:
             JournalError: If the journal cannot be used.
+            RuntimeError: If it has been started before.
         """
+        if self._begun:  # its parts have stopped for good: what they were given now would wait for ever
+            raise RuntimeError(f"organism {self.name!r} has been started before, and runs once: make another")
+        self._begun = True
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close_outside)
             await stack.enter_async_context(self.journal)
@@ -245,11 +247,10 @@ class Organism:
         await in_slices(map(self.ledger.take_up, stored.entries))
         self.outbox.continue_after(stored.last_event)
         await self.pump.recover_threads(pieces, stored.last_time_ns, self._only)
-        history, changes = self.control.restored_history, self._orders.budget_changes
-        await history.take_up(pieces, stored.last_event)
+        await self.control.restored_history.take_up(pieces, stored.last_event)
         self.pump.resolve_orphans()
         if self._only is None:  # others' threads wait for what they have always waited for
-            changes.replan(self.budgets.plan, self.budgets.thresholds)
+            self._orders.budget_changes.replan(self.budgets.plan, self.budgets.thresholds)
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -347,7 +348,7 @@ class Organism:
             async with self:
                 return await self.run(message, to=to, limits=limits)
 
-        return anyio.run(run, backend_options=process_options())
+        return run_to_end(run, instead="await organism.run(...) inside 'async with organism:'")
 
     async def terminate(self, thread_id: str, reason: str = "terminated by order") -> ThreadResult:
         """End a thread and its children now; raises :class:`ThreadClosedError` if no such thread is open."""

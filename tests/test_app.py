@@ -105,3 +105,31 @@ async def test_nobody_waits_for_ever_for_a_thread_of_an_organism_that_has_stoppe
             if when == "after":
                 await wait()
     assert said == ["t"]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_an_organism_that_has_run_is_not_started_again(kept: bool, tmp_path: Path) -> None:
+    """A second start is refused with what to do, while the first runs and after it; it neither hangs nor takes work."""
+
+    @run
+    async def _() -> None:
+        it = Organism([sleeper], journal=tmp_path / "journal.db" if kept else None)
+        async with it:
+            with pytest.raises(RuntimeError, match="runs once: make another"):
+                await it.__aenter__()
+            assert await it.open_thread("hello", thread_id="goes-on") == "goes-on"
+        with anyio.fail_after(10), pytest.raises(RuntimeError, match="runs once: make another"):
+            async with it:
+                pass
+
+
+def test_running_in_the_midst_of_a_loop_says_what_to_write_instead() -> None:
+    """In a coroutine or a notebook ``run_sync`` is refused in words that help, and nothing has begun."""
+
+    @run
+    async def _() -> None:
+        it = Organism([clerk])
+        with pytest.raises(RuntimeError, match=r"an event loop is running here already.*await organism\.run"):
+            it.run_sync("hello")
+        async with it:
+            assert (await it.run("hello")).outcome == "completed"

@@ -17,12 +17,15 @@ import os
 import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
+import anyio
 import structlog
 
 from organism.text.error_text import describe
 from organism.tracing import current_work
+
+T = TypeVar("T")
 
 _log = structlog.get_logger("organism.pump")
 
@@ -64,6 +67,22 @@ if hasattr(os, "register_at_fork"):
 def process_options() -> dict[str, Any]:
     """Return the options with which ``anyio.run`` runs a process of ours."""
     return {"loop_factory": _kind()}
+
+
+def run_to_end(main: Callable[[], Awaitable[T]], *, instead: str) -> T:
+    """Run a coroutine function in an event loop of ours, and return what it returns.
+
+    Args:
+        instead: What to write where a loop is running already.
+
+    Raises:
+        RuntimeError: If one is running in this thread.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return anyio.run(main, backend_options=process_options())
+    raise RuntimeError(f"an event loop is running here already, as in a coroutine or a notebook: {instead}")
 
 
 def _kind() -> Callable[[], asyncio.AbstractEventLoop]:

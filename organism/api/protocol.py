@@ -133,10 +133,21 @@ class PatientProtocol(HttpToolsProtocol):
             default=None,
         )
         if ends is not None:
-            ends.transport.abort()  # not closed: that would wait for a client to read what it is sent
+            ends.give_way()
             self.connections.discard(ends)
             return
-        detail = f"{CONNECTIONS_MAX} requests are under way, and no more are taken at a time; try again in a moment"
+        self._refuse_as_busy(f"{CONNECTIONS_MAX} requests are under way")
+
+    def give_way(self) -> None:
+        """End for another connection; one whose request is under way, or may be on its way, is told why."""
+        may_wait = self.cycle is None or not self.cycle.response_complete
+        if may_wait and not self.transport.get_write_buffer_size():
+            self._refuse_as_busy(f"more than {CONNECTIONS_MAX} connections were opened")
+        else:
+            self.transport.abort()  # not closed: that would wait for a client to read what it is sent
+
+    def _refuse_as_busy(self, why: str) -> None:
+        detail = f"{why}, and no more are taken at a time; try again in a moment"
         self._refuse(Problem(status=503, code="too_many_connections", title="busy", detail=detail))
 
     def _refuse(self, problem: Problem) -> None:

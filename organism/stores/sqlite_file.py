@@ -19,7 +19,7 @@ from organism.stores.head import Head, first_fault, missing, newest_ns, read_hea
 from organism.stores.reading import check_complete, next_events
 from organism.stores.schema import APPLICATION_ID, MIGRATIONS, PRAGMAS, VERSION
 from organism.stores.sqlite_errors import damaged, explained, transaction
-from organism.stores.sqlite_place import identity_of, make_private, refuse_emptied
+from organism.stores.sqlite_place import identity_of, made, make_private, refuse_emptied
 from organism.stores.stored import checked_entries, checked_pieces
 from organism.usage.events import AnyEvent
 
@@ -75,6 +75,7 @@ class SqliteFile:
                 self._check(db)
             with transaction(db):  # takes the lock now, so that a second owner learns of the first at once
                 self._migrate(db)
+            made(self.path)
             found = _rows(db, "SELECT hash FROM entries ORDER BY seq DESC LIMIT 1")
         except BaseException:
             db.close(True)

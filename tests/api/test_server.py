@@ -91,6 +91,16 @@ async def test_idle_connections_keep_nobody_out_and_do_not_pile_up(served: Serve
             tasks.cancel_scope.cancel()
 
 
+async def test_a_connection_that_makes_room_before_its_request_has_come_is_told_why(served: Served) -> None:
+    """Of a burst of programs that connect at once, those that are cut read that they are, and not an empty answer."""
+    async with served() as (_, client), connections(client, CONNECTIONS_MAX) as burst:
+        assert (await client.get("/v1/status")).status_code == 200
+        head, _, body = (await all_of(burst[0])).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503 ")
+        assert json.loads(body)["code"] == "too_many_connections"
+        assert "try again in a moment" in json.loads(body)["detail"]
+
+
 async def test_more_requests_at_a_time_than_are_taken_get_a_503_that_says_so(served: Served) -> None:
     """Requests under way are not broken off for new ones; when one has ended there is a place again."""
     async with served() as (_, client), connections(client, CONNECTIONS_MAX) as busy:

@@ -184,18 +184,24 @@ def test_what_may_not_be_written_is_refused(read_only: str) -> None:
 
 
 @pytest.mark.parametrize("log", [False, True])
-def test_an_emptied_file_is_refused_if_that_can_be_seen(log: bool, tmp_path: Path) -> None:
-    """A log beside an empty file is never thrown away as if nothing had happened."""
+def test_an_emptied_file_is_refused(log: bool, tmp_path: Path) -> None:
+    """Whether its log is beside it or not, it is never begun anew as if nothing had been spent, nor thrown away."""
     path = tmp_path / "journal.db"
     filled(path, fold=not log)
     os.truncate(path, 0)
-    if log:
-        kept = (tmp_path / "journal.db-wal").read_bytes()
-        with pytest.raises(JournalBrokenError, match="damaged"):
-            SqliteFile(path)
-        assert (tmp_path / "journal.db-wal").read_bytes() == kept
-    else:
-        assert read(path).empty
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(JournalBrokenError, match=r"it is empty.*restore a backup"):
+        SqliteFile(path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_an_empty_file_that_a_crash_has_left_while_it_was_made_is_begun(tmp_path: Path) -> None:
+    """The first start may die right after it has made the file; the next one goes on, and leaves no mark behind."""
+    path = tmp_path / "journal.db"
+    path.with_name("journal.db-making").touch(mode=0o600)
+    path.touch(mode=0o600)
+    assert read(path).empty
+    assert [file.name for file in tmp_path.iterdir()] == ["journal.db"]
 
 
 def test_a_truncated_file_is_refused(tmp_path: Path) -> None:

@@ -89,7 +89,15 @@ GUARDS = (
         "stores/sqlite_place.py::refuse_emptied",
         "if size == 0 and log.exists() and log.stat().st_size > 0:",
         "if False:",
-        "stores/test_sqlite_file.py::test_an_emptied_file_is_refused_if_that_can_be_seen",
+        "stores/test_sqlite_file.py::test_an_emptied_file_is_refused",
+    ),
+    guard(
+        "emptied-alone",
+        "A file that was emptied after it was closed is refused, not begun anew.",
+        "stores/sqlite_place.py::refuse_emptied",
+        "if size == 0 and not _mark(path).exists():",
+        "if False:",
+        "stores/test_sqlite_file.py::test_an_emptied_file_is_refused",
     ),
     guard(
         "chain-at-the-start",

@@ -32,7 +32,7 @@ def explained(place: str) -> Iterator[None]:
     try:
         yield
     except errors.DiskFull as error:
-        raise JournalFullError(f"{place} has no room ({_line(error)}); work goes on when there is") from None
+        raise JournalFullError(f"{place} has no room ({_cause(error)}); work goes on when there is") from None
     except errors.InsufficientPrivilege as error:
         raise JournalError(
             f"{place} does not let this user ({_line(error)}); the user must own the schema 'organism' or be allowed "
@@ -46,9 +46,15 @@ def explained(place: str) -> Iterator[None]:
         raise JournalBrokenError(f"{place} refused a record ({type(error).__name__}: {_line(error)})") from None
     except (psycopg.Error, OSError) as error:
         raise JournalError(
-            f"{place} cannot be reached or has failed ({_line(error)}); it is tried again, and what waits is kept"
+            f"{place} cannot be reached or has failed ({_cause(error)}); it is tried again, and what waits is kept"
         ) from None
 
 
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _cause(error: BaseException) -> str:
+    """Return what the server or the network says of itself, without colons: a log line shows nothing behind one."""
+    quotes_nobody = isinstance(error, psycopg.OperationalError | OSError)
+    return _line(error).replace(": ", ", ") if quotes_nobody else _line(error)

@@ -19,6 +19,7 @@ from organism.stores.postgres.postgres_journal import PostgresJournal
 from organism.testing.postgres_server import PostgresServer
 from organism.testing.store_contract import event, keep, live_a_little
 from organism.testing.virtual_time import run
+from organism.text.redaction import headline
 
 pytestmark = pytest.mark.debian
 
@@ -347,5 +348,7 @@ def test_a_server_that_is_not_there_is_told_without_its_password() -> None:
     with pytest.raises(JournalError, match=f"127.0.0.1:{port}, database d cannot be reached") as failed:
         PostgresDatabase(f"postgresql://me:secret@127.0.0.1:{port}/d")
     assert "secret" not in str(failed.value)
+    # Log lines stop at a colon, since what follows one may quote a message: the reason must come before.
+    assert "Connection refused" in headline(str(failed.value))
     with pytest.raises(JournalError, match="URL cannot be read"):
         PostgresDatabase("postgresql://[")

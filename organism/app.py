@@ -221,7 +221,7 @@ class Organism:
             JournalError: If the journal cannot be used.
             RuntimeError: If it has been started before.
         """
-        if self._begun:  # its parts have stopped for good: what they were given now would wait for ever
+        if self._begun:  # its parts have stopped for good: what they were given now would wait without end
             raise RuntimeError(f"organism {self.name!r} has been started before, and runs once: make another")
         self._begun = True
         async with AsyncExitStack() as stack:

@@ -139,7 +139,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._refuse_as_busy(f"{CONNECTIONS_MAX} requests are under way")
 
     def give_way(self) -> None:
-        """End for another connection; one whose request is under way, or may be on its way, is told why."""
+        """End for another connection; one whose request is under way, or may be on its way, gets the reason."""
         may_wait = self.cycle is None or not self.cycle.response_complete
         if may_wait and not self.transport.get_write_buffer_size():
             self._refuse_as_busy(f"more than {CONNECTIONS_MAX} connections were opened")

@@ -16,7 +16,7 @@ def make_private(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not os.path.lexists(path):
         os.close(open_private(_mark(path), os.O_RDWR | os.O_CREAT, tighten=True))
-        sync_folder(path.parent)  # before the file is there: an empty one without the mark is refused for ever
+        sync_folder(path.parent)  # before the file is there: an empty one without the mark is refused at each start
     os.close(open_private(path, os.O_RDWR | os.O_CREAT, tighten=True))
     for end in _BESIDE:
         beside = path.with_name(path.name + end)

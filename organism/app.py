@@ -218,8 +218,7 @@ class Organism:
         """Open the journal, take up what it holds, and let the threads go on.
 
         Raises:
-            JournalError: If the journal cannot be used.
-            RuntimeError: If it has been started before.
+            JournalError: If the journal cannot be used. A second start is a RuntimeError.
         """
         if self._begun:  # its parts have stopped for good: what they were given now would wait without end
             raise RuntimeError(f"organism {self.name!r} has been started before, and runs once: make another")
@@ -247,10 +246,11 @@ class Organism:
         await in_slices(map(self.ledger.take_up, stored.entries))
         self.outbox.continue_after(stored.last_event)
         await self.pump.recover_threads(pieces, stored.last_time_ns, self._only)
-        await self.control.restored_history.take_up(pieces, stored.last_event)
+        history, changes = self.control.restored_history, self._orders.budget_changes
+        await history.take_up(pieces, stored.last_event)
         self.pump.resolve_orphans()
         if self._only is None:  # others' threads wait for what they have always waited for
-            self._orders.budget_changes.replan(self.budgets.plan, self.budgets.thresholds)
+            changes.replan(self.budgets.plan, self.budgets.thresholds)
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None

@@ -24,7 +24,7 @@ from organism.errors import (
 )
 from organism.journal import JournalError
 from organism.text.error_text import cleaned
-from organism.threads.approvals import UnknownApprovalError
+from organism.threads.approvals import ApprovalAnsweredError, UnknownApprovalError
 from organism.usage.event_log import EventsGoneError
 
 SAY = "organism.say"
@@ -99,6 +99,7 @@ ERROR_STATUS: dict[type[OrganismError], tuple[int, str]] = {
     UnknownAccountError: (404, "unknown_account"),
     UnknownRecipientError: (404, "unknown_recipient"),
     UnknownLetterError: (404, "unknown_letter"),
+    ApprovalAnsweredError: (409, "approval_answered"),
     UnknownApprovalError: (404, "unknown_approval"),
     EventsGoneError: (410, "events_gone"),
     ReservedMessageError: (403, "reserved_message"),

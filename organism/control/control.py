@@ -33,7 +33,7 @@ from organism.journal import Pieces
 from organism.messages import Message, as_message
 from organism.router.planning.provider_limiters import ProviderLimiters
 from organism.runtime.active_config import InFlightCounter
-from organism.threads.approvals import Decision
+from organism.threads.approvals import Decision, UnknownApprovalError
 from organism.threads.quarantine import Quarantine
 from organism.threads.records import checked
 from organism.usage.cursors import Cursors
@@ -208,9 +208,18 @@ class Control(AgentOrders):
     async def decide(self, approval_id: str, decision: Decision, *, order: Order = PYTHON) -> OrderDone:
         """Answer what a message asks a person; see :meth:`organism.agents.context.Context.approval`.
 
+        The same answer given again, as after a lost reply, changes nothing and is told as at first.
+
         Raises:
-            UnknownApprovalError: If nothing waits for it.
+            ApprovalAnsweredError: If it has had another answer.
+            UnknownApprovalError: If nothing waits for it, and no answer to it is remembered.
         """
+        try:
+            return await self._decide(approval_id, decision, order)
+        except UnknownApprovalError:
+            return OrderDone((await self._approvals.given.again(approval_id, decision),))
+
+    async def _decide(self, approval_id: str, decision: Decision, order: Order) -> OrderDone:
         agreed = await self._approvals.agree(approval_id, decision, order.by)
 
         def step() -> OrderDone:

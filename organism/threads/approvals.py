@@ -201,6 +201,16 @@ class UnknownApprovalError(OrganismError):
         super().__init__(f"nothing waits for an approval {approval_id!r}: it was answered, or its thread has ended")
 
 
+class ApprovalAnsweredError(UnknownApprovalError):
+    """Nothing waits for this approval any more: it has had another answer, and that one counts."""
+
+    def __init__(self, approval_id: str, *, allowed: bool) -> None:
+        OrganismError.__init__(
+            self, f"approval {approval_id!r} was {'allowed' if allowed else 'denied'} before, and that answer counts"
+        )
+        self.approval_id = approval_id
+
+
 class ApprovalNeededError(OrganismError):
     """A thread waits for a person.
 

@@ -228,7 +228,7 @@ async def test_of_two_answers_at_once_one_is_for_all(url: str) -> None:
         async with anyio.create_task_group() as tasks:
             for number, organism in writers.organisms.items():
                 tasks.start_soon(lambda each, yes: answer(each, allowed=yes), organism, number % 2 == 0)
-        assert len(said) == 1
+        assert len(set(said)) == 1  # who says the same a moment later may be told so, too
         await until(lambda: not any(writers.waiting().values()))
         await writers.end()
         assert writers.cluster.calls == (42 if said[0] else 30)

@@ -200,7 +200,12 @@ async def test_whole_is_seen_and_steered_from_any_node(cluster: Cluster) -> None
     assert [len(each.control.frozen().freezes) for name in "ab" for each in running(cluster, name)] == [1] * 4
     assert (await b.delete("/v1/freeze")).json()["freezes"] == []
     for api, asked in zip((b, a) * 2, (await a.get("/v1/approvals")).json(), strict=True):
-        assert (await api.post(f"/v1/approvals/{asked['id']}", json={"allowed": True})).status_code == 200
+        path, yes = f"/v1/approvals/{asked['id']}", {"allowed": True}
+        done = await api.post(path, json=yes)
+        # Its reply is lost: at the next node it is told as at first; a no comes too late, and is told so.
+        again, late = await (a if api is b else b).post(path, json=yes), await a.post(path, json={"allowed": False})
+        assert (done.status_code, again.status_code, again.json()) == (200, 200, done.json())
+        assert (late.status_code, late.json()["code"]) == (409, "approval_answered")
     assert (await a.post("/v1/approvals/none", json={"allowed": True})).json()["code"] == "unknown_approval"
     assert (await a.post("/v1/agents/asks/pause")).status_code == 200
     assert (await b.get("/v1/agents")).json()[0]["state"] == "paused"

@@ -102,7 +102,7 @@ _OF_PARAMETERS = {
     "account": ("unknown_account",),
     "agent": ("unknown_recipient",),
     "message_id": ("unknown_letter",),
-    "approval_id": ("unknown_approval",),
+    "approval_id": ("unknown_approval", "approval_answered"),
     "thread": ("unknown_thread",),
     "type": ("unknown_event_type", "events_gone", "too_many_followers"),
     "name": ("unknown_token",),

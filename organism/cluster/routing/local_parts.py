@@ -186,7 +186,9 @@ class LocalParts:
     def _scope(self, partition: int, request: RoutedRequest) -> ASGIScope:
         parts = self.parts[partition]
         chosen = {SERVED: parts.served, GATEWAY: parts.gateway, METRICS: parts.metrics}
-        return {**request.scope, **{name: part for name, part in chosen.items() if part is not None}}
+        # The application notes there that an answer has begun, and several partitions answer at the same time.
+        own = {"state": dict(request.scope.get("state", {}))}
+        return {**request.scope, **own, **{name: part for name, part in chosen.items() if part is not None}}
 
 
 async def _never() -> MutableMapping[str, Any]:

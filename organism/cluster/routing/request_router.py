@@ -31,6 +31,8 @@ GATHER_S = 2.0
 
 _LOOK_S = 0.1
 _GONE = (404, 410)
+_ANSWERED = 409
+"""A question of the same id was answered otherwise in another partition, long before this one took an answer."""
 _FAILED = 400
 _UNAVAILABLE = 503
 _TOO_LARGE = Problem(
@@ -185,7 +187,8 @@ class RequestRouter:
         path: str = request.scope["path"]
         good = {number: part for number, part in found.items() if part.status < _FAILED}
         bad = [part for part in found.values() if part.status >= _FAILED]
-        failed = next((part for part in bad if part.status not in _GONE), None)
+        over = (*_GONE, _ANSWERED) if good and path.startswith(FOUND_ONCE) else _GONE
+        failed = next((part for part in bad if part.status not in over), None)
         if changes and failed is None and missing and not (good and path.startswith(FOUND_ONCE)):
             await _refuse(request, _not_there(_named(missing, self._node), done=True))
         elif failed is not None or not good:

@@ -6,6 +6,7 @@ import msgspec
 
 from organism.control.orders.budget_grants import BudgetGrants
 from organism.control.orders.call_approvals import CallApprovals
+from organism.control.orders.given_answers import GivenAnswers
 from organism.errors import ConfigError
 from organism.runtime.pump import Pump
 from organism.threads.approvals import Approval, Decision, UnknownApprovalError, decision_key, each_once
@@ -23,9 +24,16 @@ class Approvals:
     Args:
         grants: Raises limits, where budget is asked for.
         calls: The questions of calls from outside.
+        given: Remembers answers.
+
+    Attributes:
+        given: It.
     """
 
-    def __init__(self, pump: Pump, outbox: Outbox, grants: BudgetGrants, calls: CallApprovals) -> None:
+    def __init__(
+        self, pump: Pump, outbox: Outbox, grants: BudgetGrants, calls: CallApprovals, given: GivenAnswers
+    ) -> None:
+        self.given = given
         self._grants = grants
         self._calls = calls
         self._stops = pump.registry.stops
@@ -110,6 +118,7 @@ class Approvals:
         name, value = decision_key(approval_id), msgspec.json.encode(decision)
         for each in messages:
             self._state_writer.save_step(self._threads.get(each.thread_id), each.message_id, name, value)
+        self.given.keep(approval, decision)
         self._calls.answer(approval, decision)
         self._threshold_questions.forget(approval_id)
         if tell:

@@ -9,6 +9,7 @@ from organism.control.orders.call_approvals import CallApprovals
 from organism.control.orders.dead_letters import DeadLetterOrders
 from organism.control.orders.external_threads import ExternalThreads
 from organism.control.orders.freezing import Freezing
+from organism.control.orders.given_answers import GivenAnswers
 from organism.control.orders.pausing import Pausing
 from organism.control.orders.shared_approvals import SharedApprovals
 from organism.journal import Pieces
@@ -40,7 +41,9 @@ class ThreadOrders:
         self.budget_changes = BudgetChanges(pump, outbox)
         self.budget_grants = BudgetGrants(pump, self.budget_changes, clock)
         self.call_approvals = CallApprovals(pump, outbox, clock)
-        self.approvals = Approvals(pump, outbox, self.budget_grants, self.call_approvals)
+        self.approvals = Approvals(
+            pump, outbox, self.budget_grants, self.call_approvals, GivenAnswers(pump.state_writer.journal, clock)
+        )
         self.shared_approvals = SharedApprovals(pump, self.approvals, self.call_approvals)
         self.dead_letters = DeadLetterOrders(pump)
         self.external_threads = ExternalThreads(pump, self.call_approvals)

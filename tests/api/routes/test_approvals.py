@@ -43,9 +43,14 @@ async def test_person_sees_what_is_asked_and_answers(served: Served) -> None:
         path, answer = f"/v1/approvals/{asked['id']}", {"allowed": False, "note": "not today"}
         done = await client.post(path, json=answer)
         again = await client.post(path, json=answer)
+        other = await client.post(path, json={"allowed": True})
+        unknown = await client.post("/v1/approvals/none", json=answer)
 
         assert (done.status_code, done.json()) == (200, {"changed": [thread]})
-        assert (again.status_code, again.json()["code"]) == (404, "unknown_approval")
+        assert (again.status_code, again.json()) == (200, {"changed": [thread]})
+        assert (other.status_code, other.json()["code"]) == (409, "approval_answered")
+        assert "was denied before, and that answer counts" in other.json()["detail"]
+        assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_approval")
         assert (await organism.wait(thread)).outputs == (Text("False not today"),)
         assert (await client.get("/v1/approvals")).json() == []
         assert [(action.action, action.target) for action in audit] == [("approval.decide", asked["id"])]

@@ -1,0 +1,46 @@
+"""What people have answered: who gives an answer again, because the reply to it was lost, is told as at first."""
+
+import msgspec
+
+from organism.clock import Clock
+from organism.journal import Journal, Remember
+from organism.threads.approvals import Approval, ApprovalAnsweredError, Decision, UnknownApprovalError
+
+_PREFIX = "answered:"
+
+
+class _GivenAnswer(msgspec.Struct, frozen=True):
+    thread_id: str
+    decision: Decision
+
+
+class GivenAnswers:
+    """Remembers answers as long as the ledger's entries of their time are kept.
+
+    Args:
+        journal: Where; an answer is found there after the commit that its giver waits for.
+    """
+
+    def __init__(self, journal: Journal, clock: Clock) -> None:
+        self._journal = journal
+        self._clock = clock
+
+    def keep(self, approval: Approval, decision: Decision) -> None:
+        """Remember an answer."""
+        value = msgspec.json.encode(_GivenAnswer(approval.thread_id, decision)).decode()
+        self._journal.append(Remember(key=_PREFIX + approval.id, value=value, time_ns=self._clock.now_ns()))
+
+    async def again(self, approval_id: str, decision: Decision) -> str:
+        """Return the thread of a question that has had this very answer.
+
+        Raises:
+            ApprovalAnsweredError: If it has had another one.
+            UnknownApprovalError: If no answer to it is remembered.
+            JournalError: If that cannot be read.
+        """
+        if (value := await self._journal.remembered(_PREFIX + approval_id)) is None:
+            raise UnknownApprovalError(approval_id)
+        given = msgspec.json.decode(value, type=_GivenAnswer)
+        if given.decision != decision:
+            raise ApprovalAnsweredError(approval_id, allowed=given.decision.allowed)
+        return given.thread_id

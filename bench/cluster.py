@@ -251,7 +251,7 @@ def _together(server: PostgresServer, place: str, shares: list[int], work: str) 
     before = _cpu_s(server)
     time.sleep(FOR_S / 2)  # before any of them ends, and its connections with it
     used_s = sum(used - before.get(pid, 0.0) for pid, used in _cpu_s(server).items())
-    rate = sum(float(process.communicate()[0].split()[0]) for process in running)
+    rate = sum(float(process.communicate()[0].splitlines()[-1].split()[0]) for process in running)  # after its log
     return rate, 1e3 * used_s / (rate * FOR_S / 2)
 
 

@@ -208,7 +208,7 @@ class Control(AgentOrders):
     async def decide(self, approval_id: str, decision: Decision, *, order: Order = PYTHON) -> OrderDone:
         """Answer what a message asks a person; see :meth:`organism.agents.context.Context.approval`.
 
-        The same answer given again, as after a lost reply, changes nothing and is told as at first.
+        The same answer given again, as after a lost reply, changes nothing and returns what the first did.
 
         Raises:
             ApprovalAnsweredError: If it has had another answer.

@@ -15,6 +15,7 @@ from organism.journal import Piece, Pieces
 from organism.messages import Envelope, EnvelopeHead, Message, MessageRegistry, PayloadError, Text, ThreadResult
 from organism.router.memo import PAID, Memo, PaidAnswer
 from organism.runtime.delivery import Delivery
+from organism.threads.approvals import Approval, WaitReason
 from organism.threads.dead_letters import DeadLetter
 from organism.threads.lanes import Lane
 from organism.threads.open_threads import OpenThreads
@@ -289,7 +290,12 @@ def _restore_heads(pieces: Pieces, to: RecoveryTarget, were_running: set[str]) -
     A message that may have been in a handler's hands when the process died has had one attempt more, so that a
     message which kills the process cannot do so without end.
     """
-    parked = {record.message_id: record.waits for _, record in pieces.read(PARKED, ParkedRecord)}
+    there = {each.id for thread in to.threads.all() for lane in thread.lanes.values() for each in lane.queue}
+    parked = {
+        record.message_id: record.waits
+        for _, record in pieces.read(PARKED, ParkedRecord)
+        if not _is_void(record.waits, there)
+    }
     tried = {record.message_id: record.attempts for _, record in pieces.read(TRIED, TriedRecord)}
     # A clean stop leaves its mark once no handler runs. Without it nobody knows which first messages were being
     # handled, so each of them is charged an attempt: else a message that kills the process would do so at every start.
@@ -319,6 +325,14 @@ def _restore_heads(pieces: Pieces, to: RecoveryTarget, were_running: set[str]) -
                 lane.count_try(lane.queue[0])
                 # Written now, before any handler runs: the next crash must find this attempt counted.
                 to.state_writer.save_attempts(lane, lane.queue[0])
+
+
+def _is_void(waits: WaitReason | None, there: Container[str]) -> bool:
+    """Whether a message waits for what nobody can decide: its question's message had asked, and has no agent any more.
+
+    It runs again, and finds that its question has failed.
+    """
+    return isinstance(waits, Approval) and not waits.account and waits.message_id not in there
 
 
 def _keep_first_states(thread: Thread, lane: Lane, to: RecoveryTarget) -> None:

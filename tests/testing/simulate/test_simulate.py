@@ -196,3 +196,10 @@ def test_an_order_that_comes_while_the_organism_stops_is_answered(monkeypatch: p
 
     monkeypatch.setattr(Organism, "terminate", wait)
     assert any("not answered: terminate" in failure for failure in play(story, OneWriter).failures)
+
+
+def test_who_waits_for_the_question_of_a_message_that_has_no_agent_any_more_goes_on() -> None:
+    """A person was asked by an agent that is missing after a restart: its asker finds that the question has failed."""
+    story = Scenario(7000051, (ScenarioStep("open", 0.0, 345124), ScenarioStep("rename", 90.0, 951069)))
+
+    assert not play(story, RandomShape).failures

@@ -94,6 +94,7 @@ class _Run:
     async def _life(self, journal: CheckedJournal) -> bool:
         """Live until the next stop; return whether all has come to its end."""
         organism = self.subject.organism()
+        self._unanswered.clear()  # what a process that died was asked nobody can answer
         journal.checks.watch(organism)
         operator = Operator(self.subject, organism)
         async with anyio.create_task_group() as late:

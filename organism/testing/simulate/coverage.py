@@ -27,7 +27,6 @@ UNREACHABLE: Final[dict[str, str]] = {
     },
     "entry LimitSliced": "partitions share limits; that is what --cluster simulates",
     "event PartitionMoved": "nodes hand partitions over; that is what --cluster simulates",
-    "entry Checkpoint": "there is one after 20,000 entries, which few of these short lives have",
     "event EventLoopBlocked": "no step takes time by the virtual clock",
     "event AgentSaid": "what agents say is told to listeners, and not recorded",
 }

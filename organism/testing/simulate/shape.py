@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
+from msgspec.structs import replace
 
 from organism.agents.agent import Agent, agent
 from organism.agents.context import Context
@@ -135,17 +136,23 @@ class RandomShape(Subject):
             "provider_kinds": _KINDS,
             "prices": {},
             "unpriced_rates": None,
-            "limits": self._plans[number % 2],
+            "limits": self._plans[0],
             "router": RouterSettings(output_min=4),
-            "bounds": self._bounds[number % 2],
+            "bounds": self._bounds[0],
             "name": organism.name,
             "entry": self._names[0],
             "mode": organism.budgets.mode,
-            "thresholds": ((75, 90, 95), (50, 100))[number // 2 % 2],
+            "thresholds": (),
             "on_exhausted": self._on_exhausted,
             "wait_s": self._wait_s,
         }
-        organism.control.apply_spec(OrganismSpec(**spec))
+        organism.control.apply_spec(self.changed(OrganismSpec(**spec), number))
+
+    def changed(self, spec: OrganismSpec, number: int) -> OrganismSpec:
+        """Return what a node is made of with the limits and bounds that a number stands for."""
+        limits, bounds = self._plans[number % 2], self._bounds[number % 2]
+        thresholds = ((75, 90, 95), (50, 100))[number // 2 % 2]
+        return replace(spec, limits=limits, bounds=bounds, thresholds=thresholds, configuration=f"file {number % 4}")
 
     def rename(self, number: int) -> None:
         """Leave an agent out, or take it in again: who edits the configuration does not think of its messages."""

@@ -7,6 +7,7 @@ import msgspec
 
 from organism.amounts import Limits
 from organism.app import Organism
+from organism.control.components import OrganismSpec
 from organism.messages import Message
 from organism.testing.simulate.world import World
 
@@ -57,6 +58,10 @@ class Subject(ABC):
 
     def rename(self, number: int) -> None:  # noqa: B027 - there need be nothing to rename
         """Leave out an agent that was there, or take it in again, for the next organism; nothing unless overridden."""
+
+    def changed(self, spec: OrganismSpec, _number: int) -> OrganismSpec:
+        """Return what the nodes of a cluster are made of after a reload; the same unless overridden."""
+        return spec
 
     def wrong(self, what: str) -> None:
         """Say that something is not right: the run fails."""

@@ -158,6 +158,14 @@ class Nodes:
         except JournalError:
             self._subject.saw("an order that the network has lost")
 
+    async def _reload(self, process: Process, number: int) -> None:
+        """Give it another file than the others may have, which says other limits."""
+        node = process.running
+        try:
+            await node.reload(self._subject.changed(node.parts.spec, number))
+        except OrganismError as error:
+            self._subject.saw(f"reload refused: {type(error).__name__}")
+
     async def _cut(self, process: Process, number: int) -> None:
         process.link.cut = True
         await anyio.sleep((1.0, 6.0, 9.0, 14.0, 40.0)[number % 5])

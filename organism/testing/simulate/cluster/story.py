@@ -21,10 +21,11 @@ WEIGHTS = {
     "cut": 3,
     "stall": 4,
     "lose": 3,
+    "reload": 3,
 }
 """How often each is drawn; those of users are as in :mod:`organism.testing.simulate.operations`."""
 
-FATES = ("join", "leave", "kill", "drain", "undrain", "cut", "stall", "lose")
+FATES = ("join", "leave", "kill", "drain", "undrain", "cut", "stall", "lose", "reload")
 """What befalls nodes. What each does is in :mod:`organism.testing.simulate.cluster.processes`."""
 
 _PAUSES_S = (0.0, 0.0, 0.3, 2.0, 4.0, 15.0)

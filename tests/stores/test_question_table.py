@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from organism.amounts import Limits
 from organism.budget.guards.standing import Standing
+from organism.ledger.account_balance import Balance
 from organism.stores.leases import Lease
 from organism.stores.postgres.lease_table import LeaseTable
 from organism.stores.postgres.slice_table import SliceTable
@@ -26,7 +27,7 @@ def parts(table: SliceTable, leases: LeaseTable) -> list[Lease]:
     """Three partitions that share a limit."""
     found = list(leases.acquire(3, []))
     for lease in found:
-        table.begin(lease, ALL, Limits(calls=60), None)
+        table.begin(lease, Balance(ALL, limits := Limits(calls=60), limits), None)
     return found
 
 

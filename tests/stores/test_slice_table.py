@@ -4,6 +4,7 @@ import pytest
 
 from organism.amounts import ZERO, Amounts, Limits
 from organism.budget.accounts.slice_sizes import taken
+from organism.ledger.account_balance import Balance
 from organism.stores.leases import Lease
 from organism.stores.postgres.lease_table import LeaseTable
 from organism.stores.postgres.slice_table import SliceTable
@@ -16,7 +17,7 @@ ALL = "organism@lifetime"
 
 def begun(table: SliceTable, lease: Lease, limits: Limits) -> SliceRow:
     """Return the empty slice of a partition."""
-    table.begin(lease, ALL, limits, None)
+    table.begin(lease, Balance(ALL, limits, limits), None)
     row = table.look(lease, ALL)
     assert row is not None
     return row

@@ -50,6 +50,8 @@ def test_status_marks_nodes_with_another_file(nodes: tuple[LeaseTable, LeaseTabl
     assert newest > b.configure("old", changed=False) == 1
     code, told, _ = asked("cluster", "status")
     assert (code, "b has another configuration than the newest" in told, "a has another" in told) == (0, True, False)
+    assert "old" in told
+    assert "[yellow]" not in told
     assert b.configure("new", changed=True) == newest
     assert "another configuration" not in asked("cluster", "status")[1]
     assert b.configure("old", changed=True) > newest  # it is put back

@@ -344,7 +344,7 @@ def _show(found: ClusterStatus, daemon: DaemonOptions) -> None:
     nodes = state_table("node", "state", "partitions", "labels", "version", "configuration", "url")
     for node in found.nodes:
         has, labels = str(len(node.partitions)), ", ".join(node.labels) or "-"
-        configuration = f"[yellow]{node.configuration}[/]" if node.differs else node.configuration or "-"
+        configuration = markup("[yellow]{}[/]", node.configuration) if node.differs else node.configuration or "-"
         nodes.add_row(node.node, styled_state(node.state), has, labels, node.version, configuration, node.url)
     console.show(nodes if found.nodes else markup("no node has begun yet"))
     partitions = state_table("partition", "state", "node", "owners", "note")

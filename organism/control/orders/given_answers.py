@@ -1,4 +1,4 @@
-"""What people have answered: an answer given again, because the reply to it was lost, has the same result as at first."""
+"""What people have answered: an answer given again, because its reply was lost, has the same result as at first."""
 
 import msgspec
 

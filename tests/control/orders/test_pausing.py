@@ -1,9 +1,13 @@
 """Pausing threads and agents: nothing is lost, nothing more is started, and time stands still."""
 
+from contextlib import suppress
+
 import anyio
 
 from organism import Context, Limits, Organism, Text, agent
-from organism.testing import run
+from organism.journal import JournalBrokenError
+from organism.stores.memory import MemoryJournal
+from organism.testing import CrashingJournal, run
 from organism.usage.events import AnyEvent, ThreadBlocked
 
 seen: list[str] = []
@@ -127,3 +131,33 @@ def test_drain_does_not_wait_for_what_is_paused() -> None:
             assert await organism.drain(5)
 
     run(scenario)
+
+
+def test_thread_that_was_paused_is_paused_after_a_crash() -> None:
+    """What an operator has stopped does not spend again because the process was killed: the order was answered."""
+    seen.clear()
+    kept = MemoryJournal(capacity=1_000)
+
+    async def first() -> None:
+        scope = anyio.CancelScope()
+        journal = CrashingJournal(kept, on_crash=scope.cancel)
+        with scope, suppress(JournalBrokenError):
+            async with Organism([worker], journal=journal) as organism:
+                await organism.open_thread("a", thread_id="t")
+                await organism.send("t", "b")
+                await anyio.sleep(0.5)
+                await organism.control.pause_thread("t")
+                journal.crash_after(0)
+                await organism.open_thread("this kills it")
+        assert journal.crashed
+
+    async def second() -> None:
+        async with Organism([worker], journal=CrashingJournal(kept)) as organism:
+            await anyio.sleep(1000)
+            assert organism.thread("t").status == "paused"
+            assert "a ends" not in seen
+            await organism.control.resume_thread("t")
+            assert (await organism.wait("t")).outcome == "completed"
+
+    run(first)
+    run(second)

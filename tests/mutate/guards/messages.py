@@ -29,6 +29,14 @@ GUARDS = (
         "runtime/test_bounds.py::test_small_message_does_not_overtake_a_large_one_before_a_full_mailbox",
     ),
     guard(
+        "pause-outlasts-a-crash",
+        "A thread that was paused is paused in the next process too.",
+        "runtime/lifecycle.py::Lifecycle.pause",
+        "self._state_writer.save_thread(thread)",
+        "pass",
+        "control/orders/test_pausing.py::test_thread_that_was_paused_is_paused_after_a_crash",
+    ),
+    guard(
         "mailbox-messages",
         "No more messages wait for an agent than may.",
         "threads/mailbox.py::MailboxBound.has_room",

@@ -16,7 +16,7 @@ PASTED = {
     "budget/guards/freezes.py": {"unfreeze": TABLE},
     "budget/relief.py": {"budget": TABLE},
     "cli/client.py": {"daemon": TABLE},
-    "cli/commands/cluster.py": {"cluster": "cli/test_cluster.py"},
+    "cli/commands/cluster.py": {"cluster": "cli/test_cluster.py", "reload": "cli/programs/test_dev_cluster.py"},
     "cli/commands/exec.py": {"exec": PROGRAMS, "token": PROGRAMS},
     "cli/commands/remote/budget.py": {"budget": TABLE},
     "cli/commands/remote/send.py": {"approvals": ADVICE, "budget": ADVICE, "thread": ADVICE},

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -58,6 +59,13 @@ def test_commands_of_a_cluster_to_try_work_as_they_are_printed(tmp_path: Path) -
             (status,) = (line.partition(": ")[2] for line in lines if line.startswith("who has what"))
             listed = pasted(tmp_path, status)
             assert listed.count("running") > len(kills)
+            (tmp_path / "organism.yaml").write_text(f"{FILE}limits: {{day: {{tokens: 1000}}}}\n")
+            n1, n2 = (line.partition("--state")[2] for line in sends)
+            assert "limits changed" in pasted(tmp_path, f"organism reload --state {n1}")
+            told = " ".join(pasted(tmp_path, status).split())  # lines may be wrapped
+            (advice,) = re.findall(r"n2 has another configuration .* run '(organism [^']+)' there", told)
+            assert "limits changed" in pasted(tmp_path, f"{advice} --state {n2}")
+            assert "another configuration" not in pasted(tmp_path, status)
             subprocess.run(shlex.split(kills[0]), check=True)
             assert "n1 has ended" in process.stderr.readline()
         finally:

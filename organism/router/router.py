@@ -94,10 +94,8 @@ class LLMRouter:
         self._registry, self._reservations = registry, registry.reservations
         self._journal = journal
         self._call_events = CallEvents(outbox)
-        self._clock = clock
-        self._ids = ids
+        self._clock, self._ids, self._chance = clock, ids, chance
         self._activity = activity or ActivityFeed()
-        self._chance = chance
         self.gate, known = CallGate(), Calibration() if calibration is None else calibration
         self._services = RouterServices(registry, self._call_events, clock, known, self.gate)
         self.expenses = Expenses(registry, self._call_events, journal, clock, ids)
@@ -259,6 +257,8 @@ class LLMRouter:
             if config is not self._config:
                 config = self._config
                 state.replan(self._plan(state.call, state.call_id), config.settings)
+            elif config.limiters.retired:  # a reload of others that share them: it does not reach what has ended
+                raise StoppedError
             try:
                 await self._counting.make_ready(state, config.estimator, config.providers)
                 attempt, result = await self._attempt(config, state, observed, on_text)

@@ -16,6 +16,7 @@ from organism.errors import (
     BudgetExhaustedError,
     ProviderError,
     RejectedError,
+    StoppedError,
     TooLargeError,
     UncertainError,
     UnpricedError,
@@ -353,6 +354,23 @@ async def test_turn_that_does_not_come_before_the_deadline_is_refused(make_route
 
         assert anyio.current_time() == 30
         assert it.registry.statistics().open_holds == 0
+
+
+@in_virtual_time
+async def test_call_of_an_organism_that_a_reload_of_its_node_did_not_reach_ends(make_router: MakeRouter) -> None:
+    """Its partition has ended: it waits for no limiter that nobody admits to any more, and the loop goes on."""
+    a = provider("a", BUSY, "never asked")
+
+    async def ask() -> None:
+        with pytest.raises(StoppedError):
+            await it.ask()
+
+    async with make_router(a) as it, anyio.create_task_group() as tasks:
+        tasks.start_soon(ask)
+        await anyio.sleep(1)
+        it.router._config.limiters.retire()  # as a reload does that makes the next ones for the other partitions
+    assert len(a.requests) == 1
+    assert it.registry.statistics().open_holds == 0
 
 
 @in_virtual_time

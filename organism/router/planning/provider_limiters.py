@@ -74,6 +74,11 @@ class ProviderLimiters:
         """Wakes the calls that wait for a provider."""
         return self._changed
 
+    @property
+    def retired(self) -> bool:
+        """Whether others have taken their place."""
+        return self._replaced
+
     def retire(self) -> None:
         """Admit no call from here on, and wake those that wait."""
         self._replaced = True

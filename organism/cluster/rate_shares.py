@@ -84,6 +84,8 @@ class RateShares:
                 limiter.share(NOTHING if limits else None, self._wake)
             if limits:
                 self._own[name] = own
+        for name in self._gone.keys() & self._own.keys():
+            self._gone[name].freeze()  # it is back, in a limiter of its own
         self._gone = {name: own for name, own in (self._gone | before).items() if name not in self._own}
         self._wake()
 

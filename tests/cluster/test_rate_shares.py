@@ -11,12 +11,14 @@ import pytest
 from organism import Context, Organism, Text, agent
 from organism.cluster.lease_times import LeaseTimes
 from organism.cluster.node import ClusterNode
+from organism.cluster.rate_shares import RateShares
 from organism.router.call import RouterSettings
 from organism.router.limits.provider_settings import ProviderSettings
 from organism.router.limits.provider_share import NodeClaims, ProviderClaims, RateClaim
 from organism.router.limits.rate_limit import RateLimits
+from organism.router.planning.provider_limiters import ProviderLimiters
 from organism.stores.postgres.rate_table import RateTable
-from organism.testing import ScriptedProvider
+from organism.testing import ScriptedProvider, VirtualClock
 from organism.testing.postgres_server import PostgresServer
 from tests.waiting import until
 
@@ -232,3 +234,17 @@ async def test_a_node_that_leaves_gives_back_what_it_has_not_used(url: str) -> N
         with closing(RateTable(url)) as table:
             (claims,) = table.read_all()
             assert {each.node: each.claims["requests"].granted for each in claims.nodes} == {"a": 5, "b": 7}
+
+
+async def test_calls_at_a_provider_that_reloads_take_away_and_bring_back_go_on() -> None:
+    """They wait in the limiter that it had before, which nobody renews any more."""
+    treated, clock = {"p": ProviderSettings(concurrency=1)}, VirtualClock()
+    limiters = ProviderLimiters(["p"], treated, clock)
+    shares, permit = RateShares("", "a", limiters, TIMES), limiters["p"].take()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(permit.enter, 1, anyio.current_time() + 60)
+        await until(lambda: limiters["p"].demand().waiting)
+        without = limiters.succeeded({"p": ScriptedProvider(["old"])}, {}, {}, clock)
+        shares.replace(without)
+        shares.replace(without.succeeded({}, {"p": ScriptedProvider(["new"])}, treated, clock))
+        await until(lambda: permit.entered_ns is not None, within_s=5)

@@ -127,7 +127,7 @@ async def _until_stopped(daemon: Daemon, log: Log, signals: AsyncIterator[signal
         tasks.start_soon(obey)
         async for number in signals:
             if number == signal.SIGHUP:
-                await _reload(organism, log)
+                tasks.start_soon(_reload, organism, log)  # which may wait, and must not keep the next signal waiting
             else:
                 begin(number.name)
 

@@ -204,6 +204,36 @@ async def test_a_signal_reads_the_file_again_and_new_secrets_stay_out_of_the_log
     assert "sk-desk-0123456789abcdef" not in log
 
 
+SLOW = """\
+import pathlib, time
+
+pathlib.Path("begun").touch()
+while not pathlib.Path("go").exists():
+    time.sleep(0.01)
+
+async def handle(message, ctx): ...
+"""
+
+
+@pytest.mark.anyio
+async def test_a_signal_to_end_is_obeyed_while_a_reload_takes_its_time(desk: Desk) -> None:
+    """A reload waits for code that is imported, in a cluster for partitions, too: an operator may not want to."""
+    desk.configure("first", "http://127.0.0.1:9")
+    desk.start()
+    (desk.folder / "slow.py").write_text(SLOW)
+    desk.configure("first", "http://127.0.0.1:9", agents='  more: {handler: "slow:handle"}\n')
+    try:
+        desk.process.send_signal(signal.SIGHUP)
+        with anyio.fail_after(60):
+            while not (desk.folder / "begun").exists():  # noqa: ASYNC110 - another process is what is waited for
+                await anyio.sleep(0.05)
+        desk.process.send_signal(signal.SIGTERM)
+        await until_logged(desk, '"draining"')
+    finally:
+        (desk.folder / "go").touch()
+    assert await anyio.to_thread.run_sync(desk.process.wait) == 0
+
+
 SIGNALLED_AT_ONCE = """\
 import os, signal, sys
 from organism.cli.app import main

@@ -27,15 +27,20 @@ class FileLimits:
         self.order = order
         self._unsaid.update(accounts)
 
-    def take_unsaid(self) -> list[str]:
-        """Return the accounts of which it is to be looked whether the file says something else than the cluster."""
-        unsaid, self._unsaid = sorted(self._unsaid), set()
-        return unsaid
+    @property
+    def unsaid(self) -> list[str]:
+        """The accounts of which it is to be looked whether the file says something else than the cluster."""
+        return sorted(self._unsaid)
 
-    def says_anew(self, balance: Balance, row: SliceRow) -> bool:
+    def said(self, account: str) -> None:
+        """Note that it was looked: only then, so that it is looked again where the database could not be reached."""
+        self._unsaid.discard(account)
+
+    def says_anew(self, balance: Balance, row: SliceRow | None) -> bool:
         """Whether the file, newer than the one that the cluster goes by, says something else of a limit than that."""
-        newer = 0 < row.configuration < self.order
-        return newer and balance.limits == balance.agreed and row.configured != units(balance.configured)
+        if row is None or not 0 < row.configuration < self.order:
+            return False
+        return balance.limits == balance.agreed and row.configured != units(balance.configured)
 
     def has_changed(self, balance: Balance, row: SliceRow | None) -> bool:
         """Whether limits are what they are because a file says so now, and not because an operator does.

@@ -68,9 +68,7 @@ class PartitionSlices:
         components: Components,
         running: Callable[[], bool],
     ) -> None:
-        self.lease = lease
-        self.running = running
-        self.taken_up = False
+        self.lease, self.running, self.taken_up = lease, running, False
         self.files = FileLimits()
         self.watched: set[str] = set()
         self.shared: SharedLimits
@@ -316,13 +314,15 @@ class PartitionSlices:
 
     async def say_of_files(self) -> None:
         """Pass on what a newer file says, where the ledger has known it: a file was put back, or another node's."""
-        for account in self.files.take_unsaid():
+        for account in self.files.unsaid:
             self._forget(account)
-            if (row := await self._row(account)) is None or not self._is_sliced(account) or not self.running():
-                continue
-            if self.files.says_anew(balance := self._ledger.balance(account), row):
+            row = await self._row(account)
+            may = self._is_sliced(account) and self.running()
+            if may and self.files.says_anew(balance := self._ledger.balance(account), row):
+                self.files.forget(account)  # should the database be away now, it still is the file's word
                 self._changes.set_limits(account, balance.configured, configured=True)
                 await self._agree(account, by_file=True)
+            self.files.said(account)
 
     async def _agree(self, account: str, *, by_file: bool = False) -> None:
         """Tell the others of a change of limits that was made here, or take over one that was made elsewhere."""

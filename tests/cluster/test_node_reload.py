@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from organism import Agent, Context, Limits, Organism, Text
 from organism.budget.scopes import BudgetPlan
@@ -268,6 +269,29 @@ async def test_of_two_files_the_one_that_was_ordered_last_counts(url: str, postg
         assert shared_limit(postgres, url) == (12, 2)
         await reload_limit(a, "one", 9)
         await reload_limit(b, "one", 9)
+        await until_limited([b], 9)
+        assert shared_limit(postgres, url) == (9, 3)
+    assert audited(url).findings == []
+
+
+async def test_what_a_file_says_anew_outlasts_a_database_that_is_away(url: str, postgres: PostgresServer) -> None:
+    """Its partitions have known it all along, so nothing but the reload tells them to look."""
+    async with cluster(url, Held("x"), Held("x")) as (a, b):
+        for node in (a, b):
+            await reload_limit(node, "one", 9)
+        for organism in (*a.organisms.values(), *b.organisms.values()):
+            await answer_of(organism)
+        await reload_limit(a, "two", 12)
+        await until_limited([a, b], 12)
+        a.table.drain("a")
+        await until(lambda: len(b.organisms) == PARTITIONS)
+        await until_limited([b], 12)
+        await reload_limit(a, "one", 9)
+        with capture_logs() as logs:
+            postgres.execute("ALTER TABLE organism.shared RENAME TO away", url)
+            await reload_limit(b, "one", 9)
+            await until(lambda: sum(each["event"] == "slices_failed" for each in logs) > PARTITIONS)
+            postgres.execute("ALTER TABLE organism.away RENAME TO shared", url)
         await until_limited([b], 9)
         assert shared_limit(postgres, url) == (9, 3)
     assert audited(url).findings == []

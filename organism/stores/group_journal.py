@@ -265,6 +265,8 @@ class GroupJournal(ABC, Generic[F]):
             with anyio.CancelScope(shield=True):
                 await self._write_groups()
         finally:
+            # Who asks from here on whether something is durable would wait for a writer that is no more.
+            self._next.fail(self._broken or JournalError(f"the journal {self._name} is closed"))
             self._ended.set()
 
     async def _write_groups(self) -> None:

@@ -225,7 +225,7 @@ def test_room_is_found_without_anybody_asking(tmp_path: Path) -> None:
 
 
 def test_closing_on_a_full_disk_ends(tmp_path: Path) -> None:
-    """A process that is stopped while the disk is full stops, and leaves what was committed."""
+    """A process that is stopped while the disk is full leaves what was committed, and nobody waits for the rest."""
     with FaultyDisk("closing") as disk:
 
         async def main() -> None:
@@ -235,6 +235,8 @@ def test_closing_on_a_full_disk_ends(tmp_path: Path) -> None:
                 await journal.commit()
                 disk.fill(0)
                 journal.append(keep("lost", "x" * 50_000))
+            with pytest.raises(JournalError, match="is closed"):
+                await journal.commit()
 
         run(main)
         disk.heal()

@@ -63,14 +63,13 @@ class OwnThreads:
         if (threads := self._threads.get(loop)) is None:
             busy = _BUSY.setdefault(loop, _Busy())
             threads = self._threads[loop] = _Threads(self.most, self._idle_s, busy)
-        job = _Job(function, args, copy_context(), loop, loop.create_future())
-        threads.give(job)
-        returned, error = await job.outcome
+        # The job has no name here, nor the error in the end: it knows this frame by its traceback, and would be kept.
+        returned, error = await threads.give(_Job(function, args, copy_context(), loop, loop.create_future()))
         if error is not None:
             try:
                 raise error
             finally:
-                del error  # it knows this frame by its traceback, and would be kept by it
+                del error
         return cast("T", returned)
 
 
@@ -89,13 +88,6 @@ class _Job(msgspec.Struct, eq=False):
     loop: asyncio.AbstractEventLoop
     outcome: "asyncio.Future[_Outcome]"
 
-    def call(self) -> _Outcome:
-        """Call it, on the thread."""
-        try:
-            return self.context.run(self.function, *self.args), None
-        except BaseException as error:  # noqa: BLE001 - the caller raises it again
-            return None, error
-
 
 class _Threads:
     """Threads of one event loop, which take their jobs from one queue.
@@ -113,8 +105,8 @@ class _Threads:
         self._running = 0
         self._given = 0
 
-    def give(self, job: _Job) -> None:
-        """Have a thread do a job, a new one if all are at work and there may be more."""
+    def give(self, job: _Job) -> "asyncio.Future[_Outcome]":
+        """Have a thread do a job, a new one if all are at work and there may be more; returns what to wait for."""
         with self._lock:  # a thread that is about to end for want of work must not be counted on
             if self._running <= self._given and self._running < self._most:
                 Thread(target=self._work, name="organism's own", daemon=True).start()
@@ -122,10 +114,11 @@ class _Threads:
             self._given += 1
             self._busy.count += 1
             self._jobs.put(job)
+        return job.outcome
 
     def _work(self) -> None:
         while (job := self._next()) is not None:
-            outcome = job.call()
+            outcome = _call(job.context, job.function, job.args)
             with suppress(RuntimeError):  # the event loop is closed, and nobody waits
                 job.loop.call_soon_threadsafe(self._returned, job.outcome, outcome)
             del job, outcome
@@ -146,6 +139,14 @@ class _Threads:
         self._busy.count -= 1
         if not waiting.cancelled():
             waiting.set_result(outcome)
+
+
+def _call(context: Context, function: Callable[..., object], args: tuple[object, ...]) -> _Outcome:
+    """Call a function on the thread; the job is not passed, for an error knows this frame and the job its outcome."""
+    try:
+        return context.run(function, *args), None
+    except BaseException as error:  # noqa: BLE001 - the caller raises it again
+        return None, error
 
 
 def busy_threads(loop: asyncio.AbstractEventLoop) -> int:

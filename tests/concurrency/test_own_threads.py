@@ -1,10 +1,13 @@
 """Blocking work of the runtime is called on threads of its own, and comes back whatever becomes of it."""
 
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 
 import anyio
 import anyio.lowlevel
@@ -20,6 +23,11 @@ def _raised(error: BaseException) -> Callable[[], None]:
         raise error
 
     return function
+
+
+class _NotedError(ValueError):
+    def __init__(self, kept: "weakref.WeakSet[ValueError]") -> None:
+        kept.add(self)
 
 
 async def test_what_a_function_raises_comes_back_and_the_thread_goes_on() -> None:
@@ -106,3 +114,20 @@ def test_an_idle_thread_does_not_keep_the_process() -> None:
         "anyio.run(OwnThreads(idle_s=3600).run, abs, 1)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+async def test_an_error_is_not_kept_once_it_was_met() -> None:
+    """Nothing goes round in a circle from it to its job and back: what its frames hold is let go of at once."""
+    threads, kept = OwnThreads(), weakref.WeakSet[ValueError]()
+
+    def function() -> None:
+        raise _NotedError(kept)
+
+    gc.disable()
+    try:
+        with suppress(ValueError):
+            await threads.run(function)
+        await threads.run(abs, 1)
+        assert not kept
+    finally:
+        gc.enable()

@@ -185,8 +185,13 @@ class MessageLoop:
         return self._runners[name]
 
     def _may_retry(self, thread: Thread, lane: Lane) -> bool:
-        """Whether a message whose run has failed runs again now; what is paused does when it is resumed."""
-        return not thread.stopping and thread.status != "paused" and lane.agent not in self._active.paused
+        """Whether a message whose run has failed runs again now; what is paused does when it is resumed.
+
+        What was cut short without a place of its own queues for one: as many as had asked would run at once else.
+        """
+        if thread.stopping or thread.status == "paused" or lane.agent in self._active.paused:
+            return False
+        return self._run_services.places.may_go_on(lane)
 
     # -- route its outputs, complete ------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 A handler takes its place where it first waits, for nobody else runs before that; one that never does needs none, which
 spares nearly every hop the count. Its lane keeps the place until the message is done or waits for budget or a person,
-also from one try to the next.
+also from one try to the next. One that was cut short while it had lent its place has one beyond the bound at its end;
+its message waits for its turn again before the next try.
 
 A handler that waits for what other handlers do (a question, a child, room in a mailbox) lends its place meanwhile: else
 as many of them as there are places would wait without end. When it goes on it waits for a place again, before all that
@@ -104,6 +105,10 @@ class HandlerPlaces:
         if lane.place:
             lane.place = False
             self._count_out(lane.agent)
+
+    def may_go_on(self, lane: Lane) -> bool:
+        """Whether a lane's handler, which has a place, may keep it for another try: not one beyond the bound."""
+        return self._total <= self._limit() and self._running[lane.agent] <= self._limit_of(lane.agent)
 
     def statistics(self) -> HandlerStatistics:
         """Count who runs and who waits."""

@@ -1,5 +1,6 @@
 """No more handlers run at once than may, in all and of one agent, and none of them waits for a place for ever."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -201,6 +202,33 @@ def test_a_message_that_is_tried_again_keeps_its_place() -> None:
 
     run(main)
     assert order == ["flaky", "flaky", "flaky", "other"]
+
+
+def test_handlers_cut_short_while_they_asked_try_again_within_the_bound() -> None:
+    """Each has a place at its end, free or not; all of them at once would be at work again with it."""
+    work, tried = Work(), Counter[str]()
+
+    @agent(peers=["busy"], timeout_s=10)
+    async def lead(message: Text, ctx: Context) -> None:
+        tried[ctx.thread_id] += 1
+        await work.do("lead", 1 if tried[ctx.thread_id] == 1 else 8)
+        await ctx.ask("busy", Text("a"), timeout_s=10_000)
+
+    @agent(handlers=1, timeout_s=100_000)
+    async def busy(message: Text, _ctx: Context) -> Text:
+        await work.do("busy", 1_000)
+        return message
+
+    async def main() -> None:
+        async with Organism([lead, busy], clock=VirtualClock(), bounds=Bounds(handlers=2, attempts=3)) as it:
+            for thread in [await it.open_thread("x") for _ in range(4)]:
+                await it.wait(thread)
+            await anyio.sleep(10_000)
+            assert it.pump.statistics().handlers.in_all() == (0, 0)
+
+    run(main)
+    assert list(tried.values()) == [3] * 4
+    assert work.most["all"] == 2
 
 
 def test_plain_functions_that_ask_do_not_keep_each_other_from_places() -> None:

@@ -362,7 +362,7 @@ async def test_call_of_an_organism_that_a_reload_of_its_node_did_not_reach_ends(
     a = provider("a", BUSY, "never asked")
 
     async def ask() -> None:
-        with pytest.raises(StoppedError):
+        with pytest.raises(StoppedError, match="takes no new work"):
             await it.ask()
 
     async with make_router(a) as it, anyio.create_task_group() as tasks:

@@ -172,8 +172,8 @@ class LLMRouter:
         check_providers(providers)
         limiters = limiters or before.limiters.succeeded(before.providers, providers, settings.providers, self._clock)
         self._config = RouterConfig(models, providers, prices, settings, self._services, limiters)
-        self._in_flight.change(settings.calls_in_flight, self._tasks)
-        self._direct.change(settings.direct_calls_in_flight, self._tasks)
+        self._in_flight.change(settings.calls_in_flight)
+        self._direct.change(settings.direct_calls_in_flight)
         for name, provider in before.providers.items():
             if self._tasks is not None and not shared and not any(provider is kept for kept in providers.values()):
                 self._tasks.start_soon(self._close_unused, before.limiters[name], provider)

@@ -1,9 +1,51 @@
 """How many calls of one thread may be under way at a time; the others wait in the order they came."""
 
 import anyio
-import anyio.abc
 
 from organism.errors import RejectedError
+
+
+class ThreadPlaces:
+    """The places of one thread.
+
+    Args:
+        most: How many there are.
+    """
+
+    __slots__ = ("_free", "_owed")
+
+    def __init__(self, most: int) -> None:
+        self._free = anyio.Semaphore(most, fast_acquire=True)
+        self._owed = 0
+
+    def take_nowait(self) -> None:
+        """Take one.
+
+        Raises:
+            anyio.WouldBlock: If none is free, or others wait.
+        """
+        self._free.acquire_nowait()
+
+    async def take(self) -> None:
+        """Wait for one."""
+        await self._free.acquire()
+
+    def release(self) -> None:
+        """Give one back."""
+        if self._owed:
+            self._owed -= 1
+        else:
+            self._free.release()
+
+    def add(self, more: int) -> None:
+        """Have so many more, or fewer: those in use go as they are given back, before anybody who waits has them."""
+        for _ in range(more):
+            self.release()
+        for _ in range(-more):
+            try:
+                self._free.acquire_nowait()
+            except anyio.WouldBlock:
+                self._owed += 1
 
 
 class ThreadConcurrency:
@@ -17,43 +59,35 @@ class ThreadConcurrency:
     def __init__(self, most: int, setting: str) -> None:
         self._most = most
         self._setting = setting
-        self._threads: dict[str, anyio.Semaphore] = {}
+        self._threads: dict[str, ThreadPlaces] = {}
 
-    def change(self, most: int, tasks: anyio.abc.TaskGroup | None) -> None:
-        """Let more or fewer calls be under way from here on; calls that are keep their places.
-
-        Args:
-            tasks: Where it is waited for those that are; ``None`` where no call can be.
-        """
+    def change(self, most: int) -> None:
+        """Let more or fewer calls be under way from here on; calls that are keep their places."""
         more, self._most = most - self._most, most
         for places in self._threads.values():
-            for _ in range(more):
-                places.release()
-            for _ in range(-more):
-                if tasks is not None:
-                    tasks.start_soon(places.acquire)  # takes a place away, when its turn comes
+            places.add(more)
 
     def forget(self, thread_id: str) -> None:
         """The thread has ended."""
         self._threads.pop(thread_id, None)
 
-    async def take(self, thread_id: str, model: str, deadline_s: float) -> anyio.Semaphore:
+    async def take(self, thread_id: str, model: str, deadline_s: float) -> ThreadPlaces:
         """Wait for one of the thread's places, made on first use; returns what it must be released to.
 
         Raises:
             RejectedError: If none is free before the call's deadline.
         """
         if (places := self._threads.get(thread_id)) is None:
-            places = self._threads[thread_id] = anyio.Semaphore(self._most, fast_acquire=True)
+            places = self._threads[thread_id] = ThreadPlaces(self._most)
         try:
-            places.acquire_nowait()  # as a rule; a cancel scope costs more
+            places.take_nowait()  # as a rule; a cancel scope costs more
         except anyio.WouldBlock:
             await self._wait(places, model, deadline_s)
         return places
 
-    async def _wait(self, places: anyio.Semaphore, model: str, deadline_s: float) -> None:
+    async def _wait(self, places: ThreadPlaces, model: str, deadline_s: float) -> None:
         with anyio.CancelScope(deadline=deadline_s):
-            await places.acquire()
+            await places.take()
             return
         raise RejectedError(
             model,

@@ -1,5 +1,6 @@
 """How many calls of a thread are under way at once: few of a handler, many of the programs that share a key."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from organism.errors import RejectedError, UncertainError
 from organism.router.call import RouterSettings
+from organism.router.limits.concurrency import ThreadConcurrency
 from organism.testing import ScriptedProvider, run
 
 MakeRouter = Callable[..., Any]
@@ -61,5 +63,30 @@ def test_waiting_for_a_place_counts_towards_the_deadline(
             assert max(took) <= 60
             assert setting in refused[0]
             assert it.registry.budget("t").held.tokens == 0
+
+    run(main)
+
+
+def test_fewer_from_a_reload_on_are_fewer_for_calls_that_wait_already() -> None:
+    """Places in use go as their calls end, and nobody who waited has one of them; more later are so many more."""
+
+    async def main() -> None:
+        calls, under_way = ThreadConcurrency(10, "x"), [0]
+
+        async def call() -> None:
+            place = await calls.take("t", "m", math.inf)
+            under_way[0] += 1
+            await anyio.sleep(1)
+            under_way[0] -= 1
+            place.release()
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(60):
+                tasks.start_soon(call)
+            for most in (2, 4, 1, 6):
+                await anyio.sleep(0.3)
+                calls.change(most)
+                await anyio.sleep(1.25)
+                assert under_way[0] == most
 
     run(main)

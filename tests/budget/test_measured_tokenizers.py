@@ -110,6 +110,17 @@ def test_other_text_is_held_by_its_bytes(text: str) -> None:
     assert held[0] == held[1]
 
 
+@pytest.mark.parametrize("beside", ["perusteella mukaisesti tutkimuksen ", "zorpka frinlo gluk wugra "])
+@pytest.mark.parametrize("copies", [6, 60])
+@pytest.mark.parametrize("where", [0, 1, 2])
+def test_english_with_other_writing_beside_it_is_held_by_its_bytes(beside: str, copies: int, where: int) -> None:
+    """A text to translate, wherever it stands, is not held at what the English around it takes."""
+    parts = [TOOLS * (copies // 2)] * 2
+    parts.insert(where, beside * (400 * copies // len(beside)))
+    held = [Calibration().guess(family, parts).tokens for family in ("p/gpt-4o", "p/unmeasured")]
+    assert held[0] == held[1]
+
+
 def test_what_was_learnt_counts_for_more_than_what_was_measured() -> None:
     """A server that takes more than its model's tokenizer says is believed."""
     calibration = Calibration(samples_min=1)

@@ -27,6 +27,10 @@ _Outcome = tuple[object, BaseException | None]
 """What a function has returned, or raised: a future cannot hold every exception."""
 
 
+class NoThreadError(RuntimeError):
+    """The operating system gives no thread: the function was not called."""
+
+
 class OwnThreads:
     """Calls functions on threads that nobody else takes.
 
@@ -47,7 +51,7 @@ class OwnThreads:
         """Call a function on a thread, in turn, and return what it returns; it is waited for even when cancelled.
 
         Raises:
-            RuntimeError: The operating system gives no more threads.
+            NoThreadError: The operating system gives no thread, and none is at work.
         """
         with anyio.CancelScope(shield=True):
             returned = await self.run_shielded(function, *args)
@@ -57,7 +61,7 @@ class OwnThreads:
         """Do what :meth:`run` does, for a task that nothing cancels: a scope takes more than all the rest of it.
 
         Raises:
-            RuntimeError: The operating system gives no more threads.
+            NoThreadError: The operating system gives no thread, and none is at work.
         """
         loop = asyncio.get_running_loop()
         if (threads := self._threads.get(loop)) is None:
@@ -109,12 +113,20 @@ class _Threads:
         """Have a thread do a job, a new one if all are at work and there may be more; returns what to wait for."""
         with self._lock:  # a thread that is about to end for want of work must not be counted on
             if self._running <= self._given and self._running < self._most:
-                Thread(target=self._work, name="organism's own", daemon=True).start()
-                self._running += 1
+                self._start()
             self._given += 1
             self._busy.count += 1
             self._jobs.put(job)
         return job.outcome
+
+    def _start(self) -> None:
+        try:
+            Thread(target=self._work, name="organism's own", daemon=True).start()
+        except RuntimeError as error:  # no more threads, or no memory for one: those that are there take the job
+            if not self._running:
+                raise NoThreadError(f"no thread could be started: {error}") from error
+        else:
+            self._running += 1
 
     def _work(self) -> None:
         while (job := self._next()) is not None:

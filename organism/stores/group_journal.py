@@ -16,7 +16,7 @@ import anyio.abc
 import msgspec
 import structlog
 
-from organism.concurrency.own_threads import OwnThreads
+from organism.concurrency.own_threads import NoThreadError, OwnThreads
 from organism.journal import (
     GroupWritten,
     JournalBrokenError,
@@ -87,6 +87,7 @@ class _Age:
 
 
 F = TypeVar("F", bound=GroupStorage)
+T = TypeVar("T")
 
 
 class GroupJournal(ABC, Generic[F]):
@@ -299,7 +300,7 @@ class GroupJournal(ABC, Generic[F]):
     async def _forget(self) -> None:
         """Delete some of what is too old; that it cannot be deleted now is no reason to stop."""
         try:
-            self._more_to_forget = await self._writing.run(self._opened.forget, self._retention)
+            self._more_to_forget = await self._on_thread(self._opened.forget, self._retention)
         except JournalBrokenError as error:
             self._break(error)
         except JournalError as error:
@@ -329,7 +330,7 @@ class GroupJournal(ABC, Generic[F]):
         # Those who waited for the next write now wait for this one; later ones must not be woken by it.
         write, self._current, self._next = self._next, self._next, _Write()
         try:
-            await self._writing.run_shielded(self._write, [record for record, _ in group], self._number + 1)
+            await self._on_thread(self._write, [record for record, _ in group], self._number + 1)
         except JournalError as error:
             self._tell(error, len(group) + len(self._pending))
             self._failing = True
@@ -355,6 +356,13 @@ class GroupJournal(ABC, Generic[F]):
                 then()
         write.done.set()
         return None
+
+    async def _on_thread(self, function: Callable[..., T], *args: object) -> T:
+        """Call a function of the storage for the writer, which is shielded as a whole."""
+        try:
+            return await self._writing.run_shielded(function, *args)
+        except NoThreadError as error:  # an idle one has ended since: like a full disk, it is tried again
+            raise JournalError(f"the journal {self._name} cannot be written now: {error}") from error
 
     def _write(self, records: Sequence[msgspec.Struct], number: int) -> None:
         try:

@@ -13,7 +13,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from organism.concurrency.own_threads import OwnThreads, busy_threads
+from organism.concurrency.own_threads import NoThreadError, OwnThreads, busy_threads
 
 pytestmark = pytest.mark.anyio
 
@@ -93,6 +93,27 @@ async def test_a_thread_without_work_ends_and_another_takes_its_place() -> None:
     assert not first.is_alive()
     for number in range(300):
         assert await threads.run(abs, -number) == number
+
+
+def _no_more_threads(_thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+async def test_where_no_further_thread_can_be_started_those_that_are_there_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A machine without room for one more thread refuses nothing that a thread at work can do after its own."""
+    threads, go_on = OwnThreads(2), threading.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(threads.run, go_on.wait, 60)
+        await anyio.lowlevel.checkpoint()
+        monkeypatch.setattr(threading.Thread, "start", _no_more_threads)
+        tasks.start_soon(threads.run, go_on.wait, 60)
+        await anyio.lowlevel.checkpoint()
+        with pytest.raises(NoThreadError, match="can't start new thread"):
+            await OwnThreads().run(abs, 1)
+        go_on.set()
+    assert busy_threads(asyncio.get_running_loop()) == 0
 
 
 def test_one_serves_an_event_loop_after_another() -> None:

@@ -17,7 +17,7 @@ from organism.agents.tool_server_tasks import ToolServers
 from organism.budget.calibration import Calibration
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.clock import Clock, SteadyClock, SystemClock, utc
-from organism.control.components import ActivePrices, Components, OrganismSpec
+from organism.control.components import ActivePrices, Components, OrganismSpec, check_limited
 from organism.control.observed.history import History
 from organism.control.orders.thread_orders import ThreadOrders
 from organism.errors import ConfigError, MissingExtraError
@@ -125,29 +125,8 @@ def _checked(spec: OrganismSpec, providers: Mapping[str, Provider]) -> OrganismS
     if unknown := sorted(set(providers) - set(spec.providers)):
         raise ConfigError(f"no provider {', '.join(unknown)}; there are: {', '.join(sorted(spec.providers))}")
     check_plans(spec.models, spec.providers)
-    _check_limited(spec)
+    check_limited(spec)
     return replace(spec, providers={**spec.providers, **providers})
-
-
-def _check_limited(spec: OrganismSpec) -> None:
-    """Refuse limits of what does not exist: by a misprint in its name nothing is limited.
-
-    Of agents nothing is known here: keys of a gateway spend under names of their own.
-
-    Raises:
-        ConfigError: If there are some, or calls are to degrade and no model has another in its place.
-    """
-    limits = spec.limits
-    for kind, limited, there in (
-        ("model", limits.models, spec.models),
-        ("provider", limits.providers, spec.providers),
-    ):
-        if unknown := sorted(set(limited) - set(there)):
-            raise ConfigError(f"limits of no {kind}: {', '.join(unknown)}; there are: {', '.join(sorted(there))}")
-    rules = (*limits.rules.values(), *(scoped.rule for scoped in limits.all_scoped))
-    actions = (*limits.actions, *(each for rule in rules for each in rule.actions))
-    if any(action == "degrade" for _, action in actions) and not any(plan.degrade for plan in spec.models.values()):
-        raise ConfigError("no model says what takes its place; give one a 'degrade' in models")
 
 
 def wire(spec: OrganismSpec, environment: Environment) -> Components:

@@ -14,6 +14,7 @@ from organism.budget.scopes import BudgetPlan
 from organism.clock import SteadyClock
 from organism.control.observed.history import History
 from organism.control.orders.thread_orders import ThreadOrders
+from organism.errors import ConfigError
 from organism.ids import IdSource
 from organism.ledger.ledger import Ledger
 from organism.llm.provider import Provider
@@ -57,6 +58,27 @@ class OrganismSpec(msgspec.Struct, frozen=True, kw_only=True):
     on_exhausted: OnExhausted
     wait_s: float
     configuration: str = ""
+
+
+def check_limited(spec: OrganismSpec) -> None:
+    """Refuse limits of what does not exist: by a misprint in its name nothing is limited.
+
+    Of agents nothing is known here: keys of a gateway spend under names of their own.
+
+    Raises:
+        ConfigError: If there are some, or calls are to degrade and no model has another in its place.
+    """
+    limits = spec.limits
+    for kind, limited, there in (
+        ("model", limits.models, spec.models),
+        ("provider", limits.providers, spec.providers),
+    ):
+        if unknown := sorted(set(limited) - set(there)):
+            raise ConfigError(f"limits of no {kind}: {', '.join(unknown)}; there are: {', '.join(sorted(there))}")
+    rules = (*limits.rules.values(), *(scoped.rule for scoped in limits.all_scoped))
+    actions = (*limits.actions, *(each for rule in rules for each in rule.actions))
+    if any(action == "degrade" for _, action in actions) and not any(plan.degrade for plan in spec.models.values()):
+        raise ConfigError("no model says what takes its place; give one a 'degrade' in models")
 
 
 class ActivePrices:

@@ -6,11 +6,12 @@ keep the limits they were promised. Everything else uses the new parts from the 
 
 from organism.budget.holds import Mode
 from organism.clock import utc
-from organism.control.components import Components, OrganismSpec
+from organism.control.components import Components, OrganismSpec, check_limited
 from organism.errors import ConfigError, StoppedError
-from organism.pricing.book import PriceBook, ProviderPrices
+from organism.pricing.book import PriceBook, ProviderPrices, check_aliases
 from organism.router.planning.plan import check_plans
 from organism.router.planning.provider_limiters import ProviderLimiters
+from organism.router.router_config import check_providers
 from organism.runtime.active_config import AgentConfig, InFlightCounter, agent_config
 
 
@@ -24,6 +25,10 @@ def check_spec(name: str, spec: OrganismSpec) -> AgentConfig:
         raise ConfigError(f"a running organism keeps its name {name!r}: events are told apart by it")
     agents = agent_config(spec.agents, spec.entry, spec.messages, spec.bounds, spec.on_exhausted)
     check_plans(spec.models, spec.providers)
+    check_providers(spec.providers)
+    check_limited(spec)
+    for priced in spec.prices:
+        check_aliases(spec.prices, priced)
     return agents
 
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from organism import Agent, Context, Limits, Organism, Text
-from organism.budget.scopes import BudgetPlan
+from organism.budget.scopes import BudgetPlan, ScopedLimits
 from organism.cluster.node import ClusterNode
 from organism.control.components import OrganismSpec
 from organism.control.idempotency import Order
@@ -302,6 +302,9 @@ async def test_what_a_file_says_anew_outlasts_a_database_that_is_away(url: str, 
     [
         ({"name": "another"}, "keeps its name"),
         ({"agents": (caller("writer", "x", "gpu"),)}, "no partitions yet: gpu; .* restart this node"),
+        ({"providers": {"p": object()}}, "it must be a provider"),
+        ({"prices": {"p/m": "p/n", "p/n": "p/m"}}, "in a circle"),
+        ({"limits": BudgetPlan(models={"mian": ScopedLimits(Limits(calls=1))})}, "limits of no model: mian"),
     ],
 )
 async def test_what_a_running_node_cannot_become_is_refused_and_nothing_changes(

@@ -33,7 +33,7 @@ class LoadedConfig(msgspec.Struct, frozen=True):
         source: What errors name.
         places: Where each value or its key stands, by its path.
         dotenv: What stands in the ``.env`` beside it; the process's own environment has the last word.
-        mark: The first twelve digits of its text's SHA-256, by which nodes of a cluster tell files apart.
+        mark: By which nodes of a cluster tell files apart: twelve digits of a SHA-256 of its text and its limits.
     """
 
     config: Config
@@ -106,7 +106,8 @@ def _parsed(text: str, empty: LoadedConfig, environment: Mapping[str, str], mist
         mistakes.refuse()
     config = applied(cast("Config", found), binder.places)
     check(Checked(config, empty.source, binder.places, mistakes))
-    mark = sha256(text.encode()).hexdigest()[:12]
+    # With the limits as they are read: by its mark a file is ordered, and a limit that stands in `.env` may change.
+    mark = sha256(text.encode() + msgspec.json.encode(config.limits)).hexdigest()[:12]
     return msgspec.structs.replace(empty, config=config, places=binder.places, mark=mark)
 
 

@@ -200,6 +200,14 @@ def test_good_file_loads_with_defaults() -> None:
     assert config.bounds.hops == 50
 
 
+def test_mark_tells_files_apart_whose_limits_the_environment_says() -> None:
+    """A limit that changes there counts in a cluster as one that changes in the file; a key or a name does not."""
+    source = with_line("answers: [hello]", "answers: ['${env:NAME}']") + 'limits: {day: {tokens: "${env:DAILY}"}}\n'
+    marks = [parse(source, NAME=name, DAILY=daily).mark for name, daily in (("a", "9"), ("b", "9"), ("a", "8"))]
+    assert marks[0] == marks[1] != marks[2]
+    assert parse(GOOD).mark != parse(GOOD + "# another text\n").mark
+
+
 def test_limits_are_exact_integers() -> None:
     """Ten cents are ten cents: no amount passes through a float."""
     config = parse(

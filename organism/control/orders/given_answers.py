@@ -38,6 +38,7 @@ class GivenAnswers:
             UnknownApprovalError: If no answer to it is remembered.
             JournalError: If that cannot be read.
         """
+        await self._journal.commit()  # the first answer may be on its way to the file still
         if (value := await self._journal.remembered(_PREFIX + approval_id)) is None:
             raise UnknownApprovalError(approval_id)
         given = msgspec.json.decode(value, type=_GivenAnswer)

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
 from organism import Context, Organism, Text, agent
-from organism.threads.approvals import ApprovalNeededError
+from organism.stores.sqlite import SqliteJournal
+from organism.threads.approvals import ApprovalNeededError, Decision
 from organism.usage.events import OperatorAction
 
 pytestmark = pytest.mark.anyio
@@ -54,6 +56,27 @@ async def test_person_sees_what_is_asked_and_answers(served: Served) -> None:
         assert (await organism.wait(thread)).outputs == (Text("False not today"),)
         assert (await client.get("/v1/approvals")).json() == []
         assert [(action.action, action.target) for action in audit] == [("approval.decide", asked["id"])]
+
+
+async def test_answer_that_is_given_twice_at_once_counts_once(served: Served, tmp_path: Path) -> None:
+    """The second asks before the first is in the file, and is told the same."""
+    async with served(Organism([careful], journal=SqliteJournal(tmp_path / "j.db"))) as (organism, client):
+        thread = await waiting(organism)
+        audit: list[OperatorAction] = []
+        organism.usage.subscribe(audit.append, OperatorAction)
+        (asked,) = (await client.get("/v1/approvals")).json()
+        decision = Decision(allowed=True)
+        done: list[tuple[str, ...]] = []
+
+        async def decide() -> None:
+            done.append((await organism.control.decide(asked["id"], decision)).changed)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(decide)
+
+        assert done == [(thread,)] * 3
+        assert len(audit) == 1
 
 
 async def test_list_can_be_of_some_threads_and_of_the_oldest(served: Served) -> None:

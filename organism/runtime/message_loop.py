@@ -82,7 +82,9 @@ class MessageLoop:
     async def handle(self, thread: Thread, lane: Lane, scope_holder: ReusableCancelScope) -> bool:
         """Handle the first message of a lane if it can be handled now; whether there is another that can."""
         active, queue, name = self._active, lane.queue, lane.agent
-        if thread.status != "open" or not queue or name in active.paused:
+        # Also where an order of the last moment has opened a thread again whose handlers the end of the process stops:
+        # each run of it would be stopped at once, and followed by another.
+        if thread.status != "open" or thread.halting or not queue or name in active.paused:
             return False
         if self._warnings.any_told and self._catch_up(thread, lane, queue[0]):
             queue = lane.queue

@@ -203,3 +203,18 @@ def test_who_waits_for_the_question_of_a_message_that_has_no_agent_any_more_goes
     story = Scenario(7000051, (ScenarioStep("open", 0.0, 345124), ScenarioStep("rename", 90.0, 951069)))
 
     assert not play(story, RandomShape).failures
+
+
+def test_a_thread_that_an_order_opens_while_the_process_ends_runs_no_more() -> None:
+    """Each run of its handler would be stopped and begun again, on and on, and the end would never come."""
+    steps = (
+        ScenarioStep("open", 0.01, 847043),
+        ScenarioStep("decide", 0.3, 670556),
+        ScenarioStep("lower", 0.0, 546055),
+        ScenarioStep("lower", 0.3, 305569),
+        ScenarioStep("decide", 90.0, 232245),
+        ScenarioStep("open", 0.01, 763453),
+        ScenarioStep("late", 0.3, 452646),
+    )
+
+    assert not play(Scenario(1122, steps), RandomShape).failures

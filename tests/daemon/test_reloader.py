@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import anyio
 import httpx2
@@ -107,6 +108,14 @@ async def rest(client: httpx2.AsyncClient) -> None:
             await anyio.sleep(0.05)
 
 
+async def counted(client: httpx2.AsyncClient, calls: int) -> Any:
+    """Return the usage once it has so many calls: an event counts when it is in the file, a moment after the end."""
+    with anyio.fail_after(60):
+        while (usage := (await client.get("/v1/usage")).json()["total"])["calls"] < calls:  # noqa: ASYNC110 - see rest
+            await anyio.sleep(0.05)
+    return usage
+
+
 async def until_logged(desk: Desk, what: str) -> None:
     """Wait until the daemon has logged something."""
     with anyio.fail_after(60):
@@ -142,7 +151,7 @@ async def test_everything_is_swapped_under_load_and_nothing_is_lost(desk: Desk) 
                     assert any("llm.providers" in change for change in done), done
             await rest(client)
             day = next(b for b in (await client.get("/v1/budgets")).json() if b["account"].startswith("organism@day"))
-            usage = (await client.get("/v1/usage")).json()["total"]
+            usage = await counted(client, day["spent"]["calls"])
         assert desk.stop() == 0
         assert min(len(first.bill), len(second.bill)) > 0
 

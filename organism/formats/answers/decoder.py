@@ -16,6 +16,7 @@ from organism.formats.json_reading import JsonObject, loads, part, text_of, valu
 from organism.llm.answers import Completion
 from organism.llm.deltas import Ping, ProviderSink, StreamEnd
 
+_COUNTS = '"usage"'
 _DONE = "[DONE]"
 _TYPES = ("response.", "message_", "content_block_")
 """How types of events begin where the formats that have types name their events by them."""
@@ -227,6 +228,8 @@ class AnswerDecoder:
         values = values_in(data)
         if values is None:
             if event.name == "error":
+                if _COUNTS in data:  # it may be the last piece of an answer, damaged on its way: not free
+                    raise UncertainError(self._provider, f"an error that is no JSON and has counts: {data[:80]}")
                 self._raise_if_error({"error": data})
             if data[:1] in "{[" and data[:6] != "[PING]":
                 raise UncertainError(self._provider, f"an event that is no JSON: {data[:80]}")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from organism.amounts import TokenUsage
-from organism.errors import UncertainError
+from organism.errors import RejectedError, UncertainError
 from organism.formats.answers import decoder
 from organism.formats.answers.decoder import AnswerDecoder
 from organism.formats.openai_chat.answer import ChatReader
@@ -92,3 +92,14 @@ def test_what_came_in_place_of_an_answer_is_told(page: bytes) -> None:
     reading.feed(page)
     with pytest.raises(UncertainError, match="neither JSON nor a stream of events: Sign in"):
         reading.finish()
+
+
+def test_a_damaged_error_that_has_counts_is_not_free() -> None:
+    """It may be the last piece of an answer that was billed; words without counts are a refusal, as ever."""
+    reading = AnswerDecoder("p", ChatReader(REQUEST, VENDORS["openai"], None))
+    with pytest.raises(UncertainError, match="no JSON and has counts"):
+        reading.feed(b'event: error\ndata: {"model": "m", ": [{"i": 0}], "usage": {"prompt_tokens": 379}}\n\n')
+
+    reading = AnswerDecoder("p", ChatReader(REQUEST, VENDORS["openai"], None))
+    with pytest.raises(RejectedError, match="overloaded"):
+        reading.feed(b"event: error\ndata: overloaded\n\n")

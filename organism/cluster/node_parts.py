@@ -25,7 +25,7 @@ from organism.journal import JournalError
 from organism.llm.provider import Provider
 from organism.pricing.book import PriceBook
 from organism.router.limits.limiter import ProviderLimiter
-from organism.router.planning.provider_limiters import ProviderLimiters
+from organism.router.planning.provider_limiters import ProviderLimiters, gone_providers
 from organism.runtime.active_config import InFlightCounter
 from organism.stores.leases import Lease
 from organism.wiring import Environment, SharedParts, wire
@@ -146,10 +146,8 @@ class NodeParts:
                 await each.wait_none()
 
         self.tool_servers.replace(spec.tool_servers, unused)
-        kept = {id(provider) for provider in spec.providers.values()}
-        for name, provider in before.providers.items():
-            if id(provider) not in kept:
-                tasks.start_soon(self._close_unused, limiters[name], provider)
+        for name, provider in gone_providers(before.providers, spec.providers).items():
+            tasks.start_soon(self._close_unused, limiters[name], provider)
         return reached
 
     async def _close_unused(self, limiter: ProviderLimiter, provider: Provider) -> None:

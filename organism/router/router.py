@@ -44,7 +44,7 @@ from organism.router.memo import Memo
 from organism.router.planning.call_rates import RateSource
 from organism.router.planning.plan import ModelPlan
 from organism.router.planning.planner import Planned
-from organism.router.planning.provider_limiters import ProviderLimiters, ReplacedError
+from organism.router.planning.provider_limiters import ProviderLimiters, ReplacedError, gone_providers
 from organism.router.planning.request_checks import checked_request
 from organism.router.router_config import RouterConfig, RouterServices, check_providers
 from organism.router.spending.expenses import Expenses
@@ -174,8 +174,8 @@ class LLMRouter:
         self._config = RouterConfig(models, providers, prices, settings, self._services, limiters)
         self._in_flight.change(settings.calls_in_flight)
         self._direct.change(settings.direct_calls_in_flight)
-        for name, provider in before.providers.items():
-            if self._tasks is not None and not shared and not any(provider is kept for kept in providers.values()):
+        for name, provider in gone_providers(before.providers, providers).items():
+            if self._tasks is not None and not shared:
                 self._tasks.start_soon(self._close_unused, before.limiters[name], provider)
 
     @overload

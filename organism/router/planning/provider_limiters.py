@@ -142,3 +142,9 @@ class ProviderLimiters:
 
     def _closed(self, queue: RouteQueue) -> set[str]:
         return {provider for provider in queue.providers if self[provider].free_in_s() != 0}
+
+
+def gone_providers(before: Mapping[str, Provider], providers: Mapping[str, Provider]) -> dict[str, Provider]:
+    """Return those of before, by their names then, that no name stands for after a reload: they are to be closed."""
+    kept = {id(provider) for provider in providers.values()}
+    return {name: provider for name, provider in before.items() if id(provider) not in kept}

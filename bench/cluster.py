@@ -251,8 +251,16 @@ def _together(server: PostgresServer, place: str, shares: list[int], work: str) 
     before = _cpu_s(server)
     time.sleep(FOR_S / 2)  # before any of them ends, and its connections with it
     used_s = sum(used - before.get(pid, 0.0) for pid, used in _cpu_s(server).items())
-    rate = sum(float(process.communicate()[0].splitlines()[-1].split()[0]) for process in running)  # after its log
+    rate = sum(_rate_of(process) for process in running)
     return rate, 1e3 * used_s / (rate * FOR_S / 2)
+
+
+def _rate_of(worker: subprocess.Popen[str]) -> float:
+    """Return how many threads a second a worker did: what stands first in the one line that is no log line."""
+    (figure,) = [line.split()[1] for line in worker.communicate()[0].splitlines() if line.startswith("figure: ")]
+    if figure == "late":
+        raise SystemExit("a worker was not ready in time: the machine is busy; measure again when it is not")
+    return float(figure)
 
 
 def _cpu_s(server: PostgresServer) -> dict[int, float]:

@@ -116,7 +116,8 @@ async def main(place: str, name: str, share: int, begin_s: float, for_s: float, 
             cpu = time.process_time()
             await anyio.sleep(for_s)
             cpu = time.process_time() - cpu
-        print(done / for_s if late_s < 0 else "late", cpu / for_s, flush=True)
+        # Named, because log lines go to the same stream and may come after it.
+        print("figure:", done / for_s if late_s < 0 else "late", cpu / for_s, flush=True)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ _PROBE_S = 5
 
 _SESSION = (
     "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; "
+    # A statement that has waited for another node's reads what that one wrote.
+    "SET default_transaction_isolation = 'read committed'; "
     # A plan made while the tables are small would read them whole for as long as the connection lasts.
     "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; "
     # What the planner is to avoid it reckons as endless, and so compiles: 0.2 s of a processor for a statement of 1 ms.

@@ -15,8 +15,12 @@ from organism.stores.postgres.postgres_connection import Connection, connected
 from organism.stores.postgres.postgres_errors import explained, place_of
 from organism.stores.postgres.postgres_schema import LOCK, MIGRATIONS, VERSION, labelled_made, partitions_made
 
-_LOCKED_MS = 1_000
-"""So long a step waits for a table, and all nodes with it: much less than a lease lasts."""
+_LOCKED_MS = 400
+"""So long a step waits for a table, and all nodes with it: much less than a lease lasts.
+
+Less also than `deadlock_timeout` as shipped, 1 s: where a step and a node's statement wait for each other, the step
+gives up and comes again before the server would end the statement of the node.
+"""
 
 TRIES, _AGAIN_S = 10, 2.0
 
@@ -79,7 +83,7 @@ def prepare(db: Connection, place: str, purpose: Purpose) -> int:
     if not ours:
         if not purpose.take:
             raise JournalError(f"{place} has no journal of organism; the daemon makes one")
-        migrate(db, place, 0, partitions_made(purpose.partitions or 1))
+        migrate(db, place, purpose.partitions or 1)
     ((partitions, version, name),) = db.execute(_DESCRIBED)
     _refuse_newer(place, version)
     _refuse_other_name(place, name, purpose.name)
@@ -88,7 +92,7 @@ def prepare(db: Connection, place: str, purpose: Purpose) -> int:
     if not purpose.take:
         return int(partitions)
     if version < VERSION:
-        migrate(db, place, version)
+        migrate(db, place)
     if purpose.name and not name:
         db.execute("UPDATE organism.cluster SET name = %s WHERE name = ''", (purpose.name,))
         ((name,),) = db.execute("SELECT name FROM organism.cluster")
@@ -104,22 +108,25 @@ _DESCRIBED = """
 """Tables of version 1 have no name: there the organism's own piece of live state tells it."""
 
 
-def migrate(db: Connection, place: str, version: int, more: str = "") -> None:
-    """Take the steps that these tables have not taken yet; as one command they are taken together or not at all.
+def migrate(db: Connection, place: str, partitions: int = 1) -> None:
+    """Take the steps that these tables have not taken yet, together or not at all.
 
     A step waits for all who use a table, and all who come later wait for the step: nodes that run could renew no lease
     as long as somebody reads, such as a backup. So it soon gives up waiting, lets them through and comes again.
 
+    Args:
+        partitions: How many journals to make where there are no tables yet.
+
     Raises:
         JournalError: If the tables were in use each time, or a newer program has begun at the same time.
     """
-    steps = "".join(MIGRATIONS[version:])
     for left in reversed(range(TRIES)):
         try:
-            db.execute(
-                f"SELECT pg_advisory_xact_lock({LOCK}), set_config('lock_timeout', '{_LOCKED_MS}', true);{steps};{more}"  # noqa: S608 - written in postgres_schema
-                f"UPDATE organism.cluster SET schema = greatest(schema, {VERSION})"
-            )
+            with db.transaction():
+                db.execute(f"SELECT pg_advisory_xact_lock({LOCK}), set_config('lock_timeout', '{_LOCKED_MS}', true)")
+                # Only now: of nodes that begin at once the others have waited for the first one. To take its steps
+                # again would lock tables that it already uses, in another order than its statements do.
+                _take_steps(db, partitions)
         except (errors.LockNotAvailable, errors.DeadlockDetected):
             if not left:
                 raise JournalError(
@@ -131,6 +138,14 @@ def migrate(db: Connection, place: str, version: int, more: str = "") -> None:
             break
     ((found,),) = db.execute("SELECT schema FROM organism.cluster")
     _refuse_newer(place, found)
+
+
+def _take_steps(db: Connection, partitions: int) -> None:
+    ((made,),) = db.execute("SELECT to_regclass('organism.cluster') IS NOT NULL")
+    version = next(iter(db.execute("SELECT schema FROM organism.cluster")))[0] if made else 0
+    if version < VERSION:
+        new = "" if made else partitions_made(partitions)
+        db.execute(f"{''.join(MIGRATIONS[version:])};{new}UPDATE organism.cluster SET schema = {VERSION}")  # noqa: S608 - written in postgres_schema
 
 
 def _refuse_newer(place: str, version: int) -> None:

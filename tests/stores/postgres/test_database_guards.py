@@ -1,5 +1,6 @@
 """Each guard of the journal in PostgreSQL stands between one failure and lost work: here it fails."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -12,6 +13,7 @@ from organism.journal import JournalBrokenError, JournalError
 from organism.stores.batch import batch_of
 from organism.stores.group_storage import Retention
 from organism.stores.postgres.database import PostgresDatabase
+from organism.stores.postgres.lease_table import LeaseTable
 from organism.stores.postgres.postgres_schema import MIGRATIONS
 from organism.stores.postgres.preparation import migrate
 from organism.stores.postgres.statement import CONFIRM
@@ -151,5 +153,43 @@ def test_an_older_program_that_comes_second_does_not_make_the_tables_older(url: 
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("UPDATE organism.cluster SET schema = schema + 1")
         with pytest.raises(JournalError, match="upgrade organism"):
-            migrate(connection, "here", len(MIGRATIONS) - 1)
+            migrate(connection, "here")
         assert connection.execute("SELECT schema FROM organism.cluster").fetchall() == [(len(MIGRATIONS) + 1,)]
+
+
+def test_a_node_that_begins_with_another_one_does_not_lock_the_tables_that_this_has_made(url: str) -> None:
+    """Both found an empty database; the second one waited while the first made the tables, which is at work by now."""
+    PostgresDatabase(url).close()
+    with psycopg.connect(url, autocommit=True) as second, psycopg.connect(url) as first:
+        first.execute("SELECT FROM organism.nodes")
+        migrate(second, "here")
+        assert second.execute("SELECT partitions FROM organism.cluster").fetchall() == [(1,)]
+
+
+def test_nodes_that_begin_at_once_on_an_empty_database_all_begin(url: str) -> None:
+    """What `docker compose up` does: none is refused, and none ends another one's first statement."""
+
+    def begin(node: str) -> int:
+        with closing(LeaseTable(url, name="house", node=node, partitions=4)) as table:
+            table.register(url, "1", time.time_ns())
+            return table.incarnation
+
+    for _ in range(10):
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("DROP SCHEMA IF EXISTS organism CASCADE")
+        with ThreadPoolExecutor() as threads:
+            assert list(threads.map(begin, ("a", "b", "c", "d"))) == [1, 1, 1, 1]
+
+
+def test_a_database_whose_transactions_are_serializable_by_default_is_used_as_any_other(
+    postgres: PostgresServer, url: str
+) -> None:
+    """A statement that waits for another node's has to read what that one wrote, not what stood there before."""
+    postgres.execute(
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', "
+        "current_database()); END $$",
+        url,
+    )
+    with closing(PostgresDatabase(url)) as database, closing(LeaseTable(url, name="", node="a", partitions=1)) as table:
+        database.write(batch_of([event(1)]), 1)
+        assert table._execute("SELECT current_setting('transaction_isolation')") == [("read committed",)]

@@ -1,6 +1,6 @@
 """How parts are put together: each is complete when it is constructed, and works only with what it was handed.
 
-Both counts come from the types that the code is annotated with, so neither knows a single name of it.
+All counts come from the types that the code is annotated with, so neither knows a single name of it.
 """
 
 import ast
@@ -21,6 +21,9 @@ VALUES = {"Struct", "NamedTuple", "Enum", "StrEnum", "TypedDict", "Exception"}
 
 REACHED_THROUGH_MAX = 0
 """Places that reach for a part through two others, such as ``self.control.pump.router``."""
+
+LAYERS_MAX = 3
+"""Parts in a row whose methods of one name call each other: the door, the operation, and what holds the numbers."""
 
 COMPLETED_MAX = 2
 """Places that assign to a part of another room: a reload, to the mode and the patience of the budgets."""
@@ -239,6 +242,32 @@ def completed() -> Iterator[str]:
                 here = module.split(".")[1]
                 if owner is not None and owner.room not in {here, *STATE} and is_component(owner.name):
                     yield f"{module.replace('.', '/')}.py:{target.lineno}: {ast.unparse(target)}"
+
+
+def handed_down() -> dict[tuple[str, str], set[str]]:
+    """Return for each method of a part the others whose method of the same name it uses."""
+    down: dict[tuple[str, str], set[str]] = {}
+    for module, nodes, held in functions():
+        method, owner = nodes[0], held.get("self")
+        if not isinstance(method, FUNCTIONS) or owner is None or "Protocol" in owner.bases:
+            continue
+        used = (node.value for node in nodes if isinstance(node, ast.Attribute) and node.attr == method.name)
+        kinds = (inferred(value, held, module) for value in used)
+        down[owner.name, method.name] = {kind.name for kind in kinds if kind is not None and kind is not owner}
+    return down
+
+
+def test_one_name_goes_through_at_most_three_parts() -> None:
+    """Who follows an order down to the numbers meets no row of doors with the same name on each."""
+    down = handed_down()
+
+    def way(part: str, name: str) -> list[str]:
+        return [part, *max((way(each, name) for each in down.get((part, name), ())), key=len, default=[])]
+
+    ways = [(name, way(part, name)) for part, name in down]
+    assert len(ways) > 1000
+    long = [f"{name}: {' -> '.join(parts)}" for name, parts in ways if len(parts) > LAYERS_MAX]
+    assert not long, "\n".join(sorted(long))
 
 
 @pytest.mark.parametrize(

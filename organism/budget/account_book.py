@@ -13,7 +13,7 @@ from organism.budget.accounts.last_calls import LastCalls
 from organism.budget.accounts.shared_limits import SharedLimits
 from organism.budget.accounts.thread_budget import ThreadBudget, may_count
 from organism.budget.guards.actions import Actions, up_to
-from organism.budget.holds import Mode, Spender
+from organism.budget.holds import Spender
 from organism.budget.policy import Ask, Headroom
 from organism.budget.scopes import (
     AS_THE_ORGANISM,
@@ -73,15 +73,6 @@ class AccountBook:
     def rule(self, account: str) -> ScopeRule:
         """Return what happens on an account as its limit comes near, where that differs from the organism's."""
         return rule_of(self.plan, account) if self.has_rules else AS_THE_ORGANISM
-
-    def mode_of(self, account: str, default: Mode) -> Mode:
-        """Return what is done where an account's limit is reached.
-
-        Args:
-            account: Which.
-            default: What the organism does, where its scope has no mode of its own.
-        """
-        return self.rule(account).mode or default if self.has_rules else default
 
     def actions_of(self, account: str) -> Actions:
         """Return what happens on an account at thresholds beside a warning."""
@@ -168,7 +159,7 @@ class AccountBook:
             if self.shared is not None:
                 self.shared.begin(account, now_ns)
             if self._ledger.balance(account).configured != limits:
-                self.set_limits(account, limits, configured=True)
+                self.begin_revision(account, limits, configured=True)
             self.threads[budget.root].scoped.add(account)
             budget.scoped.add(account)
             accounts.append(account)
@@ -293,8 +284,8 @@ class AccountBook:
         """Return when spend on a rolling window counts no more, the next first, with all that has gone by then."""
         return self._ledger.balance(account).frees(self._clock.now_ns)
 
-    def set_limits(self, account: str, limits: Limits, *, configured: bool = False) -> None:
-        """Begin a new revision; thresholds reached before and reached still are carried over in silence.
+    def begin_revision(self, account: str, limits: Limits, *, configured: bool = False) -> None:
+        """Count under new limits; thresholds reached before and reached still are carried over in silence.
 
         Raises:
             UnknownAccountError: If the account is not open.

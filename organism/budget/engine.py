@@ -125,8 +125,8 @@ class BudgetEngine:
         return GrantedHold(hold_id=hold_id, accounts=accounts, amounts=amounts, output_cap=0)
 
     def mode_of(self, account: str) -> Mode:
-        """Return what is done where an account's limit is reached."""
-        return self._book.mode_of(account, self.mode)
+        """Return what is done where an account's limit is reached: its scope's mode, or the organism's."""
+        return self._book.rule(account).mode or self.mode if self._book.has_rules else self.mode
 
     def enforces(self, accounts: Iterable[str]) -> bool:
         """Whether one of these accounts refuses what it has no room for."""
@@ -236,21 +236,21 @@ class BudgetEngine:
             warnings += self._warnings.fire_ahead(account, floor, agent)
         return warnings
 
-    def set_limits(self, account: str, limits: Limits, *, configured: bool = False) -> tuple[BudgetWarning, ...]:
-        """Give an account new limits, and return the thresholds that lowering them has reached.
+    def revise(
+        self, account: str, limits: Limits, *, configured: bool = False
+    ) -> tuple[tuple[str, ...], tuple[BudgetWarning, ...]]:
+        """Give an account new limits, which those hold that it is carved out of.
+
+        Returns:
+            The accounts whose room this changes, and the thresholds that lower limits have reached.
 
         Raises:
             UnknownAccountError: If the account is not open.
             ConfigError: If they were carved out of others, which have no room for them.
         """
-        self._carve_anew(account, limits)
-        self._book.set_limits(account, limits, configured=configured)
-        return self.fire_reached(account)
-
-    def moved_with(self, account: str) -> tuple[str, ...]:
-        """Return whose room other limits of an account change: its own, and of those that it is carved out of."""
-        carved = self._carved(account)
-        return (account, *carved[1].accounts) if carved is not None else (account,)
+        above = self._carve_anew(account, limits)
+        self._book.begin_revision(account, limits, configured=configured)
+        return (account, *above), self.fire_reached(account)
 
     def needed_above(self, account: str, limits: Limits) -> dict[str, Limits]:
         """Return who must have which higher limits before a carved child may have these; nobody where there is room.
@@ -275,16 +275,16 @@ class BudgetEngine:
                 needed[name] = higher
         return needed
 
-    def _carve_anew(self, account: str, limits: Limits) -> None:
-        """Hold a carved child's new limits on its ancestors in place of those before.
+    def _carve_anew(self, account: str, limits: Limits) -> tuple[str, ...]:
+        """Hold a carved child's new limits on its ancestors in place of those before, and return their accounts.
 
         Else a raise would be room that they do not have, and they would pass their own limits when the child ends.
         """
         if (carved := self._carved(account)) is None:
-            return
+            return ()
         budget, hold = carved
         if (amounts := self._whole(account, limits)) == hold.amounts:
-            return
+            return hold.accounts
         if needed := self.needed_above(account, limits):
             raise ConfigError(
                 f"{account} is carved out of others that have no room for its limits: {', '.join(needed)}"
@@ -292,6 +292,7 @@ class BudgetEngine:
         self._ledger.release(hold.hold_id, self._clock.now_ns())
         budget.carve = self._ledger.new_id("carve")
         self._ledger.reserve(budget.carve, hold.accounts, amounts, self._clock.now_ns())
+        return hold.accounts
 
     def _carved(self, account: str) -> tuple[ThreadBudget, Hold] | None:
         """Return a carved child, and what those above hold for it; ``None`` for any other account."""

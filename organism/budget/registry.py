@@ -212,8 +212,8 @@ class ThreadBudgetRegistry:
 
         Thresholds reached under the new limits are carried over in silence if they were reported before, else reported.
         """
-        warnings = self._engine.set_limits(account, limits, configured=configured)
-        self._queue.serve(*self._engine.moved_with(account))
+        accounts, warnings = self._engine.revise(account, limits, configured=configured)
+        self._queue.serve(*accounts)
         return warnings
 
     def needed_above(self, account: str, limits: Limits) -> dict[str, Limits]:
@@ -382,7 +382,7 @@ class ThreadBudgetRegistry:
 
     def release(self, hold_id: str) -> tuple[BudgetState, ...]:
         """Give a hold back untouched, serve the line, and return the accounts; raises as :meth:`settle`."""
-        return tuple(map(self._book.state, self.reservations.release(hold_id)))
+        return tuple(map(self._book.state, self.reservations.give_back(hold_id)))
 
     def checkpoint(self, after_entries: int) -> None:
         """Let a later start begin here, if it would have to read more entries than that and there are accounts."""

@@ -320,7 +320,7 @@ class PartitionSlices:
             may = self._is_sliced(account) and self.running()
             if may and self.files.says_anew(balance := self._ledger.balance(account), row):
                 self.files.forget(account)  # should the database be away now, it still is the file's word
-                self._changes.set_limits(account, balance.configured, configured=True)
+                self._changes.change_limits(account, balance.configured, configured=True)
                 await self._agree(account, by_file=True)
             self.files.said(account)
 

@@ -68,6 +68,7 @@ class Control(AgentOrders):
         self.components = components
         self._now_ns = now_ns = components.clock.now_ns
         self._active, self._pump, self._budgets = components.active, components.pump, components.budgets
+        self._intake = components.pump.intake
         self._budget_changes, self._freezing, self._pausing = orders.budget_changes, orders.freezing, orders.pausing
         self._orders, self._approvals = orders, orders.approvals
         self.external_threads = orders.external_threads
@@ -147,7 +148,7 @@ class Control(AgentOrders):
         self.owners.check_name(thread_id)
 
         def step() -> Accepted:
-            begin = partial(self._pump.open_thread, thread_id=thread_id, limits=limits, labels=labels, trace=trace)
+            begin = partial(self._pump.start_thread, thread_id=thread_id, limits=limits, labels=labels, trace=trace)
             opened = begin(payload, recipient, may_raise=order.may_raise)
             self.owners.note(opened, order)
             self._audit(order, "thread.open", opened, after={"to": recipient})
@@ -239,7 +240,7 @@ class Control(AgentOrders):
             UnknownAccountError: If there is none of that name.
             JournalError: If the change cannot be kept.
         """
-        return await self._do(order, lambda: self._set_limits(account_of(account), lambda _: limits, order))
+        return await self._do(order, lambda: self._change_limits(account_of(account), lambda _: limits, order))
 
     async def move_limits(self, account: str, change: LimitsChange, *, order: Order = PYTHON) -> BudgetState:
         """Raise or lower an account's limits; what waited for them goes on. A plain name is a thread's.
@@ -249,7 +250,7 @@ class Control(AgentOrders):
             ConfigError: If a unit is to be moved that is not limited there.
             JournalError: If the change cannot be kept.
         """
-        return await self._do(order, lambda: self._set_limits(account_of(account), change.applied, order))
+        return await self._do(order, lambda: self._change_limits(account_of(account), change.applied, order))
 
     async def adjust_budget(self, account: str, amounts: Amounts, reason: str, *, order: Order = PYTHON) -> Corrected:
         """Correct what an account has spent, as after an invoice or a refund; what there is room for again goes on.
@@ -275,12 +276,12 @@ class Control(AgentOrders):
 
         return await self._do(order, step)
 
-    def _set_limits(self, account: str, fresh: Callable[[Limits], Limits], order: Order) -> BudgetState:
+    def _change_limits(self, account: str, fresh: Callable[[Limits], Limits], order: Order) -> BudgetState:
         now_ns = self._now_ns()
         before = self._accounts.state(account, now_ns).limits
         after = fresh(before)
         self._accounts.open(account, now_ns)
-        state = self._budget_changes.set_limits(account, after)
+        state = self._budget_changes.change_limits(account, after)
         self._audit(order, "budget.limits", account, before=before, after=after)
         return state
 
@@ -336,10 +337,16 @@ class Control(AgentOrders):
         """Take no new threads and wait for the open ones, for so many seconds at most; return what is left."""
 
         async def effect() -> OrganismStatus:
-            await self._pump.drain(within_s)
+            self._intake.refuse()
+            await self._pump.wait_at_rest(within_s)
             return self.status()
 
         return await self._do_slowly(order, "drain", "", effect, {"within_s": within_s})
+
+    @property
+    def accepting(self) -> bool:
+        """Whether new threads are taken."""
+        return self._intake.open
 
     async def accept(self, *, order: Order = PYTHON) -> OrganismStatus:
         """Take new threads again after :meth:`drain`; raises :class:`StoppedError` where the process is ending."""
@@ -347,7 +354,7 @@ class Control(AgentOrders):
         def step() -> OrganismStatus:
             if self.stop_ordered.is_set() or not self._pump.running:
                 raise StoppedError
-            self._pump.accept()
+            self._intake.accept()
             self._audit(order, "accept", "")
             return self.status()
 

@@ -133,15 +133,6 @@ class Pump:
         return self.active.agents
 
     @property
-    def accepting(self) -> bool:
-        """Whether new threads are taken."""
-        return self.intake.open
-
-    def accept(self) -> None:
-        """Take new threads again after :meth:`drain`."""
-        self.intake.accept()
-
-    @property
     def running(self) -> bool:
         """Whether handlers can run."""
         return self.scheduler.tasks is not None
@@ -214,14 +205,14 @@ class Pump:
     # -- threads --------------------------------------------------------------------------------------------------
 
     async def look_up(self, thread_id: str | None) -> None:
-        """Ask the journal whether a thread of that name has ended, so that :meth:`open_thread` knows.
+        """Ask the journal whether a thread of that name has ended, so that :meth:`start_thread` knows.
 
         Raises:
             JournalError: If it cannot be read.
         """
         await self.open_threads.look_up(thread_id)
 
-    def open_thread(
+    def start_thread(
         self,
         message: Message,
         to: str,
@@ -329,9 +320,8 @@ class Pump:
         thread = self.open_threads.get(thread_id, closing=True)
         return await self.lifecycle.close(thread, "terminated", checked(reason, str, "the reason"))
 
-    async def drain(self, within_s: float) -> None:
-        """Take no new threads and wait until the open ones have ended or wait for budget; see :attr:`at_rest`."""
-        self.intake.refuse()
+    async def wait_at_rest(self, within_s: float) -> None:
+        """Wait until every open thread has ended or waits for budget or a person, for so many seconds at most."""
         with anyio.move_on_after(within_s):
             for thread in self.open_threads.all():
                 while not thread.at_rest:
@@ -364,7 +354,7 @@ class Pump:
             mailboxes={name: self.delivery.mailboxes[name].statistics() for name in self.agents},
             stopped_agents=dict(self.active.stopped),
             paused_agents=frozenset(self.active.paused),
-            accepting=self.accepting,
+            accepting=self.intake.open,
             workers=self.worker_pool.statistics(),
             handlers=self.scheduler.handlers(),
         )

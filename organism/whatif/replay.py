@@ -131,7 +131,7 @@ class _Walk:
             if balance.account == self._recording.account:
                 self._before = balance.spent
             if (limits := self._changed(balance.account, balance.limits)) != balance.limits:
-                self._calls.warn(self._engine.set_limits(balance.account, limits))
+                self._calls.warn(self._engine.revise(balance.account, limits)[1])
         for hold in entry.holds:
             if (call := self._recording.calls.get(hold.hold_id)) is not None:
                 self._ledger.release(hold.hold_id, entry.time_ns)
@@ -175,7 +175,7 @@ class _Walk:
         if entry.account not in self._accounts:
             self._ledger.restore((entry,))
         elif not (changed and limits == self._ledger.balance(entry.account).limits):
-            self._calls.warn(self._engine.set_limits(entry.account, limits))
+            self._calls.warn(self._engine.revise(entry.account, limits)[1])
             self._calls.serve()
 
     def _go_on(self, entry: Dispatched | Overran | Settled | Released) -> None:

@@ -242,9 +242,9 @@ async def test_nothing_new_begins_shortly_before_a_lease_may_be_lost(postgres: P
         await until(lambda: len(a.organisms) == 2)
         organism = a.organisms[0]
         postgres.execute("ALTER TABLE organism.nodes RENAME TO hidden", url)
-        await until(lambda: not a.organisms and not organism.pump.accepting)
+        await until(lambda: not a.organisms and not organism.control.accepting)
         postgres.execute("ALTER TABLE organism.hidden RENAME TO nodes", url)
-        await until(lambda: all(each.pump.accepting for each in a.organisms.values()) and len(a.organisms) == 2)
+        await until(lambda: all(each.control.accepting for each in a.organisms.values()) and len(a.organisms) == 2)
         assert (await a.wait(await a.open_thread("write"))).outcome == "completed"
 
 

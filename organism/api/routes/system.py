@@ -24,8 +24,7 @@ async def healthz() -> str:
 @get("/readyz", media_type=MediaType.TEXT, opt=OPEN)
 async def readyz(control: ControlOf) -> Response[str]:
     """Say whether new threads are taken."""
-    pump = control.components.pump
-    ready = pump.accepting
+    ready = control.accepting
     return Response("ok" if ready else "stopping", status_code=200 if ready else 503, media_type=MediaType.TEXT)
 
 

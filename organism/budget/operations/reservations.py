@@ -140,7 +140,7 @@ class Reservations(BudgetOperation):
             self._calls[answer.hold_id] = _Reservation(spender, ask, record, ticket, answer)
         return answer
 
-    def release(self, hold_id: str) -> tuple[str, ...]:
+    def give_back(self, hold_id: str) -> tuple[str, ...]:
         """Give a hold back untouched, serve the line, and return its accounts.
 
         Raises:
@@ -189,11 +189,11 @@ class Reservations(BudgetOperation):
         """Give back what a call that has not left holds or waits for, on whichever window that is."""
         call = self._calls.pop(held.hold_id, None)
         present = held if call is None else call.present
-        # Out of line before the release: the release serves the line, and would grant room to a call that is gone.
+        # Out of line before it is given back: that serves the line, and would grant room to a call that is gone.
         if call is not None and call.waiter is not None:
             self._queue.quit(call.waiter)
         if present is not None:
-            self.release(present.hold_id)
+            self.give_back(present.hold_id)
 
     def gives_back(self, account: str, is_stuck: Callable[[str], bool]) -> bool:
         """Whether room that is held on an account comes back by itself.

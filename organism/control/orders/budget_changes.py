@@ -23,8 +23,8 @@ class BudgetChanges:
         self._writer = pump.state_writer
         self._outbox = outbox
 
-    def set_limits(self, account: str, limits: Limits, *, configured: bool = False) -> BudgetState:
-        """Give an account new limits and let go on what waited for it.
+    def change_limits(self, account: str, limits: Limits, *, configured: bool = False) -> BudgetState:
+        """Give an account new limits, report it, and let go on what waited for it.
 
         Those that a child's limits are carved out of are raised by what they lack for it, each with its own event: what
         is promised below is never more than what is promised above.
@@ -38,7 +38,7 @@ class BudgetChanges:
             ConfigError: If it is a carved child's, and lacks a limit that those have which it is carved out of.
         """
         for above, higher in self._registry.needed_above(account, limits).items():
-            self.set_limits(above, higher)
+            self.change_limits(above, higher)
         before = self._registry.state(account)
         warnings = self._registry.set_limits(account, limits, configured=configured)
         after = self._registry.state(account)
@@ -118,7 +118,7 @@ class BudgetChanges:
         """
         self._registry.replan(plan, thresholds)
         for account, limits in self._accounts.departed().items():
-            self.set_limits(account, limits, configured=True)
+            self.change_limits(account, limits, configured=True)
         self.tell_reached()
 
     def tell_reached(self) -> None:

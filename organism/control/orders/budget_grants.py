@@ -106,7 +106,7 @@ class BudgetGrants:
         """Raise the limits of a thread and of all above it, in one step."""
         accounts = tuple(self._lineage(approval.thread_id))  # a parent first: a carved child takes of it
         for state in map(self._registry.state, reversed(accounts)):
-            self._changes.set_limits(state.account, _moved(state.limits, grant.tokens, grant.cost_nanousd))
+            self._changes.change_limits(state.account, _moved(state.limits, grant.tokens, grant.cost_nanousd))
         said = f"{by} has granted {approval.agent} {BudgetRequest.of(grant)}, asked for {approval.detail}"
         self._notes.remark(approval.thread_id, said)
         if grant.seconds is not None:
@@ -149,7 +149,7 @@ class BudgetGrants:
         for account in filter(record.accounts.__contains__, self._lineage(record.thread_id)):
             state = self._registry.state(account)
             back.append(_unspent(state, record))
-            self._changes.set_limits(account, _moved(state.limits, *(-amount for amount in back[-1])))
+            self._changes.change_limits(account, _moved(state.limits, *(-amount for amount in back[-1])))
         if back:
             tokens, cost_nanousd = back[0]
             text = (

@@ -30,7 +30,7 @@ class DeadLetterOrders:
         envelope = letter.envelope
         thread = self._threads.find(envelope.thread_id)
         if thread is None or thread.status == "closing":
-            thread_id = self._pump.open_thread(envelope.payload, envelope.recipient, labels=letter.labels)
+            thread_id = self._pump.start_thread(envelope.payload, envelope.recipient, labels=letter.labels)
         else:
             self._pump.send(thread_id := thread.id, envelope.payload, envelope.recipient)
         self.discard(letter.id)

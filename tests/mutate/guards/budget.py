@@ -62,9 +62,9 @@ GUARDS = (
     guard(
         "carve-follows-limits",
         "What is held above for a carved child is what its limits are now.",
-        "budget/engine.py::BudgetEngine.set_limits",
-        "self._carve_anew(account, limits)",
-        "pass",
+        "budget/engine.py::BudgetEngine.revise",
+        "above = self._carve_anew(account, limits)",
+        "above = ()",
         "control/orders/test_budget_changes_carved.py::test_what_a_parent_holds_is_what_its_child_may_spend",
     ),
     guard(
@@ -174,7 +174,7 @@ GUARDS = (
     guard(
         "raise-arms-thresholds",
         "Thresholds that were reported and stand under new limits are carried over in silence.",
-        "budget/account_book.py::AccountBook.set_limits",
+        "budget/account_book.py::AccountBook.begin_revision",
         "carried, now_ns = self.warnings.carried(account, limits), self._clock.now_ns()",
         "carried, now_ns = set(), self._clock.now_ns()",
         "budget/test_registry.py::test_raised_limit_arms_the_thresholds_above_spend_again",
@@ -226,7 +226,7 @@ GUARDS = (
         "raise-serves-the-line",
         "What waits in line is tried at once when a limit is raised.",
         "budget/registry.py::ThreadBudgetRegistry.set_limits",
-        "self._queue.serve(*self._engine.moved_with(account))",
+        "self._queue.serve(*accounts)",
         "pass",
         "budget/test_registry.py::test_raised_limit_serves_the_line_at_once",
     ),

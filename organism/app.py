@@ -16,10 +16,11 @@ from organism.agents.agent import Agent
 from organism.agents.llm_agent import TextListener
 from organism.agents.tools.tool import ToolServer
 from organism.amounts import BudgetState, Limits
+from organism.amounts.account import thread_account
 from organism.budget.guards.actions import Action, actions_in, thresholds_in
 from organism.budget.holds import Mode
 from organism.budget.requests import LimitsRequest
-from organism.budget.scopes import BudgetPlan, plan_of, thread_account
+from organism.budget.scopes import BudgetPlan, plan_of
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.clock import Clock
 from organism.concurrency.slices import in_slices

@@ -112,6 +112,7 @@ MOVED = {
     "organism.gateway.exchange": "organism.gateway.request_handler",
     "organism.gateway.faults": "organism.gateway.errors",
     "organism.gateway.kept_routes": "organism.gateway.stored_answer_routes",
+    "organism.ledger.account": "organism.amounts.account",
     "organism.own_threads": "organism.concurrency.own_threads",
     "organism.plain_text": "organism.text.plain_text",
     "organism.private_files": "organism.stores.private_files",

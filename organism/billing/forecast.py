@@ -8,6 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from organism.amounts import NS_PER_S, BudgetState
+from organism.amounts.account import Account
 from organism.usage.totals import UsageTotals
 
 _Window = Literal["day", "month"]
@@ -68,7 +69,7 @@ _Spent = tuple[int, int, int | None]
 
 
 def _spent(days: Mapping[str, UsageTotals], states: Mapping[str, BudgetState], window: _Window, name: str) -> _Spent:
-    if (state := states.get(f"organism@{window}:{name}")) is not None:
+    if (state := states.get(str(Account.of_organism(f"{window}:{name}")))) is not None:
         return state.spent.cost_nanousd, state.spent.tokens, state.limits.cost_nanousd
     within = [totals for day, totals in days.items() if day.startswith(name)]
     return sum(each.cost_nanousd for each in within), sum(each.usage.total for each in within), None

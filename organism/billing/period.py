@@ -6,9 +6,9 @@ from datetime import UTC, date, datetime, tzinfo
 import msgspec
 
 from organism.amounts import NS_PER_S, BudgetState, Dimension
+from organism.amounts.account import Account
 from organism.billing.forecast import Forecast, forecasts
 from organism.errors import ConfigError
-from organism.ledger.account import Account
 from organism.tables import pop_and_shrink
 from organism.usage.events import AnyEvent, BudgetExceeded, ThreadClosed, ThresholdCrossed, UsageEvent
 from organism.usage.instants import instant_of
@@ -231,7 +231,7 @@ class PeriodSums:
             self._labels.setdefault(name, {}).setdefault(value, RunningTotals()).add(event)
         self._waste.add(event)
         for state in event.budgets:
-            if state.account.startswith("organism@"):
+            if Account.parse(state.account).kind == "organism":
                 known_ns, _ = self._windows.get(state.account, (0, state))
                 if event.time_ns >= known_ns:
                     self._windows[state.account] = event.time_ns, state

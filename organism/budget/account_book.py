@@ -6,6 +6,7 @@ Everything here is a step of arithmetic over the ledger's balances; nothing awai
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from organism.amounts import ZERO, Amounts, BudgetState, Dimension, Limits
+from organism.amounts.account import Account, thread_account, thread_of
 from organism.amounts.units import amount_of, limit_of
 from organism.budget.accounts.account_warnings import AccountWarnings
 from organism.budget.accounts.idle_accounts import forget_over, idle_accounts
@@ -25,12 +26,9 @@ from organism.budget.scopes import (
     planned_limits,
     rule_of,
     scoped_accounts,
-    thread_account,
-    thread_of,
 )
 from organism.clock import Clock
 from organism.errors import LedgerStateError, Refusal, UnknownAccountError
-from organism.ledger.account import Account
 from organism.ledger.account_balance import Balance
 from organism.ledger.ledger import Cost, Ledger
 from organism.ledger.windows import rolling

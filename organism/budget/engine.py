@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from msgspec.structs import replace
 
 from organism.amounts import ZERO, Amounts, BudgetState, Limits
+from organism.amounts.account import thread_of
 from organism.amounts.units import ADDITIVE, UNITS, amount_of, limit_of, numbers_of, whole
 from organism.budget.account_book import AccountBook
 from organism.budget.accounts.account_warnings import Unheard
@@ -18,7 +19,6 @@ from organism.budget.guards.freezes import Freezes
 from organism.budget.holds import GrantedHold, Mode, Spender
 from organism.budget.plans.budget_plan import check_mode
 from organism.budget.policy import Ask, Grant, carve, check_correction, decide, everything, room
-from organism.budget.scopes import thread_of
 from organism.clock import Clock
 from organism.errors import ConfigError, LedgerStateError, Refusal
 from organism.ledger.account_balance import Balance

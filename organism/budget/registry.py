@@ -11,6 +11,7 @@ from typing import TypeVar
 from warnings import warn
 
 from organism.amounts import UNLIMITED, Amounts, BudgetState, Dollars, Limits
+from organism.amounts.account import Account, thread_account
 from organism.budget.account_book import AccountBook
 from organism.budget.accounts.account_warnings import Unheard
 from organism.budget.accounts.thread_budget import ThreadBudget
@@ -24,11 +25,10 @@ from organism.budget.operations.spending_stops import SpendingStops
 from organism.budget.policy import Ask
 from organism.budget.requests import grant_limits
 from organism.budget.reserve_queue import ReserveQueue
-from organism.budget.scopes import BudgetPlan, check_labels, thread_account
+from organism.budget.scopes import BudgetPlan, check_labels
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.clock import Clock, SteadyClock, SystemClock
 from organism.errors import Refusal
-from organism.ledger.account import Account
 from organism.ledger.entries import CallRecord, Hold
 from organism.ledger.ledger import Cost, Ledger
 from organism.messages import BudgetWarning

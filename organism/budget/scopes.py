@@ -2,12 +2,13 @@
 
 A call of a thread holds on the thread and all its ancestors, on what is limited for its agent, its model, the provider
 it goes to and the thread's labels, and on the organism's windows. How these are named is the matter of
-:mod:`organism.ledger.account`, what they are counted over that of :mod:`organism.ledger.windows`.
+:mod:`organism.amounts.account`, what they are counted over that of :mod:`organism.ledger.windows`.
 """
 
 from collections.abc import Iterator, Mapping
 
 from organism.amounts import UNLIMITED, Limits
+from organism.amounts.account import Account, thread_account, thread_of
 from organism.budget.guards.actions import Action, Actions
 from organism.budget.holds import Spender
 from organism.budget.plans.budget_plan import (
@@ -22,7 +23,6 @@ from organism.budget.plans.budget_plan import (
     plan_of,
 )
 from organism.errors import ConfigError
-from organism.ledger.account import THREAD, Account
 from organism.ledger.windows import Per, Window, is_over, period, window_end_ns
 
 __all__ = [
@@ -36,7 +36,6 @@ __all__ = [
     "ScopedLimits",
     "Window",
     "actions_of",
-    "agent_of",
     "check_labels",
     "has_final_reserve",
     "has_windows",
@@ -48,35 +47,19 @@ __all__ = [
     "planned_limits",
     "rule_of",
     "scoped_accounts",
-    "thread_account",
-    "thread_of",
+    "window_accounts",
     "window_end_ns",
 ]
 
 
 def has_final_reserve(account: str) -> bool:
     """Whether a per cent of an account is kept for a final call: threads keep one, other scopes do not."""
-    return account.startswith(THREAD)
-
-
-def thread_account(thread_id: str) -> str:
-    """Return the name of a thread's own account."""
-    return f"{THREAD}{thread_id}"
-
-
-def thread_of(account: str) -> str | None:
-    """Return the thread whose own account this is, or ``None``."""
-    return account.removeprefix(THREAD) if account.startswith(THREAD) else None
+    return thread_of(account) is not None
 
 
 def of_provider(account: str) -> bool:
     """Whether an account limits a provider, so that going to another one helps."""
     return Account.parse(account).kind == "provider"
-
-
-def agent_of(account: str) -> str | None:
-    """Return the agent that an account limits, or ``None``."""
-    return Account.parse(account).agent or None
 
 
 def planned_limits(plan: BudgetPlan, account: str) -> Limits:
@@ -198,7 +181,7 @@ def scoped_accounts(
 
     def over(scoped: ScopedLimits) -> str:
         per = scoped.per
-        return f"{THREAD}{root_thread_id}" if per == "thread" else period(per, now_ns, plan.time_zone)
+        return thread_account(root_thread_id) if per == "thread" else period(per, now_ns, plan.time_zone)
 
     for kind, name, limited in (
         ("agent", spender.agent, plan.agents),
@@ -207,7 +190,7 @@ def scoped_accounts(
     ):
         scoped = limited.get(name)
         if scoped is not None and scoped.limits != UNLIMITED:
-            yield f"{kind}:{name}@{over(scoped)}", scoped.limits
+            yield str(Account(kind, name, over(scoped))), scoped.limits
     for name, label in plan.labels.items():
         if (value := labels.get(name)) is None:
             continue
@@ -217,6 +200,11 @@ def scoped_accounts(
         for pool_name, pool in label.pools.items():
             if value in pool.values and pool.scoped.limits != UNLIMITED:
                 yield str(Account.of_pool(name, pool_name, over(pool.scoped))), pool.scoped.limits
+    yield from window_accounts(plan, now_ns)
+
+
+def window_accounts(plan: BudgetPlan, now_ns: int) -> Iterator[tuple[str, Limits]]:
+    """Yield the present accounts of the whole organism, with their configured limits."""
     for window, limits in plan.windows.items():
         if limits != UNLIMITED:
-            yield f"organism@{period(window, now_ns, plan.time_zone)}", limits
+            yield str(Account.of_organism(period(window, now_ns, plan.time_zone))), limits

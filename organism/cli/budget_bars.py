@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from organism.amounts import NS_PER_S, BudgetState, Dimension
+from organism.amounts.account import Account
 from organism.amounts.units import ADDITIVE, DIMENSIONS, UNITS, amount_of, format_amount, limit_of
 from organism.cli.terminal import Markup, markup
 from organism.control.views import AccountState
-from organism.ledger.account import Account
 
 _FULL_PERCENT = 90
 _HIGH_PERCENT = 75

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from organism.amounts import NS_PER_S, BudgetState, Dimension
+from organism.amounts.account import Account
 from organism.amounts.units import DIMENSIONS, amount_of, limit_of
 from organism.control.views import Burn, ThreadSummary
-from organism.ledger.account import Account
 
 _S_PER_MINUTE = 60
 _S_PER_HOUR = 3600

@@ -7,7 +7,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from organism.amounts import UNLIMITED, ZERO, BudgetState
-from organism.budget.scopes import thread_account
+from organism.amounts.account import thread_account
 from organism.cli.client import Client, UnreachableError
 from organism.cli.ledger_sources import KeptJournal, NamedConfig, kept_journal
 from organism.cli.options import DaemonOptions

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from organism.amounts import NS_PER_S, format_usd
-from organism.budget.scopes import thread_account
+from organism.amounts.account import thread_account
 from organism.cli.terminal import Markup, Table, markup
 from organism.control.views import ThreadSummary
 from organism.text.plain_text import counted

@@ -5,11 +5,11 @@ from itertools import accumulate
 from typing import Any
 
 from organism.amounts import NANOUSD_PER_USD, ZERO, Amounts
+from organism.amounts.account import Account
 from organism.amounts.units import positive
 from organism.app import Organism
 from organism.cluster.node import ClusterNode
 from organism.concurrency.loop_time import loop_time
-from organism.ledger.account import Account
 from organism.telemetry.metrics import node_instruments as n
 from organism.telemetry.metrics.instruments import Instrument
 

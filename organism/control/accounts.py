@@ -10,16 +10,16 @@ import msgspec
 from msgspec.structs import asdict
 
 from organism.amounts import AMOUNT_MAX, NS_PER_S, UNLIMITED, ZERO, BudgetState, Limits, nanousd
+from organism.amounts.account import Account
 from organism.budget.registry import ThreadBudgetRegistry
-from organism.budget.scopes import BudgetPlan, period, present_account, thread_account, window_end_ns
+from organism.budget.scopes import present_account, window_accounts, window_end_ns
 from organism.control.listing.account_page import SCOPED_MAX, fullness
 from organism.control.views import AccountState, TimedGrant
 from organism.errors import ConfigError, UnknownAccountError
-from organism.ledger.account import Account
 from organism.ledger.ledger import Ledger
 
 _PERCENT_MAX = 1_000_000
-_SCOPED = ("label:", "pool:", "agent:", "model:", "provider:")
+_WHOLE = ("organism", "thread")
 _LOOKED_AT = 2_000
 
 AccountKind = Literal["organism", "thread", "agent", "model", "provider", "label", "pool"]
@@ -88,20 +88,6 @@ class LimitsChange(msgspec.Struct, frozen=True, kw_only=True):
         return Limits(**moved)
 
 
-def account_of(name: str) -> str:
-    """Return the account that is meant: a plain name is a thread's."""
-    return name if ":" in name or "@" in name else thread_account(name)
-
-
-def windows(plan: BudgetPlan, now_ns: int) -> dict[str, Limits]:
-    """Return the present accounts of the whole organism, with their configured limits."""
-    return {
-        f"organism@{period(window, now_ns, plan.time_zone)}": limits
-        for window, limits in plan.windows.items()
-        if limits != UNLIMITED
-    }
-
-
 class Accounts:
     """Looks accounts up, those too that no call has opened yet.
 
@@ -125,7 +111,7 @@ class Accounts:
 
     def windows(self, now_ns: int) -> tuple[AccountState, ...]:
         """Return the accounts of the present windows."""
-        return tuple(self.shown(self.state(account, now_ns)) for account in windows(self._budgets.plan, now_ns))
+        return tuple(self.shown(self.state(account, now_ns)) for account in self._windows(now_ns))
 
     def scoped(self, now_ns: int) -> tuple[AccountState, ...]:
         """Return those that are neither a thread's nor the organism's, of present windows, the fullest first.
@@ -133,13 +119,13 @@ class Accounts:
         Of those opened last: there may be as many as there are values of a label, and this is asked every few seconds.
         """
         latest = islice(reversed(self._ledger.accounts), _LOOKED_AT)
-        present = (name for name in latest if name.startswith(_SCOPED) and not self._book.over(name))
+        present = (name for name in latest if Account.parse(name).kind not in _WHOLE and not self._book.over(name))
         found = (self.state(name, now_ns) for name in present)
         return tuple(self.shown(state) for state in nlargest(SCOPED_MAX, found, key=fullness))
 
     def all(self, now_ns: int) -> tuple[AccountState, ...]:
         """Return every account there is, oldest first, and the windows that have not been used yet."""
-        names = dict.fromkeys((*self._ledger.accounts, *windows(self._budgets.plan, now_ns)))
+        names = dict.fromkeys((*self._ledger.accounts, *self._windows(now_ns)))
         return tuple(self.shown(self.state(account, now_ns)) for account in names)
 
     def page(self, wanted: AccountFilter, now_ns: int, limit: int, after: str = "") -> tuple[AccountState, ...]:
@@ -147,7 +133,7 @@ class Accounts:
 
         Only those of the page are described. A name stays where it is, whatever is opened and closed meanwhile.
         """
-        names = {*self._ledger.accounts, *windows(self._budgets.plan, now_ns)}
+        names = {*self._ledger.accounts, *self._windows(now_ns)}
         page = nsmallest(limit, (name for name in names if name > after and wanted.has(name)))
         return tuple(self.shown(self.state(account, now_ns)) for account in page)
 
@@ -191,6 +177,9 @@ class Accounts:
         self._ledger.open(account, self.state(account, now_ns).limits, now_ns)
         if thread := Account.parse(account).within_thread:
             self._book.threads[thread].scoped.add(account)  # it is closed with it
+
+    def _windows(self, now_ns: int) -> tuple[str, ...]:
+        return tuple(account for account, _ in window_accounts(self._budgets.plan, now_ns))
 
     def _is_root(self, thread_id: str) -> bool:
         budget = self._book.threads.get(thread_id)

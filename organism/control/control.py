@@ -10,12 +10,13 @@ from functools import partial
 import anyio
 
 from organism.amounts import Amounts, BudgetState, Limits
+from organism.amounts.account import account_of
 from organism.budget.guards.freezes import Freeze, FreezeLabels, Frozen, labels_of, scope_of
 from organism.budget.holds import Mode
 from organism.budget.policy import check_correction
 from organism.budget.requests import LimitsRequest
 from organism.concurrency.slices import in_slices
-from organism.control.accounts import Accounts, LimitsChange, account_of
+from organism.control.accounts import Accounts, LimitsChange
 from organism.control.agent_orders import AgentOrders
 from organism.control.components import Components, OrganismSpec
 from organism.control.idempotency import PYTHON, Order

@@ -13,6 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from organism.amounts import NS_PER_S
+from organism.amounts.account import Account
 from organism.clock import Clock
 from organism.control.views import OrderDone
 from organism.errors import OrganismError
@@ -101,7 +102,7 @@ class UnknownLetterError(OrganismError):
 
 def audit_row(order: Order, action: str, target: str, before: object, after: object) -> OperatorAction:
     """Return the event that tells who has ordered what, and how it was before and after."""
-    thread_id = target if action.startswith("thread.") else target.partition("thread:")[2]
+    thread_id = target if action.startswith("thread.") else Account.parse(target).within_thread
     return OperatorAction(
         thread_id=thread_id,
         root_thread_id=thread_id,

@@ -8,9 +8,10 @@ from importlib.metadata import version
 import anyio
 from msgspec.structs import replace
 
-from organism.budget.scopes import limits_over_time, thread_account, thread_of, thresholds_by_scope
+from organism.amounts.account import account_of, thread_account, thread_of
+from organism.budget.scopes import limits_over_time, thresholds_by_scope
 from organism.concurrency.own_threads import OwnThreads
-from organism.control.accounts import AccountFilter, Accounts, account_of
+from organism.control.accounts import AccountFilter, Accounts
 from organism.control.components import Components
 from organism.control.listing.account_page import ACCOUNTS_MAX
 from organism.control.listing.letters import as_shown

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 import msgspec
 
 from organism.amounts import Amounts, Limits, TokenUsage
+from organism.amounts.account import Account, thread_account
 from organism.amounts.units import ADDITIVE, amount_of, format_amount
 from organism.errors import Refusal
-from organism.ledger.account import Account
 from organism.ledger.entries import (
     AccountOpened,
     Adjusted,
@@ -90,7 +90,7 @@ class BudgetTrace(msgspec.Struct, frozen=True, kw_only=True):
 
 def explain(entries: Iterable[AnyEntry], thread_id: str) -> BudgetTrace:
     """Tell the story of a thread's budget from the ledger's entries in order."""
-    own = str(Account.of_thread(thread_id))
+    own = thread_account(thread_id)
     holds: dict[str, HoldTrace] = {}
     notes: list[Note] = []
     for entry in entries:

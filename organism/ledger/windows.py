@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
 from organism.amounts import NS_PER_S
-from organism.ledger.account import THREAD, Account
+from organism.amounts.account import Account, thread_of
 
 Per = str
 """``thread``, ``call``, ``hour``, ``day``, ``week``, ``month``, ``lifetime``, or a rolling window's length, ``6h``."""
@@ -69,7 +69,7 @@ def period(per: Per, now_ns: int, time_zone: tzinfo) -> str:
 
 def counted_ns(account: str) -> int | None:
     """Return for how long spend counts on an account: ``None`` for as long as it is open, 0 for its own call only."""
-    if account.startswith(THREAD):
+    if thread_of(account) is not None:
         return None  # most accounts are threads, and each of them is opened once
     per = Account.parse(account).over.partition(":")
     if per[0] == "rolling":

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from organism.amounts.account import Account, thread_of
 from organism.budget.holds import Spender
 from organism.budget.registry import ThreadBudgetRegistry
-from organism.budget.scopes import agent_of, thread_of
-from organism.ledger.account import Account
 from organism.messages import BudgetWarning
 from organism.runtime.delivery import Delivery
 from organism.threads.lanes import Lane
@@ -127,7 +126,7 @@ class BudgetWarnings:
 
     def _concerned(self, thread: Thread, warning: BudgetWarning) -> Iterator[str]:
         """Yield the agents of a thread that spend: the one that is limited, else those with something to do."""
-        if (limited := agent_of(warning.account)) is not None:
+        if limited := Account.parse(warning.account).agent:
             yield from (limited,) if limited in thread.lanes else ()
             return
         at_work = [lane.agent for lane in thread.lanes.values() if lane.queue]

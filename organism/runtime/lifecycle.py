@@ -9,7 +9,7 @@ from functools import partial
 
 import anyio
 
-from organism.budget.scopes import thread_of
+from organism.amounts.account import thread_of
 from organism.errors import Refusal
 from organism.messages import Envelope, ThreadOutcome, ThreadResult
 from organism.runtime.budget_warnings import BudgetWarnings

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from organism.amounts import ZERO, Amounts
+from organism.amounts.account import thread_account
 from organism.journal import Piece
 from organism.ledger.entries import AnyEntry, decode_entry
 from organism.stores.batch import GENESIS, chain_hash
@@ -140,7 +141,7 @@ def _check_events(audit: Audit, books: Books) -> None:
                 audit.opened[thread_id] += 1
             case ThreadClosed(thread_id=thread_id):
                 audit.closed[thread_id] += 1
-                if event.budget.spent not in books.final.get(f"thread:{thread_id}", ()):
+                if event.budget.spent not in books.final.get(thread_account(thread_id), ()):
                     audit.findings.append(f"the end of thread {thread_id} tells another budget than the ledger")
             case UsageEvent(call_id=call_id, attempt=attempt):
                 told[call_id, attempt] += 1

@@ -14,6 +14,7 @@ from typing import Protocol
 import anyio
 
 from organism.amounts import Amounts, Limits
+from organism.amounts.account import thread_account
 from organism.journal import Drop, DropThread, Journal, Keep, Remember, Stored
 from organism.ledger.entries import decode_entry
 from organism.ledger.ledger import Cost, Ledger
@@ -21,6 +22,8 @@ from organism.messages import Text
 from organism.testing.virtual_time import run
 from organism.usage.event_log import EventLog
 from organism.usage.events import AnyEvent, ThreadOpened
+
+_ACCOUNT = thread_account("t")
 
 
 class StoreUnderTest(Journal, EventLog, Protocol):
@@ -39,16 +42,16 @@ def keep(key: str, text: str = "", thread_id: str = "t") -> Keep:
 
 def live_a_little(ledger: Ledger) -> None:
     """Let a ledger write an entry of most kinds."""
-    ledger.open("thread:t", Limits(tokens=100), 1)
+    ledger.open(_ACCOUNT, Limits(tokens=100), 1)
     for number, hold in enumerate(("settled", "released", "overrun", "open")):
-        ledger.reserve(hold, ("thread:t",), Amounts(tokens=10, cost_nanousd=5, calls=1), 2 + number)
+        ledger.reserve(hold, (_ACCOUNT,), Amounts(tokens=10, cost_nanousd=5, calls=1), 2 + number)
     ledger.dispatch("settled", 10)
     ledger.settle("settled", Amounts(tokens=7, cost_nanousd=3, calls=1), Cost(), 11)
     ledger.release("released", 12)
     ledger.settle("overrun", Amounts(tokens=17, cost_nanousd=9, calls=1), Cost(source="estimated", priced=False), 13)
     ledger.dispatch("open", 14)
-    ledger.fire("thread:t", "tokens", 75, 15, agent="a", final=True)
-    ledger.set_limits("thread:t", Limits(tokens=200), [("tokens", 75)], 16)
+    ledger.fire(_ACCOUNT, "tokens", 75, 15, agent="a", final=True)
+    ledger.set_limits(_ACCOUNT, Limits(tokens=200), [("tokens", 75)], 16)
 
 
 class StoreContract:
@@ -230,7 +233,7 @@ class StoreContract:
 
         self.write(tmp_path, write)
         again = Ledger.replay(map(decode_entry, self.read(tmp_path).entries))
-        assert again.balance("thread:t") == ledger.balance("thread:t")
+        assert again.balance(_ACCOUNT) == ledger.balance(_ACCOUNT)
         assert again.open_holds == ledger.open_holds
         assert self.read(tmp_path).last_time_ns == 16
 

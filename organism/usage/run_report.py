@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from organism.amounts import BudgetState, TokenUsage
+from organism.amounts.account import thread_account, thread_of
 from organism.errors import Refusal
 from organism.usage.events import (
     AgentSaid,
@@ -156,6 +157,6 @@ def _budgets(events: list[AnyEvent], thread_id: str, now: Iterable[BudgetState])
             case _:
                 pass
     last |= {state.account: state for state in now}
-    own = f"thread:{thread_id}"
-    shown = [state for account, state in last.items() if account == own or not account.startswith("thread:")]
+    own = thread_account(thread_id)
+    shown = [state for account, state in last.items() if thread_of(account) in (None, thread_id)]
     return tuple(sorted(shown, key=lambda state: state.account != own))

@@ -6,12 +6,12 @@ from datetime import date
 import msgspec
 
 from organism.amounts import Dimension, Limits
+from organism.amounts.account import Account
 from organism.amounts.units import UNITS
 from organism.budget.holds import Mode
 from organism.budget.scopes import BudgetPlan
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.errors import ConfigError
-from organism.ledger.account import Account
 from organism.pricing.book import Override, ProviderPrices
 from organism.router.planning.plan import ModelPlan
 

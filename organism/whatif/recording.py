@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import msgspec
 
 from organism.amounts import ZERO, Amounts, Limits
+from organism.amounts.account import thread_account
 from organism.amounts.units import amount_of
-from organism.budget.scopes import thread_account
 from organism.errors import Refusal
 from organism.ledger.entries import (
     AccountOpened,

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from organism.amounts import ZERO, Limits
+from organism.amounts.account import thread_of
 from organism.budget.accounts.thread_budget import ThreadBudget
-from organism.budget.scopes import thread_of
 from organism.errors import ConfigError, Refusal, UnknownAccountError
 from organism.ledger.account_balance import Balance
 from organism.ledger.entries import (

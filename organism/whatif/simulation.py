@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import msgspec
 
 from organism.amounts import BudgetState
+from organism.amounts.account import Account
 from organism.budget.account_book import AccountBook
 from organism.budget.engine import BudgetEngine
 from organism.budget.holds import Spender
 from organism.budget.policy import Ask
 from organism.budget.scopes import scoped_accounts
-from organism.ledger.account import Account
 from organism.ledger.ledger import Ledger
 from organism.pricing.rates import Rates
 from organism.router.planning.plan import Degraded, degraded

@@ -8,7 +8,17 @@ import pytest
 
 from organism import ConfigError, Limits, Organism, Text, agent
 from organism.agents.context import Context
-from organism.control.idempotency import RECEIPT_DAYS, AlreadyDoneError, Order, Receipt, Receipts, TooManyKeysError
+from organism.budget.guards.freezes import scope_of
+from organism.control.idempotency import (
+    PYTHON,
+    RECEIPT_DAYS,
+    AlreadyDoneError,
+    Order,
+    Receipt,
+    Receipts,
+    TooManyKeysError,
+    audit_row,
+)
 from organism.errors import OrganismError, ThreadClosedError
 from organism.journal import Journal, Keep, Pieces
 from organism.stores import memory
@@ -206,3 +216,18 @@ def test_errors_of_keys_are_the_journals() -> None:
     """A key that cannot be remembered is the journal's refusal: 503 over HTTP, to be tried again."""
     assert issubclass(TooManyKeysError, OrganismError)
     assert TooManyKeysError.retryable
+
+
+@pytest.mark.parametrize(
+    ("action", "target", "thread_id"),
+    [
+        ("thread.pause", "t", "t"),
+        ("budget.limits", "thread:t", "t"),
+        ("budget.limits", "agent:clerk@thread:t", "t"),
+        ("budget.limits", "organism@day:2026-11-24", ""),
+        ("freeze", scope_of({"tenant": "thread:t"}), ""),
+    ],
+)
+def test_the_row_of_an_order_is_its_thread_s(action: str, target: str, thread_id: str) -> None:
+    """Who reads a thread's history finds the orders about it and its accounts, and no other's."""
+    assert audit_row(PYTHON, action, target, None, None).thread_id == thread_id

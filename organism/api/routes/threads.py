@@ -7,11 +7,11 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, QueryParameter, SkipValidation
 
 from organism.amounts import BudgetState, Limits
+from organism.amounts.account import thread_account
 from organism.api.bodies import LimitsBody, OpenThreadBody, ReplayBody, SendBody, StateFilter, WaitingFilter
 from organism.api.dependencies import ControlOf, OrderOf
 from organism.api.scopes import caller_of, may_read_content, needs
 from organism.budget.requests import LimitsRequest, grant_limits
-from organism.budget.scopes import thread_account
 from organism.control.listing.thread_list import PageRequest, ThreadFilter, ThreadOrder
 from organism.control.listing.timeline import Timeline
 from organism.control.listing.timeline_reader import ITEMS_MAX

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import tzinfo
 
 from organism.amounts import ZERO
+from organism.amounts.account import Account
 from organism.budget.accounts.thread_budget import ThreadBudget
-from organism.ledger.account import Account
 from organism.ledger.account_balance import Balance
 from organism.ledger.windows import is_over
 

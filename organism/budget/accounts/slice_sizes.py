@@ -6,8 +6,8 @@ What a slice has and does not use is as good as held by somebody else: it may co
 """
 
 from organism.amounts import ZERO, Amounts, Limits
+from organism.amounts.account import Account
 from organism.amounts.units import limited, numbers_of, positive, whole
-from organism.ledger.account import Account
 from organism.ledger.account_balance import Balance
 from organism.ledger.windows import counted_ns
 

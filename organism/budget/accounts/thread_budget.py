@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
+from organism.amounts.account import Account
 from organism.budget.scopes import LabelLimits
 from organism.errors import Refusal
-from organism.ledger.account import Account
 
 
 class ThreadBudget:

@@ -14,10 +14,11 @@ from cyclopts import Parameter
 from msgspec.structs import replace
 
 from organism.amounts import BudgetState
+from organism.amounts.account import thread_account, thread_of
 from organism.app import Organism
 from organism.budget.holds import Mode
 from organism.budget.relief import amount_option, lacking, limit_behind
-from organism.budget.scopes import limits_over_time, thread_account, thread_of
+from organism.budget.scopes import limits_over_time
 from organism.cli import exit_codes
 from organism.cli.completion import AgentName, ThreadName
 from organism.cli.options import (

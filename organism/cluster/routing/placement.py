@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlencode
 
 import msgspec
 
+from organism.amounts.account import account_of, thread_of
 from organism.ids import Layout
 
 DestinationKind = Literal["here", "own", "at", "any", "all", "refused"]
@@ -125,9 +126,9 @@ def _of_tokens(request: PlacedRequest, _parts: list[str], _layout: Layout) -> De
 def _of_budgets(request: PlacedRequest, parts: list[str], layout: Layout) -> Destination:
     if len(parts) == 1:
         return ALL
-    account = parts[1]
-    if account.startswith("thread:") or not (":" in account or "@" in account):
-        return _at(account.removeprefix("thread:"), layout)
+    account = account_of(parts[1])
+    if (thread := thread_of(account)) is not None:
+        return _at(thread, layout)
     # A limit that all share is changed in one place, always the same, where the receipt of the order is.
     return ALL if request.method == "GET" else _at(account, layout)
 

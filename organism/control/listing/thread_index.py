@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from msgspec.structs import replace
 
-from organism.budget.scopes import thread_account
+from organism.amounts.account import thread_account
 from organism.control.components import Components
 from organism.control.listing.thread_list import (
     ENDED_STATES,

@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from organism.amounts import NS_PER_S
+from organism.amounts.account import thread_account
 from organism.control.observed.message_flow import LONG_TEXT, CarriedMessages, MessageFlow
 from organism.control.views import Burn, Hop, ThreadSummary, fastest
 from organism.ids import USER
@@ -315,7 +316,7 @@ class History:
 
     def _sample(self, event: UsageEvent) -> None:
         used = f"tool:{event.tool}" if event.tool else f"model:{event.model}"
-        names = (f"thread:{event.root_thread_id}", f"agent:{event.agent}", used)
+        names = (thread_account(event.root_thread_id), f"agent:{event.agent}", used)
         self._samples.append(_Sample(event.time_ns, names, event.usage.total, event.cost_nanousd or 0))
         if event.thread_id in self._opened:
             self._work(event.thread_id).note((event.agent,), event.time_ns)

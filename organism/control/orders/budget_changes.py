@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from organism.amounts import Amounts, BudgetState, Limits
-from organism.budget.scopes import BudgetPlan, thread_of
+from organism.amounts.account import thread_of
+from organism.budget.scopes import BudgetPlan
 from organism.budget.thresholds import Due
 from organism.runtime.pump import Pump
 from organism.usage.events import BudgetAdjusted, LimitChanged

@@ -5,11 +5,11 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Protocol
 
 from organism.amounts import NANOUSD_PER_USD, NS_PER_S, BudgetState, Dimension
+from organism.amounts.account import Account
 from organism.amounts.units import DIMENSIONS, amount_of, limit_of
 from organism.budget.accounts.idle_accounts import latest
 from organism.budget.holds import RegistryStatistics
 from organism.journal import Watched
-from organism.ledger.account import Account
 from organism.router.call import RouterStatistics
 from organism.runtime.pump import PumpStatistics
 from organism.runtime.workers.worker_pool import WorkerStatistics
@@ -159,18 +159,19 @@ def _budgets(states: tuple[BudgetState, ...]) -> Iterator[Measurement]:
     for state in states:
         by_scope.setdefault(Account.parse(state.account).metric_label, []).append(state)
     for scope, all_states in by_scope.items():
-        one_each = scope == "thread" or scope.endswith("@thread") or scope.startswith("label:")
+        newest = Account.parse(all_states[-1].account)
+        one_each = newest.per == "thread" or newest.kind == "label"
         kept = all_states if one_each else all_states[-1:]
         yield Measurement(i.RESERVED_USD, sum(s.held.cost_nanousd for s in kept) / NANOUSD_PER_USD, (scope,))
         yield Measurement(i.RESERVED_TOKENS, sum(s.held.tokens for s in kept), (scope,))
         yield Measurement(i.RESERVED_CALLS, sum(s.held.calls for s in kept), (scope,))
-        newest = kept[-1].limits
-        if newest.cost_nanousd is not None:
-            yield Measurement(i.LIMIT_USD, newest.cost_nanousd / NANOUSD_PER_USD, (scope,))
-        if newest.tokens is not None:
-            yield Measurement(i.LIMIT_TOKENS, newest.tokens, (scope,))
-        if newest.calls is not None:
-            yield Measurement(i.LIMIT_CALLS, newest.calls, (scope,))
+        limits = kept[-1].limits
+        if limits.cost_nanousd is not None:
+            yield Measurement(i.LIMIT_USD, limits.cost_nanousd / NANOUSD_PER_USD, (scope,))
+        if limits.tokens is not None:
+            yield Measurement(i.LIMIT_TOKENS, limits.tokens, (scope,))
+        if limits.calls is not None:
+            yield Measurement(i.LIMIT_CALLS, limits.calls, (scope,))
         for dimension in DIMENSIONS:
             parts = [part for state in kept if (part := _part(state, dimension)) is not None]
             if parts:

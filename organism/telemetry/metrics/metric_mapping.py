@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import msgspec
 
 from organism.amounts import NANOUSD_PER_USD, NS_PER_S
+from organism.amounts.account import Account
 from organism.journal import GroupWritten
-from organism.ledger.account import Account
 from organism.telemetry.conventions import Conventions
 from organism.telemetry.metrics import instruments as i
 from organism.telemetry.metrics.instruments import Instrument

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import msgspec
 
 from organism.amounts import NANOUSD_PER_USD, NS_PER_S, BudgetState, TokenUsage
+from organism.amounts.account import Account
 from organism.amounts.units import DIMENSIONS, amount_of, limit_of
-from organism.ledger.account import Account
 from organism.telemetry.conventions import Conventions
 from organism.text.redaction import headline
 from organism.usage.activity import CallContent, CallEnded, HandlerRan

@@ -11,13 +11,12 @@ from typing import Any, Final
 import msgspec
 
 from organism.amounts import NS_PER_S, Limits
+from organism.amounts.account import Account, thread_account
 from organism.amounts.units import AMOUNT_FIELDS
 from organism.budget.guards.actions import Actions
-from organism.budget.scopes import thread_account
 from organism.control.orders.budget_grants import GrantRecord
 from organism.errors import Refusal
 from organism.journal import Drop, Keep, Piece
-from organism.ledger.account import Account
 from organism.ledger.entries import AccountOpened, CallRecord, Dispatched, LimitsSet, Reserved, ThresholdPassed
 from organism.testing.books import AccountSums, Books
 from organism.threads.records import THREAD, ThreadRecord

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from organism.amounts import NS_PER_S, Amounts, Limits
+from organism.amounts.account import thread_account
 from organism.app import Organism
 from organism.control.accounts import LimitsChange
 from organism.errors import OrganismError
@@ -48,7 +49,7 @@ class Operator:
 
     def _account(self, number: int) -> str:
         accounts = self._ledger.accounts
-        return accounts[number % len(accounts)] if accounts else "thread:none"
+        return accounts[number % len(accounts)] if accounts else thread_account("none")
 
     def _agent(self, number: int) -> str:
         return tuple(self._organism.agents)[number % len(self._organism.agents)]

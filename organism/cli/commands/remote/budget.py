@@ -8,8 +8,8 @@ import msgspec
 from cyclopts import App, Parameter
 
 from organism.amounts import ZERO, Amounts, BudgetState, Limits, format_usd
+from organism.amounts.account import thread_account
 from organism.amounts.units import DIMENSIONS, UNITS, format_amount, limit_of
-from organism.budget.scopes import thread_account
 from organism.cli import exit_codes
 from organism.cli.budget_bars import budget_lines
 from organism.cli.client import Client, UnreachableError, path_to

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from organism.amounts import format_usd
-from organism.budget.scopes import thread_of
+from organism.amounts.account import thread_of
 from organism.cli import exit_codes
 from organism.cli.budget_bars import budget_lines
 from organism.cli.burn_rate import busiest, time_left_s, time_text

@@ -7,13 +7,13 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from organism.amounts import BudgetState, Limits
+from organism.amounts.account import Account
 from organism.amounts.units import DIMENSIONS, format_amount, limit_of
 from organism.api.tokens.token_book import NewToken, TokenScope, TokenView
 from organism.cli.client import RefusedError, path_to
 from organism.cli.options import DAEMON, DaemonOptions, Json, Whole, named_labels
 from organism.cli.output import print_answer
 from organism.control.views import OrderDone
-from organism.ledger.account import Account
 
 app = App(name="token")
 

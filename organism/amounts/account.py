@@ -19,7 +19,22 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-THREAD = "thread:"
+_THREAD = "thread:"
+
+
+def thread_account(thread_id: str) -> str:
+    """Return the name of a thread's own account: that of most accounts, and in every call."""
+    return f"{_THREAD}{thread_id}"
+
+
+def thread_of(account: str) -> str | None:
+    """Return the thread whose own account this is, or ``None``."""
+    return account.removeprefix(_THREAD) if account.startswith(_THREAD) else None
+
+
+def account_of(name: str) -> str:
+    """Return the account that an operator means: a plain name is a thread's."""
+    return name if ":" in name or "@" in name else thread_account(name)
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -43,9 +58,9 @@ class Account(msgspec.Struct, frozen=True):
         return _parse(text)
 
     @classmethod
-    def of_thread(cls, thread_id: str) -> "Account":
-        """Return a thread's own account."""
-        return cls("thread", thread_id)
+    def of_organism(cls, over: str) -> "Account":
+        """Return the account of all threads together."""
+        return cls("organism", over=over)
 
     @classmethod
     def of_label(cls, label: str, value: str, over: str) -> "Account":
@@ -70,7 +85,7 @@ class Account(msgspec.Struct, frozen=True):
     @property
     def within_thread(self) -> str:
         """The thread that it belongs to, as its own account or as one counted within it; empty for other scopes."""
-        return self.thread_id or (self.over.removeprefix(THREAD) if self.over.startswith(THREAD) else "")
+        return self.thread_id or thread_of(self.over) or ""
 
     @property
     def agent(self) -> str:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from organism.ledger.account import Account
+from organism.amounts.account import Account, account_of
 
 
 @pytest.mark.parametrize(
@@ -97,4 +97,22 @@ def test_names_are_taken_apart_in_one_place() -> None:
     cuts = re.compile(r"""partition\("@"\)|split\("@"|find\("@"\)""")
     found = {path.relative_to(root).as_posix() for path in root.rglob("*.py") if cuts.search(path.read_text("utf-8"))}
 
-    assert found == {"ledger/account.py"}, "use Account.parse"
+    assert found == {"amounts/account.py"}, "use Account.parse"
+
+
+def test_names_are_put_together_in_one_place() -> None:
+    """Who writes ``thread:`` by hand writes a name that is none the day that names are written in another way."""
+    root = Path(__file__).parents[2] / "organism"
+    written = re.compile(r"""["'](thread:|organism@)["'{\w]""")
+    writers = (path for path in root.rglob("*.py") if written.search(path.read_text("utf-8")))
+
+    assert [path.relative_to(root).as_posix() for path in writers] == ["amounts/account.py"], "use thread_account"
+
+
+@pytest.mark.parametrize(
+    ("text", "account"),
+    [("t", "thread:t"), ("thread:t", "thread:t"), ("organism@day", "organism@day"), ("agent:a", "agent:a")],
+)
+def test_a_plain_name_is_a_thread_s(text: str, account: str) -> None:
+    """An operator names the thread alone; every other account says what it is of."""
+    assert account_of(text) == account

@@ -1,7 +1,6 @@
 """An organism in a program: made from Python values or from a file, started, and used.
 
-It contains no rule of its own: :mod:`organism.wiring` constructs the parts, and orders go through
-:class:`organism.control.control.Control`, so that none is given without its audit row.
+It has no rules: :mod:`organism.wiring` makes the parts, :class:`organism.control.control.Control` audits the orders.
 """
 
 import os

@@ -29,8 +29,11 @@ COMPLETED_MAX = 2
 """Places that assign to a part of another room: a reload, to the mode and the patience of the budgets."""
 
 
-GROUPS = {"organism.runtime.handlers.run_services.RunServices"}
+GROUPS = {"organism.runtime.handlers.run_services.RunServices", "organism.agents.runtime.Runtime"}
 """Collaborators that are handed over as one argument: to take one out of it is to use one's own."""
+
+LINKS_MAX = 3
+"""Attributes in one chain: ``self._node.layout.every``. A fourth is read off what the second one has handed over."""
 
 STATE = {"threads"}
 """Rooms whose classes are the state of a conversation, which the message loop changes."""
@@ -180,7 +183,9 @@ def _is_component(name: str) -> bool:
         return False
     module, _, cls = name.rpartition(".")
     known = CLASSES[module, cls]
-    if re.search(r"Error$", cls) or VALUES & set(known.bases) or "Protocol" in known.bases:
+    if "Protocol" in known.bases:
+        return any(isinstance(node, FUNCTIONS) and not node.decorator_list for node in known.node.body)
+    if re.search(r"Error$", cls) or VALUES & set(known.bases):
         return any(
             (kind := named(module, node.annotation)) is not None and kind.name != name and is_component(kind.name)
             for node in known.node.body
@@ -244,6 +249,18 @@ def completed() -> Iterator[str]:
                     yield f"{module.replace('.', '/')}.py:{target.lineno}: {ast.unparse(target)}"
 
 
+def long_chains() -> Iterator[str]:
+    """Yield the places that take more steps than that from what they were handed; a module's names are apart."""
+    for module, tree in MODULES.items():
+        imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
+        modules = {alias.asname or alias.name.partition(".")[0] for node in imports for alias in node.names}
+        for node in ast.walk(tree):
+            text = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
+            first, *links = text.split(".") if re.fullmatch(r"[\w.]+", text) else ("",)
+            if len(links) > LINKS_MAX and first not in modules:
+                yield f"{module.replace('.', '/')}.py:{node.lineno}: {text}"
+
+
 def handed_down() -> dict[tuple[str, str], set[str]]:
     """Return for each method of a part the others whose method of the same name it uses."""
     down: dict[tuple[str, str], set[str]] = {}
@@ -272,8 +289,8 @@ def test_one_name_goes_through_at_most_three_parts() -> None:
 
 @pytest.mark.parametrize(
     ("found", "at_most"),
-    [(reached_through, REACHED_THROUGH_MAX), (completed, COMPLETED_MAX)],
-    ids=["reached through", "completed"],
+    [(reached_through, REACHED_THROUGH_MAX), (completed, COMPLETED_MAX), (long_chains, 0)],
+    ids=["reached through", "completed", "long chains"],
 )
 def test_parts_are_handed_what_they_work_with(found: object, at_most: int) -> None:
     """Who reads a constructor knows everything that its class depends on, and that nothing is missing after it."""

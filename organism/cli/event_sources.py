@@ -4,12 +4,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
 from organism.cli.client import Client, UnreachableError
-from organism.cli.ledger_sources import partitions_of
+from organism.cli.ledger_sources import KeptJournal, partitions_of
 from organism.config.file_reading import read_bounded
 from organism.daemon.journal_file import JOURNAL_FILE
 from organism.errors import ConfigError
@@ -24,12 +23,6 @@ class _Enveloped(msgspec.Struct):
 
     specversion: str
     data: AnyEvent
-
-
-class _Pages(Protocol):
-    """A journal that is only read."""
-
-    def events_after(self, after: str, limit: int) -> list[AnyEvent]: ...
 
 
 def recorded_events(
@@ -102,7 +95,7 @@ def _of_solo_database(url: str) -> Iterator[AnyEvent]:
         yield from _pages(database)
 
 
-def _pages(journal: _Pages) -> Iterator[AnyEvent]:
+def _pages(journal: KeptJournal) -> Iterator[AnyEvent]:
     after = ""
     while page := journal.events_after(after, _PAGE):
         yield from page

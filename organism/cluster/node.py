@@ -27,6 +27,7 @@ from organism.concurrency.wakeups import Wakeup
 from organism.control.components import OrganismSpec
 from organism.control.idempotency import PYTHON, Order
 from organism.errors import StoppedError
+from organism.ids import Layout
 from organism.journal import FencedError, JournalBrokenError, JournalError
 from organism.messages import Message, ThreadResult
 from organism.stores.group_storage import Retention
@@ -110,6 +111,11 @@ class ClusterNode:
         return self._view
 
     @property
+    def layout(self) -> Layout:
+        """Which partitions the cluster has, and which of them need a label."""
+        return self._view.layout
+
+    @property
     def news(self) -> Wakeup:
         """Wakes those who wait for a partition: at each renewal, and when an organism has begun or ended here."""
         return self._news
@@ -128,17 +134,13 @@ class ClusterNode:
         """Look at the cluster at once: something seems to have changed."""
         self._changed.set()
 
-    def partition_of(self, thread_id: str) -> int:
-        """Return the partition that a thread of this id or name is in."""
-        return self._view.layout.partition_of(thread_id)
-
     def organism_of(self, thread_id: str) -> Organism:
         """Return the organism that has, or would have, a thread of this id or name.
 
         Raises:
             PartitionElsewhereError: If another node runs it, or none.
         """
-        partition = self.partition_of(thread_id)
+        partition = self.layout.partition_of(thread_id)
         core = self._cores.get(partition)
         if core is not None and core.open:
             return core.organism
@@ -172,7 +174,7 @@ class ClusterNode:
             except (StoppedError, JournalBrokenError):
                 if self._tasks is None:
                     raise
-            await self._until_taken(self.partition_of(thread_id), organism)
+            await self._until_taken(self.layout.partition_of(thread_id), organism)
 
     async def _until_taken(self, partition: int, before: Organism) -> None:
         """Wait until a partition is known to run somewhere after an organism of it has ended here."""
@@ -187,7 +189,7 @@ class ClusterNode:
         """Return each organism in turn whose partition needs a label."""
         running = [core.organism for core in self._cores.values() if core.open and core.lease.node_label == label]
         if not running:
-            raise elsewhere(self._view, self._view.layout.of(label)[0], self.name)
+            raise elsewhere(self._view, self.layout.of(label)[0], self.name)
         return running[next(self._turns) % len(running)]
 
     async def reload(self, spec: OrganismSpec, order: Order = PYTHON, applied: Applied = lambda: None) -> None:
@@ -197,7 +199,7 @@ class ClusterNode:
             ConfigError: If the parts do not fit together, or change what only a start can. Nothing was changed.
             StoppedError: If the node is leaving. Nothing was changed.
         """
-        self.parts.check(spec, self._view.layout)
+        self.parts.check(spec, self.layout)
         changed = spec.configuration != self.parts.mark
         async with self._reloading:
             number = await self._threads.run(partial(self.table.configure, spec.configuration, changed=changed))

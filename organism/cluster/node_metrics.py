@@ -72,7 +72,7 @@ class NodeMetrics:
         yield n.SLICE_STATEMENTS, node.escrow.statements, ()
         yield from _slices(node.organisms.values())
         missing = node.view.missing_labels
-        yield from ((n.LABEL_MISSING, float(label in missing), (label,)) for label in node.view.layout.labelled)
+        yield from ((n.LABEL_MISSING, float(label in missing), (label,)) for label in node.layout.labelled)
         yield n.RATES_FAILED, node.rates.failures, ()
         for provider, shares in node.rates.shares.items():
             yield n.RATES_UNREADABLE, float(provider in node.rates.unreadable), (provider,)

@@ -31,10 +31,12 @@ class Reusable(msgspec.Struct, frozen=True, kw_only=True):
 
 def reuse_provider(reusable: Reusable | None, name: str, section: ProviderSection) -> Provider | None:
     """Return the provider that goes on: it is reached in the same way, however it is treated."""
-    before = None if reusable is None else reusable.config.llm.providers.get(name)
-    if reusable is None or before is None or _untreated(before) != _untreated(section):
+    if reusable is None:
         return None
-    return reusable.providers.get(name)
+    llm = reusable.config.llm
+    before = llm.providers.get(name)
+    is_same = before is not None and _untreated(before) == _untreated(section)
+    return reusable.providers.get(name) if is_same else None
 
 
 def reuse_server(reusable: Reusable | None, config: Config, name: str) -> ToolServer | None:

@@ -171,7 +171,7 @@ class ClusterDaemon:
     def _server(self, stack: AsyncExitStack, tokens: TokenBook) -> ControlServer:
         """Return the server of everything, which takes requests where they belong."""
         cluster, template = self._section, self.template
-        reader = ClusterReader(cluster.url, lambda: self.node.view.layout.every, template.name)
+        reader = ClusterReader(cluster.url, lambda: self.node.layout.every, template.name)
         stack.push_async_callback(reader.aclose)
         signatures = Signatures(self.node.key, template.clock.now_ns)
 

@@ -81,6 +81,7 @@ class Pump:
     def __init__(self, services: LoopServices) -> None:
         self.registry, self.router, self.active = services.registry, services.router, services.active
         self.state_writer = writer = services.state_writer
+        self._journal = writer.journal
         self._outbox = services.outbox
         self._clock = services.clock
         self._ids = services.ids
@@ -142,7 +143,7 @@ class Pump:
         tasks = await anyio.create_task_group().__aenter__()
         self.scheduler.run_in(tasks, self._loop.handle, self.lifecycle.settle)
         tasks.start_soon(self._timers.run)
-        warn_if_forgotten(self.registry.plan, durable=self.state_writer.journal.durable)
+        warn_if_forgotten(self.registry.plan, durable=self._journal.durable)
         self.intake.accept()
         return self
 
@@ -154,7 +155,7 @@ class Pump:
             return
         self.intake.refuse()
         with anyio.CancelScope(shield=True):
-            if self.state_writer.journal.durable:
+            if self._journal.durable:
                 await self.lifecycle.halt()
                 # Only now, when no handler runs: a start that finds this counts no attempt for the first messages.
                 self.state_writer.save_clean_stop()
@@ -199,7 +200,7 @@ class Pump:
         for thread in self.open_threads.all():
             self.parked.watch_headroom(thread)  # the calls that held its room have been resolved meanwhile
         # Only now: what is half taken up must neither be taken for idle nor written as a checkpoint.
-        durable = self.state_writer.journal.durable
+        durable = self._journal.durable
         self.scheduler.start_soon(maintain, self.open_threads, self.parked, self.registry, durable)
 
     # -- threads --------------------------------------------------------------------------------------------------

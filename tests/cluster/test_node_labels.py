@@ -76,9 +76,9 @@ async def test_only_nodes_with_the_label_have_its_partitions(url: str) -> None:
         assert labelled(b) == {4, 5}
         for number in range(4):
             painted = await b.open_thread(f"p{number}", to="painter")
-            assert b.partition_of(painted) in {4, 5}
+            assert b.layout.partition_of(painted) in {4, 5}
             assert (await b.wait(painted)).outputs == (Text(f"painted: p{number}"),)
-            assert b.partition_of(await b.open_thread("w")) in {0, 1, 2, 3}
+            assert b.layout.partition_of(await b.open_thread("w")) in {0, 1, 2, 3}
         await until(lambda: a.owner_of(4) is not None)
         with pytest.raises(PartitionElsewhereError, match="node 'b' runs it, at http://b"):
             await a.open_thread("x", to="painter")
@@ -93,7 +93,7 @@ async def test_a_thread_of_a_name_is_where_its_name_says(url: str) -> None:
     async with node(url, "b", "gpu") as b:
         await until(lambda: len(b.organisms) == 6)
         named = await b.open_thread("sun", to="painter", thread_id="gpu--sun")
-        assert b.partition_of(named) in {4, 5}
+        assert b.layout.partition_of(named) in {4, 5}
         assert (await b.wait(named)).outcome == "completed"
         with pytest.raises(NodeLabelError, match=r"'painter' works at nodes labelled 'gpu', .* begins with 'gpu--'"):
             await b.open_thread("sun", to="painter", thread_id="sun")

@@ -190,7 +190,7 @@ async def test_partitions_move_while_nodes_are_reloaded_and_nothing_is_lost(url:
             node.table.drain(node.name, draining=False)
         await until(lambda: sum(len(node.organisms) for node in nodes) == PARTITIONS)
         for thread in opened:
-            owner = next(node for node in nodes if node.partition_of(thread) in node.organisms)
+            owner = next(node for node in nodes if node.layout.partition_of(thread) in node.organisms)
             result = await owner.wait(thread)
             assert result.text.partition(": ")[2]
     audit = audited(url)

@@ -374,7 +374,9 @@ async def test_request_outlives_the_daemon_that_answers_it(
     try:
         async with cluster.daemon("a") as a, cluster.know("a", a) as api:
             await cluster.until(lambda: len(cluster.owned("a")) == 2 and len(owners(a)) == 2)
-            named = next(name for name in "tuvwxyz" if a.node and a.node.partition_of(name) not in cluster.owned("a"))
+            named = next(
+                name for name in "tuvwxyz" if a.node and a.node.layout.partition_of(name) not in cluster.owned("a")
+            )
             opened = await api.post("/v1/threads", json={"text": "go on?", "thread_id": named})
             assert (opened.status_code, opened.headers["organism-node"]) == (202, "b")
             async with anyio.create_task_group() as tasks:

@@ -37,7 +37,7 @@ from organism.cli.output import note, print_json, show_cursor
 from organism.cli.run_view import LiveView, print_report
 from organism.cli.terminal import Terminal
 from organism.config.load import LoadedConfig, load_config
-from organism.config.schema.llm import LocalProviderSection, ProviderSection
+from organism.config.schema.llm import LLMSection, LocalProviderSection
 from organism.daemon.journal_file import journal_of
 from organism.daemon.loop_watchdog import LoopWatchdog
 from organism.daemon.own_tasks import hide_own_tasks
@@ -224,7 +224,7 @@ async def _run(
     if options.json:
         print_json({**msgspec.to_builtins(report), "approvals": asked, "go_on": _ways_on(report, asked, options)})
         return code
-    _print(console, report, options, _context_tokens(loaded.config.llm.providers.values()))
+    _print(console, report, options, _context_tokens(loaded.config.llm))
     _print_asked(console, asked, options)
     return code
 
@@ -295,9 +295,9 @@ async def _interruptible() -> AsyncIterator[anyio.Event]:
         tasks.cancel_scope.cancel()
 
 
-def _context_tokens(providers: Iterable[ProviderSection]) -> int | None:
+def _context_tokens(llm: LLMSection) -> int | None:
     """Return the context of the local model, if that is the only one: others do not tell."""
-    sections = list(providers)
+    sections = list(llm.providers.values())
     if len(sections) == 1 and isinstance(sections[0], LocalProviderSection):
         return sections[0].context_tokens
     return None

@@ -201,7 +201,7 @@ class Forwarding:
         """Whether a request's line and headers, signed, fit into the head that another node's gate takes."""
         if head_size(request.scope) <= _FITS:
             return True
-        every = tuple(self._node.view.layout.every)
+        every = tuple(self._node.layout.every)
         forwarded = self._forwarded(self._node.name, 1 << 31, every, request, gathers=True)
         return len(self._signatures.signed(forwarded)) <= HEAD_MAX - _BESIDE
 

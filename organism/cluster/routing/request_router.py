@@ -75,7 +75,7 @@ class RequestRouter:
             return
         body = (await receive()).get("body", b"")
         request = RoutedRequest(app, scope, body, receive, send)
-        place = place_of(self._placed(request), self._node.view.layout)
+        place = place_of(self._placed(request), self._node.layout)
         if place.query is not None:
             request = msgspec.structs.replace(request, scope={**scope, "query_string": place.query.encode("latin-1")})
         if place.kind not in ("here", "refused"):
@@ -94,7 +94,7 @@ class RequestRouter:
             case "own":
                 await self._gathered(self._local.open, request)
             case "all":
-                await self._gathered(tuple(self._node.view.layout.every), request)
+                await self._gathered(tuple(self._node.layout.every), request)
             case "at":
                 await self._at(place.partition, request)
             case "any":
@@ -131,7 +131,7 @@ class RequestRouter:
 
     def _any_partition(self, label: str) -> int:
         """Return a partition of a label at this node, each in turn by chance, or at any other node."""
-        those = self._node.view.layout.of(label)
+        those = self._node.layout.of(label)
         return secrets.choice([partition for partition in self._local.open if partition in those] or those)
 
     # -- one partition --------------------------------------------------------------------------------------------

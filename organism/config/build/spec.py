@@ -93,8 +93,8 @@ def foreign_parts(
         on_text: Follows answers of LLM agents while they are written.
     """
     environment = {**loaded.dotenv, **environment}
-    providers: dict[str, Provider] = {}
-    for name, section in loaded.config.llm.providers.items():
+    llm, providers = loaded.config.llm, dict[str, Provider]()
+    for name, section in llm.providers.items():
         with mistakes.kept():
             providers[name] = reuse_provider(kept, name, section) or build_provider(
                 loaded, name, section, environment, progress

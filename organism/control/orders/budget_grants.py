@@ -88,7 +88,7 @@ class BudgetGrants:
         self._registry = pump.registry
         self._accounts = pump.registry.accounts
         self._notes = pump.registry.notes
-        self._writer = pump.state_writer
+        self._journal = pump.state_writer.journal
         self._scheduler = pump.scheduler
         self._changes = changes
         self._waiting = WaitingGrants()
@@ -118,7 +118,7 @@ class BudgetGrants:
                 cost_nanousd=grant.cost_nanousd,
                 until_ns=self._clock.now_ns() + grant.seconds * NS_PER_S,
             )
-            self._writer.journal.append(Keep(_key(record), record.thread_id, record))
+            self._journal.append(Keep(_key(record), record.thread_id, record))
             self._wait_for_end(record)
 
     def _lineage(self, thread_id: str | None) -> Iterator[str]:
@@ -143,7 +143,7 @@ class BudgetGrants:
         self._waiting.remove(record)
         if not self._registry.has_budget(record.thread_id):
             return
-        self._writer.journal.append(Drop(_key(record), record.thread_id))
+        self._journal.append(Drop(_key(record), record.thread_id))
         back = []
         # From below: what is not carved out for a child any more is there to be taken from those above.
         for account in filter(record.accounts.__contains__, self._lineage(record.thread_id)):

@@ -150,7 +150,7 @@ class _BlockSteps:
     block: BudgetHold
 
     def __init__(self, owner: RunExpenses, expense: Expense, key: str, *, parks: bool) -> None:
-        self._owner = owner
+        self._owner, self._run = owner, owner.run
         self._expenses = owner.expenses
         self._expense = expense
         self._key = key
@@ -160,15 +160,15 @@ class _BlockSteps:
     async def take(self, worst: Ask) -> GrantedHold | PaidBefore:  # noqa: ARG002 - the expense's own
         """Hold, unless an earlier run has paid."""
         owner = self._owner
-        if owner.run.kept(self._key) is not None:
+        if self._run.kept(self._key) is not None:
             return PaidBefore()
-        with owner.run.inside("ctx.hold"):
+        with self._run.inside("ctx.hold"):
             try:
-                self._held = await owner.expenses.hold(self._expense, owner.payer)
+                self._held = await self._expenses.hold(self._expense, owner.payer)
             except BudgetExhaustedError as error:
                 if not self._parks:
                     raise
-                await owner.run.exhausted(error)
+                await self._run.exhausted(error)
         owner.blocks[self.block] = None
         return self._held.held
 
@@ -182,12 +182,12 @@ class _BlockSteps:
 
     def check(self) -> None:
         """Refuse it once the run is over."""
-        self._owner.run.check()
+        self._run.check()
 
     def settle(self, held: GrantedHold, actual: Amounts, cost: Cost, *, done: bool) -> Settlement:  # noqa: ARG002
         """Charge, and note that it is paid for if the block has come to its own end."""
         if done:
-            self._owner.run.keep(self._key, _DONE)
+            self._run.keep(self._key, _DONE)
         outcome = cast("Outcome", cost.source)
         return self._expenses.settle(self._take_out(), actual, outcome, cost.usage, self.block.note)
 

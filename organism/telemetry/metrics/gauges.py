@@ -8,9 +8,11 @@ from organism.amounts import NANOUSD_PER_USD, NS_PER_S, BudgetState, Dimension
 from organism.amounts.account import Account
 from organism.amounts.units import DIMENSIONS, amount_of, limit_of
 from organism.budget.accounts.idle_accounts import latest
-from organism.budget.holds import RegistryStatistics
+from organism.budget.registry import ThreadBudgetRegistry
 from organism.journal import Watched
+from organism.ledger.ledger import Ledger
 from organism.router.call import RouterStatistics
+from organism.router.router import LLMRouter
 from organism.runtime.pump import PumpStatistics
 from organism.runtime.workers.worker_pool import WorkerStatistics
 from organism.telemetry.metrics import instruments as i
@@ -18,24 +20,6 @@ from organism.telemetry.metrics.metric_mapping import Measurement
 from organism.usage.activity import ActivityFeed
 from organism.usage.cursors import Cursors
 from organism.usage.tracker import TrackerStatistics, UsageTracker
-
-
-class _Budgets(Protocol):
-    @property
-    def thresholds(self) -> tuple[int, ...]: ...
-
-    def state(self, account: str) -> BudgetState: ...
-
-    def statistics(self) -> RegistryStatistics: ...
-
-
-class _Ledger(Protocol):
-    @property
-    def accounts(self) -> tuple[str, ...]: ...
-
-
-class _Router(Protocol):
-    def statistics(self) -> RouterStatistics: ...
 
 
 class _Control(Protocol):
@@ -49,6 +33,9 @@ class ObservedOrganism(Protocol):
     name: str
     usage: UsageTracker
     activity: ActivityFeed
+    budgets: ThreadBudgetRegistry
+    ledger: Ledger
+    router: LLMRouter
 
     @property
     def provider_kinds(self) -> Mapping[str, str]:
@@ -68,21 +55,6 @@ class ObservedOrganism(Protocol):
     @property
     def providers(self) -> Collection[str]:
         """The names of its providers."""
-        ...
-
-    @property
-    def budgets(self) -> _Budgets:
-        """Its budgets."""
-        ...
-
-    @property
-    def ledger(self) -> _Ledger:
-        """The accounts of its budgets."""
-        ...
-
-    @property
-    def router(self) -> _Router:
-        """Its door to the models."""
         ...
 
     @property

@@ -80,7 +80,7 @@ async def _moved(url: str) -> float:
         names = [f"t{number}" for number in range(3 * THREADS)]
         async with anyio.create_task_group() as tasks:
             for partition in (0, 1):
-                for name in [name for name in names if a.partition_of(name) == partition][:THREADS]:
+                for name in [name for name in names if a.layout.partition_of(name) == partition][:THREADS]:
                     tasks.start_soon(_open, a, name)
         async with ClusterNode(organism(), url, node="b", partitions=2) as b:
             await _until(lambda: len(a.organisms) == 1)

@@ -71,11 +71,11 @@ async def test_partitions_spread_and_threads_go_with_them(url: str) -> None:
     async with node(url, "a") as a:
         await until(lambda: len(a.organisms) == 4)
         waiting = [await a.open_thread("x", to="asker") for _ in range(8)]
-        assert {a.partition_of(thread) for thread in waiting} == {0, 1, 2, 3}
+        assert {a.layout.partition_of(thread) for thread in waiting} == {0, 1, 2, 3}
         async with node(url, "b") as b:
             await until(lambda: len(a.organisms) == len(b.organisms) == 2)
             assert not a.organisms.keys() & b.organisms.keys()
-            moved = [thread for thread in waiting if a.partition_of(thread) in b.organisms]
+            moved = [thread for thread in waiting if a.layout.partition_of(thread) in b.organisms]
             assert len(moved) == 4
             for thread in moved:
                 # A node learns who else runs what by its next renewal.
@@ -109,9 +109,13 @@ async def test_who_waits_for_a_thread_is_told_where_it_goes_on(url: str) -> None
                 tasks.start_soon(wait, thread)
             await until(lambda: bool(told))
             ((thread, elsewhere),) = told.items()
-            assert (elsewhere.node, elsewhere.url, elsewhere.partition) == ("b", "http://b", b.partition_of(thread))
+            assert (elsewhere.node, elsewhere.url, elsewhere.partition) == (
+                "b",
+                "http://b",
+                b.layout.partition_of(thread),
+            )
             await until(
-                lambda: b.partition_of(thread) in b.organisms
+                lambda: b.layout.partition_of(thread) in b.organisms
             )  # known as its owner, it may be taking it up still
             assert b.organism_of(thread).thread(thread).thread_id == thread
             tasks.cancel_scope.cancel()
@@ -149,7 +153,7 @@ async def test_a_named_thread_is_in_one_partition_wherever_it_is_opened(url: str
     async with node(url, "a", 2) as a, node(url, "b", 2) as b:
         await until(lambda: len(a.organisms) == len(b.organisms) == 1)
         for name in ("order-1", "order-2", "order-3"):
-            owner, other = (a, b) if a.partition_of(name) in a.organisms else (b, a)
+            owner, other = (a, b) if a.layout.partition_of(name) in a.organisms else (b, a)
             assert await owner.open_thread("x", to="asker", thread_id=name) == name
             # That the owner has taken its partition is known elsewhere from the next renewal on.
             await until(lambda asked=other, at=name: "runs it, at http://" in refusal(asked, at))  # type: ignore[misc]

@@ -44,7 +44,7 @@ async def restore(url: str, copy: str) -> None:
 
 async def one_more(a: ClusterNode, partition: int) -> str:
     """Open a thread in a partition."""
-    name = next(f"t{number}" for number in range(1000) if a.partition_of(f"t{number}") == partition)
+    name = next(f"t{number}" for number in range(1000) if a.layout.partition_of(f"t{number}") == partition)
     return await a.organisms[partition].open_thread("x", to="asker", thread_id=name)
 
 

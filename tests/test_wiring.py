@@ -254,8 +254,8 @@ def long_chains() -> Iterator[str]:
     for module, tree in MODULES.items():
         imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
         modules = {alias.asname or alias.name.partition(".")[0] for node in imports for alias in node.names}
-        for node in ast.walk(tree):
-            text = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
+        for node in (each for each in ast.walk(tree) if isinstance(each, ast.Attribute)):
+            text = ast.unparse(node)
             first, *links = text.split(".") if re.fullmatch(r"[\w.]+", text) else ("",)
             if len(links) > LINKS_MAX and first not in modules:
                 yield f"{module.replace('.', '/')}.py:{node.lineno}: {text}"

@@ -35,8 +35,12 @@ def next_step(view: ClusterView, me: str, held: Collection[int]) -> LeaseStep:
         held: The partitions that it has, or is about to have.
     """
     own = view.node(me)
-    if own is None or not own.live or own.draining:
+    if own is None or own.draining:
         return LeaseStep(hand_over=tuple(sorted(held)))
+    if not own.live:
+        # It has just renewed, and has looked so late that it took itself for dead. What it lost meanwhile its leases
+        # say; the rest nobody else may want, and everyone who waits for a thread would find its organism stopped.
+        return LeaseStep()
     acquire: dict[str, int] = {}
     ask: list[int] = []
     hand_over: list[int] = []

@@ -120,6 +120,16 @@ def test_what_was_asked_for_by_a_dead_node_is_free() -> None:
     assert cluster.held("a") == [0, 1]
 
 
+def test_a_node_that_has_looked_too_late_keeps_what_it_has() -> None:
+    """Who stood still between its renewal and its look gives nothing away that nobody has asked for."""
+    cluster = Cluster(3)
+    cluster.nodes, cluster.dead, cluster.owner = {"a": False}, {"a"}, ["a", "a", None]
+    assert not cluster.turn("a")
+    cluster.dead.clear()
+    assert cluster.turn("a")
+    assert cluster.held("a") == [0, 1, 2]
+
+
 def test_partitions_of_a_label_spread_over_the_nodes_that_have_it() -> None:
     """They are shared by themselves: who has the label takes its share of those and of the others."""
 

@@ -72,14 +72,26 @@ class PriceBook:
         """
         return PriceBook({**self._overrides, **overrides}, now=self._now, otherwise=self._otherwise)
 
-    def _known(self, provider: str, model: str, kinds: Mapping[str, str], now: datetime) -> Rates | None:
+    def _known(
+        self,
+        provider: str,
+        model: str,
+        kinds: Mapping[str, str],
+        now: datetime,
+        followed: frozenset[str] = frozenset(),
+    ) -> Rates | None:
+        """Return the prices by the nearest name that has any.
+
+        Args:
+            followed: Aliases that led here. They are skipped: by its shorter or undated name, what an alias refers to
+                may be that alias again, as in ``gpt-5: openai/gpt-5``, which means the shipped price of OpenAI's.
+        """
         for name in names_of(provider, model):
-            override = self._overrides.get(name)
+            override = None if name in followed else self._overrides.get(name)
             if isinstance(override, str):
                 as_provider, slash, as_model = override.partition("/")
-                if slash:
-                    return self._known(as_provider, as_model, kinds, now)
-                return self._known(provider, override, kinds, now)
+                target = (as_provider, as_model) if slash else (provider, override)
+                return self._known(*target, kinds, now, followed | {name})
             if isinstance(override, Rates):
                 return override
             in_force = [dated for dated in override or () if dated.since is None or dated.since <= now.date()]

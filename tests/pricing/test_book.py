@@ -89,6 +89,18 @@ def test_alias_costs_what_the_other_model_does() -> None:
         book(a="b", b="a")
 
 
+@pytest.mark.parametrize(
+    ("alias", "target"),
+    [("gpt-5", "openai/gpt-5"), ("gpt-5", "gpt-5-2025-08-07"), ("openai__gpt-5", "gpt-5-2025-08-07")],
+)
+def test_alias_that_its_target_is_looked_up_by_too_leads_to_the_shipped_price(alias: str, target: str) -> None:
+    """A name without its provider or date covers what it refers to; following it again and again would never end."""
+    prices = book(**{alias: target})
+
+    assert prices.rates("openai", "gpt-5") == book().rates("openai", "gpt-5") is not None
+    assert prices.rates("openai", "gpt-5-2025-08-07") == book().rates("openai", "gpt-5") is not None
+
+
 def test_unknown_is_not_zero_but_may_be_assumed() -> None:
     """A model nobody knows has no price, or the one that the configuration takes it to have."""
     assert book().rates("openai", "no-such-model") is None

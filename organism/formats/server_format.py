@@ -4,9 +4,9 @@ A format decides nothing. It refuses, by name, each field that it cannot honour 
 the answer is or costs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, NoReturn, Protocol, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 import msgspec
 
@@ -89,42 +89,31 @@ class EventWriter(Protocol):
         ...
 
 
-class ServerFormat(Protocol):
-    """A vendor's format.
+def _no_writer(asked: object, meta: Meta) -> NoReturn:
+    raise TypeError(f"answers to {asked} never come in pieces", meta)
+
+
+class ServerFormat(msgspec.Struct, frozen=True, kw_only=True):
+    """A vendor's format, as a server speaks it.
 
     Attributes:
-        keeps_answers: Whether its requests may refer to answers given before.
-        known_fields: The fields of its requests, where others are passed over; empty where they are refused.
-        header_fields: The fields that its clients may give as headers, as lists with commas, by the headers' names.
+        read: Translates a request, given as JSON with the output cap to use where it has none. Raises ``FaultError``,
+            which names the field, when the request is wrong or asks for what cannot be honoured.
+        whole: Writes an answer in one piece.
+        writer: Makes the writer of one answer in pieces. Formats of embeddings have none: no request asks for a stream.
+        error: Writes an error as the vendor's own clients expect it.
+        keeps_answers: Whether requests may refer to answers given before.
+        known_fields: The fields of a request, where others are ignored; empty where others are refused.
+        header_fields: Fields that clients may send as a comma-separated header, by the header's name.
     """
 
-    keeps_answers: ClassVar[bool]
-    known_fields: ClassVar[frozenset[str]]
-    header_fields: ClassVar[Mapping[str, str]]
-
-    def read(self, body: Json, default_cap: int) -> AskedFor[Any]:
-        """Read a request.
-
-        Args:
-            body: The request.
-            default_cap: The cap of the answer if the request has none.
-
-        Raises:
-            FaultError: It is wrong, or asks for what cannot be honoured; the field is named.
-        """
-        ...
-
-    def whole(self, asked: Any, meta: Meta, answer: Any) -> Json:
-        """Write an answer in one piece; it is of the kind that the format has asked for."""
-        ...
-
-    def writer(self, asked: Any, meta: Meta) -> EventWriter:
-        """Return what writes an answer in pieces."""
-        ...
-
-    def error(self, fault: Fault) -> Json:
-        """Write an error as the vendor's own clients expect it."""
-        ...
+    read: Callable[[Json, int], AskedFor[Any]]
+    whole: Callable[[Any, Meta, Any], Json]
+    error: Callable[[Fault], Json]
+    writer: Callable[[Any, Meta], EventWriter] = _no_writer
+    keeps_answers: bool = False
+    known_fields: frozenset[str] = frozenset()
+    header_fields: Mapping[str, str] = {}
 
 
 def with_headers(format_: ServerFormat, raw: Json, headers: Mapping[str, str]) -> Json:

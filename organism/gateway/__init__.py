@@ -4,6 +4,7 @@ A request goes: :mod:`keys` (authentication), a format of :mod:`organism.formats
 (which thread pays), :mod:`model_calls` (the call, through the router like every other), :mod:`request_handler`
 (the answer on the wire), with :mod:`errors` and :mod:`headers` for what goes with it.
 
-To add a format, write a pure class that satisfies the protocol of :mod:`organism.formats.server_format` and name it
-with its path in :mod:`routes`. Everything about keys, threads, money, headers and disconnects is there already.
+To add a format, write the functions that :class:`organism.formats.server_format.ServerFormat` names, put them together
+in :mod:`organism.formats.server_formats` and give the format a path in :mod:`routes`. Keys, threads, money, headers and
+disconnects need no code of the format's own.
 """

@@ -24,16 +24,10 @@ from organism.api.problems import Problem, ProblemError, log_unexpected
 from organism.api.scopes import caller_of, check_scope, needs
 from organism.api.tokens.token_book import Caller, TokenBook
 from organism.errors import OrganismError
-from organism.formats.anthropic_messages.server import MessagesFormat
+from organism.formats import server_formats
 from organism.formats.errors.faults import Fault, FaultError, FaultKind, bad_request
 from organism.formats.errors.openai_errors import error_body
-from organism.formats.google_content.embeddings import BatchEmbedFormat, EmbedFormat
-from organism.formats.google_content.server import GoogleFormat
 from organism.formats.google_content.server_request import STREAM_TYPES
-from organism.formats.openai_chat.server import ChatFormat
-from organism.formats.openai_completions.server import CompletionsFormat
-from organism.formats.openai_embeddings.server import EmbeddingsFormat
-from organism.formats.openai_responses.server import ResponsesFormat
 from organism.formats.server_format import Json, ServerFormat
 from organism.gateway import request_handler
 from organism.gateway.conversation_routes import CONVERSATIONS, conversation_handlers
@@ -44,12 +38,13 @@ from organism.gateway.stored_answer_routes import stored_answer_handlers
 MESSAGES = "/v1/messages"
 RESPONSES = "/v1/responses"
 FORMATS: Mapping[str, ServerFormat] = {
-    "/v1/chat/completions": ChatFormat(),
-    "/v1/completions": CompletionsFormat(),
-    RESPONSES: ResponsesFormat(),
-    "/v1/embeddings": EmbeddingsFormat(),
-    MESSAGES: MessagesFormat(),
-    "/messages": MessagesFormat(),  # programs that take the version for a part of ANTHROPIC_BASE_URL leave it out
+    "/v1/chat/completions": server_formats.CHAT,
+    "/v1/completions": server_formats.COMPLETIONS,
+    RESPONSES: server_formats.RESPONSES,
+    "/v1/embeddings": server_formats.EMBEDDINGS,
+    MESSAGES: server_formats.MESSAGES,
+    # Programs that take the version for a part of ANTHROPIC_BASE_URL leave it out.
+    "/messages": server_formats.MESSAGES,
 }
 """The formats, by their path."""
 
@@ -62,12 +57,12 @@ COUNTS: Mapping[str, tuple[str, Json]] = {
 GOOGLE = "/v1beta/models"
 """Where Google's clients name a model, a colon, and what is to be done with it."""
 
-_GOOGLE = GoogleFormat()
+_GOOGLE = server_formats.GOOGLE
 _GOOGLE_DOES: Mapping[str, tuple[ServerFormat, Json]] = {
     "generateContent": (_GOOGLE, {"stream": False}),
     "streamGenerateContent": (_GOOGLE, {"stream": True}),
-    "embedContent": (EmbedFormat(), {}),
-    "batchEmbedContents": (BatchEmbedFormat(), {}),
+    "embedContent": (server_formats.GOOGLE_EMBEDDING, {}),
+    "batchEmbedContents": (server_formats.GOOGLE_EMBEDDINGS, {}),
 }
 """What can be done with a model, beside having its input counted: in which format, and what that says of its body."""
 

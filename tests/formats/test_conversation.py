@@ -5,11 +5,11 @@ import re
 import pytest
 
 from organism.errors import UnsupportedError
+from organism.formats import server_formats
 from organism.formats.anthropic_messages.request import encode as encode_messages
 from organism.formats.anthropic_messages.server_request import read_request
 from organism.formats.conversation import ANY_ID, NO_RESULT, IdRule, mended
 from organism.formats.openai_chat.request import encode as encode_chat
-from organism.formats.openai_chat.server import ChatFormat
 from organism.formats.openai_embeddings.client import encode as encode_embeddings
 from organism.formats.vendors import COMPATIBLE, VENDORS
 from organism.llm.embeddings import EmbeddingRequest
@@ -220,7 +220,7 @@ def test_marks_in_openais_format_reach_anthropic() -> None:
     hour = {"type": "ephemeral", "ttl": "1h"}
     calls = [{"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
     told_back = [{"type": "text", "text": "1", "cache_control": EPHEMERAL}]
-    asked = ChatFormat().read(
+    asked = server_formats.CHAT.read(
         {
             "model": "m",
             "messages": [

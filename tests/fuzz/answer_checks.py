@@ -8,17 +8,14 @@ import msgspec
 
 from organism.amounts import TokenUsage
 from organism.errors import ProviderError, RejectedError, UncertainError
+from organism.formats import server_formats
 from organism.formats.answers.decoder import AnswerDecoder, AnswerReader
 from organism.formats.answers.event_stream import EventStreamParser, EventTooLargeError
 from organism.formats.anthropic_messages.answer import MessagesReader
-from organism.formats.anthropic_messages.server import MessagesFormat
 from organism.formats.errors.refusals import error_in
 from organism.formats.json_reading import part, values_in
 from organism.formats.openai_chat.answer import ChatReader
-from organism.formats.openai_chat.server import ChatFormat
-from organism.formats.openai_completions.server import CompletionsFormat
 from organism.formats.openai_responses.answer import ResponsesReader
-from organism.formats.openai_responses.server import ResponsesFormat
 from organism.formats.server_format import Meta, ServerFormat
 from organism.formats.vendors import COMPATIBLE, VENDORS
 from organism.llm.answers import Completion
@@ -42,12 +39,14 @@ from tests.fuzz.answer_streams import Answer
 
 TOOL = {"name": "f", "parameters": {"type": "object"}}
 ASKED: dict[str, tuple[ServerFormat, dict[str, Any]]] = {
-    "chat": (ChatFormat(), {"messages": [{"role": "user", "content": "hi"}], "stream_options": {"include_usage": True},
+    "chat": (server_formats.CHAT, {"messages": [{"role": "user", "content": "hi"}],
+        "stream_options": {"include_usage": True},
         "tools": [{"type": "function", "function": {"name": name}} for name in TOOLS]}),
-    "responses": (ResponsesFormat(), {"input": "hi", "tools": [{"type": "function", "name": name} for name in TOOLS]}),
-    "messages": (MessagesFormat(), {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 9,
+    "responses": (server_formats.RESPONSES, {"input": "hi",
+        "tools": [{"type": "function", "name": name} for name in TOOLS]}),
+    "messages": (server_formats.MESSAGES, {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 9,
         "tools": [{"name": name, "input_schema": {"type": "object"}} for name in TOOLS]}),
-    "completions": (CompletionsFormat(), {"prompt": "hi"}),
+    "completions": (server_formats.COMPLETIONS, {"prompt": "hi"}),
 }  # fmt: skip
 META = Meta(id="i", created_s=1)
 Heard = tuple[Completion | ProviderError, list[ProviderPiece]]

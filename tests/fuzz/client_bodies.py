@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from organism.errors import OrganismError
+from organism.formats import server_formats
 from organism.formats.anthropic_messages import request as messages
 from organism.formats.errors.faults import FaultError
-from organism.formats.google_content.server import GoogleFormat
 from organism.formats.openai_chat import request as chat
 from organism.formats.openai_embeddings import client as embeddings
 from organism.formats.openai_responses import request as responses
@@ -35,7 +35,7 @@ IMAGE = {
 }
 FILE = {"type": "file", "file": {"filename": "n.txt", "file_data": "data:text/plain;base64,aGk="}}
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string", "enum": ["x", None]}}, "required": ["a"]}
-READERS: Mapping[str, ServerFormat] = {**FORMATS, GOOGLE: GoogleFormat()}
+READERS: Mapping[str, ServerFormat] = {**FORMATS, GOOGLE: server_formats.GOOGLE}
 """What reads each; that of Google's has the model, and whether to stream, in its path."""
 
 GOOD: dict[str, Json] = {

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from organism.formats.anthropic_messages.server import MessagesFormat
-from organism.formats.openai_chat.server import ChatFormat
+from organism.formats import server_formats
 from organism.gateway.passed_over import SAID_MAX, PassedOver
 
 pytestmark = pytest.mark.anyio
@@ -29,11 +28,11 @@ async def test_unknown_field_is_said_once_for_each_key(served: Serve) -> None:
 
 def test_another_client_is_told_too_and_strangers_words_are_bounded() -> None:
     """However many names a client makes up, there is an end to what is kept and said of them."""
-    said, messages = PassedOver(), MessagesFormat()
+    said, messages = PassedOver(), server_formats.MESSAGES
     with capture_logs() as logs:
         for client in ("a", "b"):
             said.note(messages, client, {**HI, "x" * 500: 1})
         said.note(messages, "a", {str(number): 1 for number in range(SAID_MAX * 2)})
-        said.note(ChatFormat(), "a", {"refused": 1})
+        said.note(server_formats.CHAT, "a", {"refused": 1})
     assert [(log["client"], len(log["field"])) for log in logs[:2]] == [("a", 64), ("b", 64)]
     assert len(logs) == SAID_MAX

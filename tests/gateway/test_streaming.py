@@ -7,10 +7,8 @@ from typing import Any
 import anyio
 import pytest
 
-from organism.formats.anthropic_messages.server import MessagesFormat
+from organism.formats import server_formats
 from organism.formats.errors.faults import Fault
-from organism.formats.openai_chat.server import ChatFormat
-from organism.formats.openai_responses.server import ResponsesFormat
 from organism.formats.server_format import Asked, Meta, ServerFormat
 from organism.gateway.streaming import ALIVE_EVERY_S, BEGIN_AFTER_S, Streamed
 from organism.llm.answers import Completion
@@ -41,9 +39,9 @@ LIVE: list[Delta] = [
     ToolCallDelta("c2", "sun", "{}", 1),
 ]
 FORMATS = [
-    pytest.param(ChatFormat(), id="chat"),
-    pytest.param(ResponsesFormat(), id="responses"),
-    pytest.param(MessagesFormat(), id="messages"),
+    pytest.param(server_formats.CHAT, id="chat"),
+    pytest.param(server_formats.RESPONSES, id="responses"),
+    pytest.param(server_formats.MESSAGES, id="messages"),
 ]
 
 
@@ -189,7 +187,7 @@ def test_block_of_a_call_that_is_gone_back_to_is_found_by_its_index() -> None:
         ToolCallDelta("c2", "sun", "}", 1),
     ]
     answer = Completion(text="", model="m", finish_reason="tool_calls", usage=None, tool_calls=ANSWER.tool_calls)
-    for format_ in (ChatFormat(), ResponsesFormat(), MessagesFormat()):
+    for format_ in (server_formats.CHAT, server_formats.RESPONSES, server_formats.MESSAGES):
         said: dict[str, str] = {}
         for kind, text in what_is_said(format_, run(stream, format_, mixed, answer).events):
             said[kind] = said.get(kind, "") + text

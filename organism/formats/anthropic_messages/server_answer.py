@@ -27,8 +27,9 @@ _OWN = frozenset({"model_context_window_exceeded"})
 """Words of the vendor's own that say more than those above."""
 
 
-def answered(meta: Meta, answer: Completion) -> Json:
+def answered(asked: Asked, meta: Meta, answer: Completion) -> Json:
     """Write a whole answer."""
+    del asked
     content = [block for part in answer.turn.parts if (block := _block(part)) is not None]
     if not content or not (answer.text or answer.tool_calls or answer.vendor_items):
         content.append({"type": "text", "text": ""})

@@ -13,7 +13,7 @@ from organism.formats.anthropic_messages.server_errors import THREADS_UNSUPPORTE
 from organism.formats.anthropic_messages.server_fields import fields_of, native_words
 from organism.formats.call_ids import split_id
 from organism.formats.errors.faults import FaultError, bad_request
-from organism.formats.server_format import Json, convert
+from organism.formats.server_format import Asked, Json, convert
 from organism.llm.requests import (
     CacheTTL,
     ChatMessage,
@@ -40,8 +40,8 @@ _CHOICES: dict[type, ToolChoice] = {body.AutoChoice: "auto", body.AnyChoice: "re
 _PDF = "application/pdf"
 
 
-def read_request(raw: Json, default_cap: int) -> tuple[CompletionRequest, bool]:
-    """Return the call that a request asks for, and whether its answer is to come in pieces.
+def read_request(raw: Json, default_cap: int) -> Asked:
+    """Translate a request; see :class:`organism.formats.server_format.ServerFormat`.
 
     Raises:
         FaultError: It is wrong, or asks for what cannot be honoured.
@@ -79,7 +79,7 @@ def read_request(raw: Json, default_cap: int) -> tuple[CompletionRequest, bool]:
         reasoning_effort=_effort(asked),
         reasoning_tokens=asked.thinking.budget_tokens if isinstance(asked.thinking, body.ThinkingOn) else None,
     )
-    return request, asked.stream
+    return Asked(request=request, stream=asked.stream)
 
 
 # -- what cannot be honoured ------------------------------------------------------------------------------------------

@@ -4,13 +4,12 @@ Source: the references of ``POST /v1beta/models/{model}:embedContent`` and ``:ba
 """
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, NoReturn
+from typing import Annotated
 
 import msgspec
 
-from organism.formats.errors.faults import Fault, bad_request
+from organism.formats.errors.faults import bad_request
 from organism.formats.google_content import server_body as body
-from organism.formats.google_content.server_answer import error_body
 from organism.formats.google_content.server_request import camel
 from organism.formats.server_format import AskedFor, Json, Meta, convert
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
@@ -42,51 +41,43 @@ class Batch(body.Body, frozen=True, kw_only=True):
     requests: Annotated[list[Json], msgspec.Meta(min_length=1, max_length=TEXTS_MAX)]
 
 
-class EmbedFormat:
-    """A vector of one text; the model, which stands in its path, is a field of the body here."""
+def read_request(raw: Json, default_cap: int) -> EmbeddingsAsked:
+    """Translate a request of ``embedContent``; the gateway puts the path's model into the body.
 
-    keeps_answers: ClassVar[bool] = False
-    known_fields: ClassVar[frozenset[str]] = frozenset()
-    header_fields: ClassVar[Mapping[str, str]] = {}
-
-    def read(self, raw: Json, default_cap: int) -> EmbeddingsAsked:
-        """Read a request; see :meth:`organism.formats.server_format.ServerFormat.read`."""
-        del default_cap
-        asked = convert(camel(raw), Embed, conversation=("content",), refused=REFUSED)
-        return _asked(asked.model, [asked], "content")
-
-    def whole(self, asked: EmbeddingsAsked, meta: Meta, answer: Embeddings) -> Json:
-        """Write an answer; see :meth:`organism.formats.server_format.ServerFormat.whole`."""
-        del asked, meta
-        return {"embedding": _values(answer)[0], **_usage(answer)}
-
-    def writer(self, asked: EmbeddingsAsked, meta: Meta) -> NoReturn:
-        """Raise: vectors do not come in pieces, and none were asked for."""
-        raise TypeError((asked, meta))
-
-    def error(self, fault: Fault) -> Json:
-        """Write an error as Google does."""
-        return error_body(fault)
+    Raises:
+        FaultError: It is wrong, or asks for what cannot be honoured.
+    """
+    del default_cap
+    asked = convert(camel(raw), Embed, conversation=("content",), refused=REFUSED)
+    return _asked(asked.model, [asked], "content")
 
 
-class BatchEmbedFormat(EmbedFormat):
-    """A vector of each of several texts, in one call."""
+def read_batch(raw: Json, default_cap: int) -> EmbeddingsAsked:
+    """Translate a request of ``batchEmbedContents``; the gateway puts the path's model into the body.
 
-    def read(self, raw: Json, default_cap: int) -> EmbeddingsAsked:
-        """Read a request; see :meth:`organism.formats.server_format.ServerFormat.read`."""
-        del default_cap
-        asked = convert(camel(raw), Batch, conversation=("requests",))
-        texts = [convert(each, Embed, refused=REFUSED) for each in asked.requests]
-        for place, each in enumerate(texts):
-            if each.model.removeprefix("models/") not in {"", asked.model}:
-                at = f"requests[{place}].model"
-                raise bad_request(f"{at}: it must be the model of the path, {asked.model!r}", at)
-        return _asked(asked.model, texts, "requests")
+    Raises:
+        FaultError: It is wrong, or asks for what cannot be honoured.
+    """
+    del default_cap
+    asked = convert(camel(raw), Batch, conversation=("requests",))
+    texts = [convert(each, Embed, refused=REFUSED) for each in asked.requests]
+    for place, each in enumerate(texts):
+        if each.model.removeprefix("models/") not in {"", asked.model}:
+            at = f"requests[{place}].model"
+            raise bad_request(f"{at}: it must be the model of the path, {asked.model!r}", at)
+    return _asked(asked.model, texts, "requests")
 
-    def whole(self, asked: EmbeddingsAsked, meta: Meta, answer: Embeddings) -> Json:
-        """Write an answer; see :meth:`organism.formats.server_format.ServerFormat.whole`."""
-        del asked, meta
-        return {"embeddings": _values(answer), **_usage(answer)}
+
+def answered(asked: EmbeddingsAsked, meta: Meta, answer: Embeddings) -> Json:
+    """Write the vector of one text."""
+    del asked, meta
+    return {"embedding": _values(answer)[0], **_usage(answer)}
+
+
+def batch_answered(asked: EmbeddingsAsked, meta: Meta, answer: Embeddings) -> Json:
+    """Write the vectors of several texts."""
+    del asked, meta
+    return {"embeddings": _values(answer), **_usage(answer)}
 
 
 def _asked(model: str, texts: list[Embed], at: str) -> EmbeddingsAsked:

@@ -6,8 +6,7 @@ no meaning there (text after the place to fill, tokens in place of text, the bes
 Source: the reference of ``POST /v1/completions``.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -17,7 +16,7 @@ from organism.formats.errors.openai_errors import error_body
 from organism.formats.openai_chat.server_body import Cap, StreamOptions
 from organism.formats.openai_completions.fields import REFUSED
 from organism.formats.own_fields import split_off
-from organism.formats.server_format import COMMENT, Asked, EventWriter, Json, Meta, convert, event
+from organism.formats.server_format import COMMENT, Asked, Json, Meta, convert, event
 from organism.llm.answers import Completion
 from organism.llm.deltas import Delta
 from organism.llm.requests import ChatMessage, CompletionRequest, VendorItem
@@ -52,50 +51,38 @@ class CompletionsBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     user: str | None = None
 
 
-class CompletionsFormat:
-    """Completions of plain text."""
+def read_request(raw: Json, default_cap: int) -> Asked:
+    """Translate a request; see :class:`organism.formats.server_format.ServerFormat`.
 
-    keeps_answers: ClassVar[bool] = False
-    known_fields: ClassVar[frozenset[str]] = frozenset()
-    header_fields: ClassVar[Mapping[str, str]] = {}
+    Raises:
+        FaultError: It is wrong, or asks for what cannot be honoured.
+    """
+    raw, own = split_off(raw)
+    asked = convert(raw, CompletionsBody, refused=REFUSED)
+    stop = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
+    request = CompletionRequest(
+        model=asked.model,
+        messages=(ChatMessage("user", _prompt(asked.prompt)),),
+        max_output_tokens=asked.max_tokens or default_cap,
+        temperature=asked.temperature,
+        top_p=asked.top_p,
+        top_k=asked.top_k,
+        stop=tuple(stop),
+        seed=asked.seed,
+        presence_penalty=asked.presence_penalty or None,
+        frequency_penalty=asked.frequency_penalty or None,
+        logit_bias=asked.logit_bias,
+        choices=asked.n,
+        vendor_fields=VendorItem(own, "chat") if own else None,
+    )
+    return Asked(request=request, stream=asked.stream, usage=asked.stream_options.include_usage)
 
-    def read(self, raw: Json, default_cap: int) -> Asked:
-        """Read a request; see :meth:`organism.formats.server_format.ServerFormat.read`."""
-        raw, own = split_off(raw)
-        asked = convert(raw, CompletionsBody, refused=REFUSED)
-        stop = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
-        request = CompletionRequest(
-            model=asked.model,
-            messages=(ChatMessage("user", _prompt(asked.prompt)),),
-            max_output_tokens=asked.max_tokens or default_cap,
-            temperature=asked.temperature,
-            top_p=asked.top_p,
-            top_k=asked.top_k,
-            stop=tuple(stop),
-            seed=asked.seed,
-            presence_penalty=asked.presence_penalty or None,
-            frequency_penalty=asked.frequency_penalty or None,
-            logit_bias=asked.logit_bias,
-            choices=asked.n,
-            vendor_fields=VendorItem(own, "chat") if own else None,
-        )
-        return Asked(request=request, stream=asked.stream, usage=asked.stream_options.include_usage)
 
-    def whole(self, asked: Asked, meta: Meta, answer: Completion) -> Json:
-        """Write an answer; see :meth:`organism.formats.server_format.ServerFormat.whole`."""
-        del asked
-        choices = [
-            _choice(place, each.text, _reason(each)) for place, each in enumerate((answer, *answer.alternatives))
-        ]
-        return _head(meta, answer.model) | {"choices": choices, "usage": _usage(answer.usage)}
-
-    def writer(self, asked: Asked, meta: Meta) -> EventWriter:
-        """Return what writes an answer in pieces."""
-        return CompletionsWriter(asked, meta)
-
-    def error(self, fault: Fault) -> Json:
-        """Write an error as OpenAI does."""
-        return error_body(fault)
+def answered(asked: Asked, meta: Meta, answer: Completion) -> Json:
+    """Write a whole answer."""
+    del asked
+    choices = [_choice(place, each.text, _reason(each)) for place, each in enumerate((answer, *answer.alternatives))]
+    return _head(meta, answer.model) | {"choices": choices, "usage": _usage(answer.usage)}
 
 
 class CompletionsWriter:

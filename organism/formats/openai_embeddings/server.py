@@ -4,13 +4,11 @@ Source: the reference of ``POST /v1/embeddings``.
 """
 
 from base64 import b64encode
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal, NoReturn
+from typing import Annotated, Literal
 
 import msgspec
 
-from organism.formats.errors.faults import Fault, bad_request
-from organism.formats.errors.openai_errors import error_body
+from organism.formats.errors.faults import bad_request
 from organism.formats.server_format import AskedFor, Json, Meta, convert
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
 
@@ -30,42 +28,30 @@ class EmbeddingsBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     user: str | None = None
 
 
-class EmbeddingsFormat:
-    """Embeddings."""
+def read_request(raw: Json, default_cap: int) -> EmbeddingsAsked:
+    """Translate a request; see :class:`organism.formats.server_format.ServerFormat`.
 
-    keeps_answers: ClassVar[bool] = False
-    known_fields: ClassVar[frozenset[str]] = frozenset()
-    header_fields: ClassVar[Mapping[str, str]] = {}
+    Raises:
+        FaultError: It is wrong, or asks for what cannot be honoured.
+    """
+    del default_cap
+    asked = convert(raw, EmbeddingsBody)
+    request = EmbeddingRequest(model=asked.model, inputs=_inputs(asked.input), dimensions=asked.dimensions)
+    return EmbeddingsAsked(request=request, echo={"encoding_format": asked.encoding_format})
 
-    def read(self, raw: Json, default_cap: int) -> EmbeddingsAsked:
-        """Read a request; see :meth:`organism.formats.server_format.ServerFormat.read`."""
-        del default_cap
-        asked = convert(raw, EmbeddingsBody)
-        request = EmbeddingRequest(model=asked.model, inputs=_inputs(asked.input), dimensions=asked.dimensions)
-        return EmbeddingsAsked(request=request, echo={"encoding_format": asked.encoding_format})
 
-    def whole(self, asked: EmbeddingsAsked, meta: Meta, answer: Embeddings) -> Json:
-        """Write an answer; see :meth:`organism.formats.server_format.ServerFormat.whole`."""
-        del meta
-        packed = asked.echo["encoding_format"] == "base64"
-        vectors = [b64encode(raw).decode() for raw in answer.packed] if packed else answer.vectors
-        used = answer.usage.total if answer.usage is not None else None
-        return {
-            "object": "list",
-            "model": answer.model,
-            "data": [
-                {"object": "embedding", "index": place, "embedding": vector} for place, vector in enumerate(vectors)
-            ],
-            "usage": {"prompt_tokens": used, "total_tokens": used},
-        }
-
-    def writer(self, asked: EmbeddingsAsked, meta: Meta) -> NoReturn:
-        """Raise: vectors do not come in pieces, and none were asked for."""
-        raise TypeError((asked, meta))
-
-    def error(self, fault: Fault) -> Json:
-        """Write an error as OpenAI does."""
-        return error_body(fault)
+def answered(asked: EmbeddingsAsked, meta: Meta, answer: Embeddings) -> Json:
+    """Write an answer, its vectors as numbers or in base64, as the request asked."""
+    del meta
+    packed = asked.echo["encoding_format"] == "base64"
+    vectors = [b64encode(raw).decode() for raw in answer.packed] if packed else answer.vectors
+    used = answer.usage.total if answer.usage is not None else None
+    return {
+        "object": "list",
+        "model": answer.model,
+        "data": [{"object": "embedding", "index": place, "embedding": vector} for place, vector in enumerate(vectors)],
+        "usage": {"prompt_tokens": used, "total_tokens": used},
+    }
 
 
 def _inputs(given: str | list[str | list[int] | int]) -> tuple[str | tuple[int, ...], ...]:

@@ -62,7 +62,7 @@ _REPEATED = (
 
 
 def read_request(raw: Json, default_cap: int) -> Asked:
-    """Return what a request asks for; see :meth:`organism.formats.server_format.ServerFormat.read`.
+    """Translate a request; see :class:`organism.formats.server_format.ServerFormat`.
 
     Raises:
         FaultError: It is wrong, or asks for what cannot be honoured.

@@ -9,19 +9,16 @@ from typing import Any
 
 import pytest
 
+from organism.formats import server_formats
 from organism.formats.answers.decoder import AnswerDecoder
-from organism.formats.anthropic_messages.server import MessagesFormat
-from organism.formats.google_content.server import GoogleFormat
-from organism.formats.openai_chat.server import ChatFormat
 from organism.formats.openai_responses.answer import ResponsesReader
-from organism.formats.openai_responses.server import ResponsesFormat
 from organism.formats.server_format import Meta, ServerFormat
 from organism.formats.vendors import COMPATIBLE
 from organism.llm.answers import Completion
 from organism.llm.deltas import Delta, DeltaRecord, ProviderPiece, ReasoningDelta, ToolCallDelta
 from organism.llm.requests import VendorItem
 
-FORMAT = ResponsesFormat()
+FORMAT = server_formats.RESPONSES
 ASKED = FORMAT.read({"model": "m", "input": "hi", "stream": True, "tools": [{"type": "function", "name": "f"}]}, 100)
 KINDS: dict[str, Callable[[int], dict[str, Any]]] = {
     "message": lambda n: {"type": "message", "content": [{"type": "output_text", "text": f"words {n} "}]},
@@ -106,9 +103,9 @@ def test_twice_as_many_items_are_twice_the_work_to_read(kinds: list[str], names:
 
 FORMATS: dict[str, tuple[ServerFormat, dict[str, Any]]] = {
     "responses": (FORMAT, {"input": "hi"}),
-    "chat": (ChatFormat(), {"messages": [{"role": "user", "content": "hi"}]}),
-    "messages": (MessagesFormat(), {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}),
-    "google": (GoogleFormat(), {"contents": [{"parts": [{"text": "hi"}]}]}),
+    "chat": (server_formats.CHAT, {"messages": [{"role": "user", "content": "hi"}]}),
+    "messages": (server_formats.MESSAGES, {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}),
+    "google": (server_formats.GOOGLE, {"contents": [{"parts": [{"text": "hi"}]}]}),
 }
 SHOWN = (str, ReasoningDelta, ToolCallDelta, VendorItem)
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from organism.formats.openai_chat.server import ChatFormat
+from organism.formats import server_formats
 from organism.llm.requests import ToolCall
 from organism.providers.anthropic import AnthropicProvider
 from organism.providers.openai import API, OpenAIProvider
@@ -100,7 +100,7 @@ async def test_what_a_server_has_no_word_for_is_refused_by_name(
 def test_words_for_a_template_are_held() -> None:
     """A template may write them into the prompt, so they count as input like any text."""
     told = {"chat_template_kwargs": {"persona": "pirate"}}
-    asked = ChatFormat().read({"model": "main", "messages": HI, **told}, 10)
+    asked = server_formats.CHAT.read({"model": "main", "messages": HI, **told}, 10)
 
     assert any("pirate" in text for text in asked.request.texts())
 

@@ -19,7 +19,7 @@ import msgspec
 
 from organism.amounts import TokenUsage, UsageSide, nanousd
 from organism.formats.json_reading import JsonObject, part, text_of
-from organism.formats.vendors import Vendor
+from organism.formats.vendors import XAI_TICKS_PER_USD, Vendor
 
 TOKENS_MAX = 10_000_000
 """More tokens than that in one bucket of one call is no count."""
@@ -357,7 +357,7 @@ def _number(value: object) -> int | None:
 
 _COSTS: tuple[tuple[Path, int], ...] = (
     (("cost", "total_cost"), 1),  # Perplexity, fees for searches and requests included
-    (("cost_in_usd_ticks",), 10_000_000_000),  # xAI
+    (("cost_in_usd_ticks",), XAI_TICKS_PER_USD),  # xAI
     (("estimated_cost",), 1),  # DeepInfra
     (("cost",), 1),  # OpenRouter, and relays that follow it
 )

@@ -2,9 +2,6 @@
 
 import json
 import re
-from typing import cast
-
-from organism.errors import UncertainError
 
 JsonObject = dict[str, object]
 
@@ -35,30 +32,6 @@ def _encodable(value: object) -> object:
     if isinstance(value, list):
         return [_encodable(each) for each in value]
     return text_of(value) if isinstance(value, str) else value
-
-
-def parse(raw: bytes | str, provider: str) -> JsonObject:
-    """Read a JSON object; see :func:`loads`.
-
-    Raises:
-        UncertainError: If it is no JSON object.
-    """
-    try:
-        value = loads(raw)
-    except ValueError as error:
-        raise UncertainError(provider, f"an answer that is no JSON: {error}") from None
-    return json_object(value, provider)
-
-
-def json_object(value: object, provider: str) -> JsonObject:
-    """Return JSON that is an object.
-
-    Raises:
-        UncertainError: If it is none.
-    """
-    if not isinstance(value, dict):
-        raise UncertainError(provider, "an answer that is no JSON object")
-    return cast("JsonObject", value)
 
 
 def short_int(digits: str) -> int | str:

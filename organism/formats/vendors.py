@@ -14,7 +14,7 @@ from organism.formats.media.attachments import ImageRule
 from organism.formats.own_fields import CACHE_KEYS, LLAMA_CPP, OPENROUTER, UNKNOWN_MAKE, VLLM
 
 XAI_TICKS_PER_USD = 10_000_000_000
-"""xAI reports costs in ticks of a ten thousand millionth of a dollar."""
+"""xAI reports costs in ticks: ten thousand million of them are a dollar."""
 
 CapField = Literal["max_tokens", "max_completion_tokens"]
 
@@ -27,9 +27,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
         key: The environment variable with the secret; ``None`` when the server needs none.
         prices_as: Its id in the price data; ``local`` costs nothing; ``None`` goes by the provider's name.
         cap: What it calls the output cap.
-        cached: Where its usage says how many prompt tokens came from a cache.
-        cache_write: Where its usage says how many were written to one.
-        cached_inside: Whether those are part of the prompt's tokens.
+        cached_inside: Whether tokens read from or written to a cache are part of the prompt's tokens.
         reasoning_inside: Whether reasoning is part of the completion's tokens.
         counts_known: Whether the two above are documented; where not, the total says, or the larger reading holds.
         usage_on_request: Whether a stream carries usage only when ``stream_options`` asks; otherwise it always does,
@@ -61,8 +59,6 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None
     prices_as: str | None
     cap: CapField = "max_tokens"
-    cached: tuple[str, ...] = ("prompt_tokens_details", "cached_tokens")
-    cache_write: tuple[str, ...] = ("prompt_tokens_details", "cache_write_tokens")
     cached_inside: bool = True
     reasoning_inside: bool = True
     counts_known: bool = True
@@ -168,7 +164,6 @@ VENDORS: dict[str, Vendor] = {
         base_url="https://api.deepseek.com/v1",
         key="DEEPSEEK_API_KEY",
         prices_as="deepseek",
-        cached=("prompt_cache_hit_tokens",),
         answers_in="object",
         effort=False,
         reasoning_back="always",

@@ -10,12 +10,13 @@ Cloudflare; Envoy's and nginx's own pages. ``docs/PROVIDERS.md`` has the table f
 """
 
 from collections.abc import Mapping
+from typing import cast
 
 from organism.errors import Meaning, ProviderError, RejectedError, UncertainError
 from organism.formats.errors.error_words import ErrorWords, words_in, words_of
 from organism.formats.errors.refusal_table import RULES, STATUSES
 from organism.formats.errors.retry_after import retry_after_s
-from organism.formats.json_reading import JsonObject, json_object, loads, part, whole_number
+from organism.formats.json_reading import JsonObject, loads, part, whole_number
 
 _WAIT_TOLD_S = 60
 _SERVER_ERROR = 500
@@ -40,14 +41,8 @@ def refused_or_uncertain(provider: str, status: int, body: bytes, headers: Mappi
     return _error(provider, words, _meaning(status, words, told=told), status, wait_s, request_id(headers))
 
 
-def parse_answer(raw: bytes | str, provider: str, *, begun: bool = False, started: bool = False) -> JsonObject:
-    """Read an answer, or an event of one, that came with status 200.
-
-    Args:
-        raw: JSON.
-        provider: Its name in the configuration.
-        begun: Whether some of the answer has come before; see :func:`refused_in`.
-        started: Whether its head has.
+def parse_answer(raw: bytes | str, provider: str) -> JsonObject:
+    """Read a whole answer that came with status 200.
 
     Raises:
         RejectedError: It is an error, and nothing was worked on.
@@ -57,9 +52,11 @@ def parse_answer(raw: bytes | str, provider: str, *, begun: bool = False, starte
         value = loads(raw)
     except ValueError as error:
         raise UncertainError(provider, f"an answer that is no JSON: {error}") from None
-    if (refused := refused_in(value, provider, begun=begun, started=started)) is not None:
+    if (refused := refused_in(value, provider)) is not None:
         raise refused
-    return json_object(value, provider)
+    if not isinstance(value, dict):
+        raise UncertainError(provider, "an answer that is no JSON object")
+    return cast("JsonObject", value)
 
 
 def refused_in(value: object, provider: str, *, begun: bool = False, started: bool = False) -> ProviderError | None:

@@ -28,8 +28,6 @@ from organism.llm.requests import (
     ToolResult,
 )
 
-_DONE = "[DONE]"
-_REASONS = {"function_call": "tool_calls"}
 _SCHEMA_IN_WORDS = "Answer with one JSON object, and nothing else, that fits this JSON Schema:\n"
 
 

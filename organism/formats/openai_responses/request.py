@@ -27,7 +27,6 @@ from organism.llm.requests import (
 )
 from organism.llm.server_tools import USES_MAX, needs_calls_max
 
-_REASONS = {"max_output_tokens": "length"}
 _SEALED = "reasoning.encrypted_content"
 _LOGPROBS = "message.output_text.logprobs"
 

@@ -184,10 +184,7 @@ class StoredConversations:
         Raises:
             FaultError: If there is none of that id.
         """
-        turn = await self._turn(by, response_id)
-        if turn is None or not turn.response:
-            raise _missing(f"Response with id '{response_id[:100]}' not found.", "response_id", "response_not_found")
-        return turn.response
+        return (await self._answered(by, response_id)).response
 
     def forget(self, by: str, response_id: str) -> None:
         """Forget an answer; durable with the next commit.
@@ -196,16 +193,14 @@ class StoredConversations:
             FaultError: If there is none of that id.
         """
         if not self._kept.drop(by, response_id):
-            raise _missing(f"Response with id '{response_id[:100]}' not found.", "response_id", "response_not_found")
+            raise _missing_response(response_id)
 
     @property
     def _hint(self) -> str:
-        """What a client needs to know that would find nothing whatever it asked for."""
-        return (
-            ""
-            if self._keeps_any
-            else " This gateway keeps no answers: send the whole conversation, with `store` false."
-        )
+        """What an error adds where no answers are kept at all, so that no other id would be found either."""
+        if self._keeps_any:
+            return ""
+        return " This gateway keeps no answers: send the whole conversation, with `store` false."
 
     async def input_items(self, by: str, response_id: str) -> list[Json]:
         """Return what a kept answer was given, oldest first, each with an id.
@@ -213,9 +208,7 @@ class StoredConversations:
         Raises:
             FaultError: If there is none of that id.
         """
-        turn = await self._turn(by, response_id)
-        if turn is None or not turn.response:
-            raise _missing(f"Response with id '{response_id[:100]}' not found.", "response_id", "response_not_found")
+        turn = await self._answered(by, response_id)
         before = [] if turn.previous is None else await self._before(by, turn.previous)
         return [_shown(item, f"{response_id}_{place}") for place, item in enumerate((*before, *turn.input))]
 
@@ -247,6 +240,17 @@ class StoredConversations:
             f"send the item itself in place of the reference.{self._hint}"
         )
         raise _missing(message, "input", "item_not_found")
+
+    async def _answered(self, by: str, response_id: str) -> StoredTurn:
+        """Return the turn of a kept answer.
+
+        Raises:
+            FaultError: If there is none of that id.
+        """
+        turn = await self._turn(by, response_id)
+        if turn is None or not turn.response:
+            raise _missing_response(response_id)
+        return turn
 
     async def _turn(self, by: str, response_id: str) -> StoredTurn | None:
         found = await self._kept.find(by, response_id)
@@ -287,6 +291,10 @@ def _with_ids(items: Sequence[Any], name: str) -> list[Any]:
 def missing_item(item: str) -> FaultError:
     """Return the error of an item that is not there."""
     return _missing(f"Item with id '{item[:100]}' not found.", "item_id", "item_not_found")
+
+
+def _missing_response(response_id: str) -> FaultError:
+    return _missing(f"Response with id '{response_id[:100]}' not found.", "response_id", "response_not_found")
 
 
 def _has_id(item: object) -> bool:

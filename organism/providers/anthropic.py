@@ -84,8 +84,7 @@ class AnthropicProvider:
         """Make one attempt; see :class:`organism.llm.provider.Provider`."""
         body = encode(request, stream=on_text is not None, holds_to_schemas=self._holds_to_schemas)
         decoder = AnswerDecoder(self.name, MessagesReader(request, on_text), on_text)
-        betas = ",".join(betas_of(request))
-        async with self._server.posted("/v1/messages", body, {_BETA: betas} if betas else None) as response:
+        async with self._server.posted("/v1/messages", body, _headers(request)) as response:
             return await response.answer(decoder)
 
     async def count_input(self, request: CompletionRequest) -> int | None:
@@ -94,8 +93,7 @@ class AnthropicProvider:
             return None
         body = encode(request, stream=False, holds_to_schemas=self._holds_to_schemas)
         asked = {name: value for name, value in body.items() if name in COUNTED}
-        betas = ",".join(betas_of(request))
-        async with self._server.posted("/v1/messages/count_tokens", asked, {_BETA: betas} if betas else None) as said:
+        async with self._server.posted("/v1/messages/count_tokens", asked, _headers(request)) as said:
             return said_input_tokens(await said.read())
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
@@ -113,3 +111,9 @@ class AnthropicProvider:
     async def aclose(self) -> None:
         """Close connections."""
         await self._server.aclose()
+
+
+def _headers(request: CompletionRequest) -> dict[str, str]:
+    """Return the headers of one request: the beta features that it switches on, if any."""
+    betas = ",".join(betas_of(request))
+    return {_BETA: betas} if betas else {}

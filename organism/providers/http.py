@@ -353,20 +353,23 @@ _PLAIN = (b'{"', b"{\n", b"{\r", b"{ ", b"[{", b"data:", b"event:", b"id:", b": 
 
 
 def _readable(encoding: str) -> bool:
+    """Whether a module that decompresses it is installed."""
+    return any(map(_is_installed, _DECOMPRESSORS.get(encoding, ())))
+
+
+_DECOMPRESSORS: dict[str, tuple[str, ...]] = {
+    "gzip": ("zlib",),
+    "deflate": ("zlib",),
+    "br": ("brotli", "brotlicffi"),
+    "zstd": ("backports.zstd", "compression.zstd"),
+}
+"""The modules of which the HTTP client uses one, by encoding."""
+
+
+def _is_installed(module: str) -> bool:
     from importlib.util import find_spec
 
-    match encoding:
-        case "gzip" | "deflate":
-            return True
-        case "br":
-            return find_spec("brotli") is not None or find_spec("brotlicffi") is not None
-        case "zstd":
-            return any(find_spec(name) is not None for name in ("backports.zstd", "compression.zstd") if _parent(name))
-        case _:
-            return False
-
-
-def _parent(name: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(name.partition(".")[0]) is not None
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that the module would be in
+        return False

@@ -4,7 +4,7 @@ import importlib.util
 from typing import Literal
 
 from organism.errors import ConfigError, MissingExtraError, UnsupportedError
-from organism.formats.answers.decoder import AnswerDecoder
+from organism.formats.answers.decoder import AnswerDecoder, AnswerReader
 from organism.formats.anthropic_messages import request as messages_request
 from organism.formats.input_counts import said_input_tokens
 from organism.formats.media.attachments import AttachmentBounds, extra_tokens
@@ -94,9 +94,16 @@ class OpenAIProvider:
 
     async def complete(self, request: CompletionRequest, on_text: ProviderSink | None = None) -> Completion:
         """Make one attempt; see :class:`organism.llm.provider.Provider`."""
+        stream = on_text is not None
+        reader: AnswerReader
         if self._api == "responses":
-            return await self._respond(request, on_text)
-        return await self._chat(request, on_text)
+            path, body = "/responses", responses_request.encode(request, stream=stream)
+            reader = ResponsesReader(request, self.vendor, on_text)
+        else:
+            path, body = "/chat/completions", chat_request.encode(request, self.vendor, stream=stream)
+            reader = ChatReader(request, self.vendor, on_text)
+        async with self._server.posted(path, body) as response:
+            return await response.answer(AnswerDecoder(self.name, reader, on_text))
 
     async def count_input(self, request: CompletionRequest) -> int | None:
         """Have the server count, where it does so: OpenAI's own for both of its formats, those of open models too."""
@@ -117,18 +124,6 @@ class OpenAIProvider:
         """Make one attempt; see :class:`organism.llm.provider.Provider`."""
         async with self._server.posted("/embeddings", embeddings.encode(request, self.vendor)) as response:
             return embeddings.decode(await response.read(), self.vendor, self.name, request)
-
-    async def _chat(self, request: CompletionRequest, on_text: ProviderSink | None) -> Completion:
-        body = chat_request.encode(request, self.vendor, stream=on_text is not None)
-        decoder = AnswerDecoder(self.name, ChatReader(request, self.vendor, on_text), on_text)
-        async with self._server.posted("/chat/completions", body) as response:
-            return await response.answer(decoder)
-
-    async def _respond(self, request: CompletionRequest, on_text: ProviderSink | None) -> Completion:
-        body = responses_request.encode(request, stream=on_text is not None)
-        decoder = AnswerDecoder(self.name, ResponsesReader(request, self.vendor, on_text), on_text)
-        async with self._server.posted("/responses", body) as response:
-            return await response.answer(decoder)
 
     async def warm_up(self) -> None:
         """Load what takes long; see :class:`organism.llm.provider.Provider`."""

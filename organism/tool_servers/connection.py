@@ -23,6 +23,7 @@ from mcp_types import (
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from organism.llm.requests import Tool
+from organism.text.error_text import in_one_line
 from organism.tool_servers.http import web_transport
 from organism.tool_servers.messages import NOT_SENT, SESSION_LOST, UNCERTAIN
 from organism.tool_servers.results import Result, output_schemas, plain_tools, read_result
@@ -247,7 +248,7 @@ class ToolServerConnection:
         except Exception as error:  # noqa: BLE001 - whatever a stranger's schema makes of the checker
             _log.debug("tool_schema_unusable", tool=tool, error=type(error).__name__)
             return None
-        return None if error is None else " ".join(error.message.split())[:200]
+        return None if error is None else in_one_line(error.message, 200)
 
     def reason(self, error: BaseException | None = None) -> str:
         """Say why the connection is gone."""

@@ -12,7 +12,9 @@ from typing import Any
 import httpx2
 import msgspec
 
+from organism.text.error_text import with_type
 from organism.tool_servers.messages import (
+    MESSAGE_BYTES_MAX,
     NOT_SENT,
     SESSION_LOST,
     UNCERTAIN,
@@ -20,10 +22,10 @@ from organism.tool_servers.messages import (
     failure,
     is_answer,
     read_messages,
+    too_large,
 )
-from organism.tool_servers.stdio import MESSAGE_BYTES_MAX
 from organism.tool_servers.targets import WebAddress
-from organism.tool_servers.web_answers import answer_to, answers_in, readable_events, too_large
+from organism.tool_servers.web_answers import answer_to, answers_in, readable_events
 
 _CONNECT_TIMEOUT_S = 10.0
 _ASIDE_TIMEOUT_S = 5.0
@@ -76,7 +78,7 @@ class _Guarded(httpx2.AsyncBaseTransport):
             code = NOT_SENT if isinstance(error, _NOT_SENT) else UNCERTAIN
             if number is None:  # a notification: nobody waits for it, and the session must not end with it
                 return httpx2.Response(503)
-            return _as_answer(failure(number, code, _words(error)))
+            return _as_answer(failure(number, code, with_type(error)))
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -158,7 +160,3 @@ def _number(body: bytes) -> int | str | None:
     """Return the number of a request; ``None`` of a notification or of an answer to the server."""
     found = next((message for message in read_messages(body) if not is_answer(message)), None)
     return None if found is None else found.get("id")
-
-
-def _words(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -17,6 +17,7 @@ import structlog
 from organism.agents.tools.tool import OnProgress, ToolContent, ToolOutput, ToolServerError
 from organism.errors import MissingExtraError
 from organism.llm.requests import TextPart, Tool
+from organism.text.error_text import describe
 from organism.tool_servers.stdio import Program
 from organism.tool_servers.targets import Command, WebAddress
 
@@ -98,7 +99,7 @@ class MCPServer:
                 late = f"it has not listed its tools within {self._start_timeout_s:g} s"
                 raise ToolServerError(self.name, late) from error
             except Exception as error:
-                raise ToolServerError(self.name, _words(error)) from error
+                raise ToolServerError(self.name, describe(error)) from error
         raise ToolServerError(self.name, str(lost))
 
     async def call(self, tool: str, arguments: str, progress: OnProgress = _unheard) -> ToolOutput:
@@ -126,7 +127,7 @@ class MCPServer:
                         f"the server failed: {error}", is_error=True, ran=False if error.not_run else None
                     )
             except Exception as error:  # noqa: BLE001 - the SDK has its own errors, and the transports theirs
-                return ToolOutput(f"the server failed: {_words(error)}", is_error=True, ran=None)
+                return ToolOutput(f"the server failed: {describe(error)}", is_error=True, ran=None)
             except BaseException:  # it has taken too long, or nobody waits for it any more
                 self._check(connection)
                 raise
@@ -229,13 +230,6 @@ class MCPServer:
 def _failure(error: Exception, program: Program | None) -> str:
     """Say why a server could not be opened: what it said itself tells more than what the SDK makes of it."""
     if program is None:
-        return _words(error)
-    words = _words(error) if program.ended is None else program.ended
+        return describe(error)
+    words = describe(error) if program.ended is None else program.ended
     return words + (f"; it said: {program.last_words}" if program.last_words else "")
-
-
-def _words(error: BaseException) -> str:
-    """Say an error in one line: of a group the first, since the SDK runs in task groups of its own."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

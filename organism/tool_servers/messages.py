@@ -13,6 +13,9 @@ import msgspec
 
 from organism.formats.json_reading import loads
 
+MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+"""A larger message is not read; the call that it answers fails."""
+
 NOT_SENT = -31001
 """Code of an answer of our own: the request has not left, and may be sent again."""
 SESSION_LOST = -31002
@@ -112,6 +115,11 @@ def id_of_head(head: bytes) -> int | str | None:
 def failure(number: int | str, code: int, words: str) -> dict[str, Any]:
     """Return an answer of our own in place of one that cannot be had."""
     return {"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": words[:_SAID_CHARACTERS]}}
+
+
+def too_large(number: int | str) -> dict[str, Any]:
+    """Return the failure of a request whose answer is larger than :data:`MESSAGE_BYTES_MAX`."""
+    return failure(number, TOO_LARGE, f"its answer is larger than {MESSAGE_BYTES_MAX:,} bytes")
 
 
 class LineReader:

@@ -13,8 +13,18 @@ import anyio
 import anyio.abc
 import structlog
 
+from organism.text.error_text import in_one_line
 from organism.text.plain_text import lines_of
-from organism.tool_servers.messages import TOO_LARGE, LineReader, failure, id_of_head, is_answer, read_messages
+from organism.tool_servers.messages import (
+    MESSAGE_BYTES_MAX,
+    UNREADABLE,
+    LineReader,
+    failure,
+    id_of_head,
+    is_answer,
+    read_messages,
+    too_large,
+)
 from organism.tool_servers.targets import Command
 
 if TYPE_CHECKING:
@@ -23,7 +33,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger("organism.tools")
 
-MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 _JUNK_BYTES_MAX = 4 * MESSAGE_BYTES_MAX
 _JUNK_LINES_MAX = 100_000
 """So much may a program write that is no message, before it is taken for no MCP server."""
@@ -158,15 +167,11 @@ def _messages(lines: LineReader, data: bytes) -> "list[SessionMessage]":
         if overlong:
             number = id_of_head(line)
             _log.warning("tool_server_line_too_long", bytes_max=MESSAGE_BYTES_MAX)
-            said = [] if number is None else [failure(number, TOO_LARGE, _too_large())]
+            said = [] if number is None else [too_large(number)]
         else:
             said = list(read_messages(line))
         found += [message for plain in said if (message := session_message(plain)) is not None]
     return found
-
-
-def _too_large() -> str:
-    return f"its answer is larger than {MESSAGE_BYTES_MAX:,} bytes"
 
 
 def session_message(plain: dict[str, Any]) -> "SessionMessage | None":
@@ -179,10 +184,8 @@ def session_message(plain: dict[str, Any]) -> "SessionMessage | None":
     except ValueError as error:
         if not is_answer(plain):
             return None
-        words = f"the answer cannot be read: {' '.join(str(error).split())}"
-        return SessionMessage(
-            jsonrpc_message_adapter.validate_python(failure(plain["id"], TOO_LARGE, words), by_name=False)
-        )
+        unreadable = failure(plain["id"], UNREADABLE, f"the answer cannot be read: {in_one_line(str(error))}")
+        return SessionMessage(jsonrpc_message_adapter.validate_python(unreadable, by_name=False))
 
 
 async def _exited(process: anyio.abc.Process) -> None:

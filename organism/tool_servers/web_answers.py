@@ -11,8 +11,7 @@ from typing import Any
 import msgspec
 
 from organism.formats.answers.event_stream import EventStreamParser, EventTooLargeError, ServerSentEvent
-from organism.tool_servers.messages import TOO_LARGE, UNREADABLE, failure, is_answer, read_messages
-from organism.tool_servers.stdio import MESSAGE_BYTES_MAX
+from organism.tool_servers.messages import MESSAGE_BYTES_MAX, UNREADABLE, failure, is_answer, read_messages, too_large
 
 _Message = dict[str, Any]
 
@@ -38,11 +37,6 @@ def answer_to(number: int | str, answers: list[_Message]) -> _Message | None:
     """Return the answer to a request: the one with its number, or the only one there is."""
     found = next((one for one in answers if str(one["id"]) == str(number)), answers[0] if len(answers) == 1 else None)
     return None if found is None else {**found, "id": number}
-
-
-def too_large(number: int | str) -> _Message:
-    """Return what is answered in place of an answer that is too large to be read."""
-    return failure(number, TOO_LARGE, f"its answer is larger than {MESSAGE_BYTES_MAX:,} bytes")
 
 
 async def readable_events(chunks: AsyncIterable[bytes], number: int | str | None) -> AsyncIterator[bytes]:

@@ -192,7 +192,7 @@ EPHEMERAL = {"type": "ephemeral"}
 def test_marks_with_their_time_reach_anthropic_from_its_own_format() -> None:
     """Marks on instructions, tools, turns and results arrive where they were, for as long as they say."""
     hour, usual = {"type": "ephemeral", "ttl": "1h"}, {"type": "ephemeral", "ttl": "5m"}
-    asked, _ = read_request(
+    asked = read_request(
         {
             "model": "m",
             "system": [{"type": "text", "text": "a", "cache_control": hour}, {"type": "text", "text": "b"}],
@@ -207,7 +207,7 @@ def test_marks_with_their_time_reach_anthropic_from_its_own_format() -> None:
         },
         100,
     )  # fmt: skip
-    body = encode_messages(asked, stream=False)
+    body = encode_messages(asked.request, stream=False)
 
     assert body["system"][0]["cache_control"] == hour  # type: ignore[index]
     assert body["tools"][0]["cache_control"] == hour  # type: ignore[index]

@@ -32,6 +32,10 @@ class ProviderLimiters:
         settings: How each is treated; those left out are treated as is usual.
         earlier: The limiters that these replace; calls that wait there are turned away.
         kept: Providers that are still the same: what is counted of them goes on being counted.
+
+    Attributes:
+        changed: Wakes the calls that wait for a provider.
+        retired: Whether other limiters have taken the place of these.
     """
 
     def __init__(
@@ -42,8 +46,8 @@ class ProviderLimiters:
         earlier: Self | None = None,
         kept: Container[str] = (),
     ) -> None:
-        self._changed = Wakeup() if earlier is None else earlier.changed
-        self._replaced = False
+        self.changed: Wakeup = Wakeup() if earlier is None else earlier.changed
+        self.retired = False
         self._limiters: dict[str, ProviderLimiter] = {}
         for name in providers:
             its = settings.get(name, ProviderSettings())
@@ -51,7 +55,7 @@ class ProviderLimiters:
                 self._limiters[name] = earlier[name]
                 self._limiters[name].treat(its)
             else:
-                self._limiters[name] = ProviderLimiter(name, its, clock, self._changed.notify)
+                self._limiters[name] = ProviderLimiter(name, its, clock, self.changed.notify)
         if earlier is not None:
             earlier.retire()
 
@@ -69,20 +73,10 @@ class ProviderLimiters:
         kept = frozenset(name for name, provider in providers.items() if before.get(name) is provider)
         return ProviderLimiters(providers, settings, clock, self, kept)
 
-    @property
-    def changed(self) -> Wakeup:
-        """Wakes the calls that wait for a provider."""
-        return self._changed
-
-    @property
-    def retired(self) -> bool:
-        """Whether others have taken their place."""
-        return self._replaced
-
     def retire(self) -> None:
         """Admit no call from here on, and wake those that wait."""
-        self._replaced = True
-        self._changed.notify()
+        self.retired = True
+        self.changed.notify()
 
     def items(self) -> Iterable[tuple[str, ProviderLimiter]]:
         """Return each provider's name with its limiter."""
@@ -117,7 +111,7 @@ class ProviderLimiters:
         )
 
     def _take_now(self, queue: RouteQueue) -> tuple[Route, Permit] | None:
-        if self._replaced:
+        if self.retired:
             raise ReplacedError
         route = queue.next(self._closed(queue))
         if route is None or queue.wait_s(route.provider, loop_time()) > 0:
@@ -138,7 +132,7 @@ class ProviderLimiters:
 
     async def _wait(self, seconds: float | None) -> None:
         with anyio.move_on_after(seconds):
-            await self._changed.wait()
+            await self.changed.wait()
 
     def _closed(self, queue: RouteQueue) -> set[str]:
         return {provider for provider in queue.providers if self[provider].free_in_s() != 0}

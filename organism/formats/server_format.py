@@ -6,7 +6,7 @@ the answer is or costs.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Generic, NoReturn, Protocol, TypeVar
+from typing import Annotated, Any, Generic, NoReturn, Protocol, TypeVar
 
 import msgspec
 
@@ -21,6 +21,11 @@ Json = dict[str, Any]
 T = TypeVar("T", bound=msgspec.Struct)
 R = TypeVar("R", CompletionRequest, EmbeddingRequest)
 
+OutputCap = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
+"""A cap of tokens as requests give it; a larger one is a mistake."""
+
+ToolName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+"""What OpenAI's formats take as the name of a tool."""
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 JSON_ARRAY = "application/json; charset=utf-8"

@@ -9,6 +9,7 @@ calls; write arguments as an object (llama.cpp's and Ollama's relays), as null, 
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator
+from typing import Any
 
 import msgspec
 
@@ -295,6 +296,15 @@ def object_text(text: str) -> str | None:
     except ValueError:
         return None
     return text if isinstance(value, dict) else None
+
+
+def arguments_object(arguments: str) -> dict[str, Any]:
+    """Return the arguments of a call as an object; what a model has garbled is kept as the text under ``arguments``."""
+    try:
+        value = msgspec.json.decode(arguments)
+    except (msgspec.MsgspecError, RecursionError):
+        value = None
+    return value if isinstance(value, dict) else {"arguments": arguments}
 
 
 def settled_arguments(pieces: list[str]) -> str:

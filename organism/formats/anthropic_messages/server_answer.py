@@ -1,7 +1,5 @@
 """Answers of Anthropic's messages, written: whole, and as a stream of events. Pure."""
 
-from typing import cast
-
 import msgspec
 
 from organism.amounts import TokenUsage
@@ -9,6 +7,7 @@ from organism.formats.anthropic_messages.server_errors import error_body
 from organism.formats.call_ids import id_with_extra
 from organism.formats.errors.faults import Fault
 from organism.formats.server_format import Asked, Json, Meta, event
+from organism.formats.tool_calls import arguments_object
 from organism.llm.answers import Completion
 from organism.llm.citations import Citation
 from organism.llm.deltas import CitationDelta, Delta, ReasoningDelta, TextBreak, ToolCallDelta
@@ -193,7 +192,7 @@ def _block(part: Part) -> Json | None:
         case Reasoning(text=text, signature=signature):
             return {"type": "thinking", "thinking": text, "signature": signature} if text or signature else None
         case ToolCall():
-            given = _object(part.arguments)
+            given = arguments_object(part.arguments)
             return {"type": "tool_use", "id": id_with_extra(part), "name": part.name, "input": given}
         case VendorItem(value=value, format="messages"):
             return value
@@ -214,15 +213,6 @@ def citation_in_words(citation: Citation) -> Json | None:
         "cited_text": citation.quoted,
         "encrypted_index": "",
     }
-
-
-def _object(arguments: str) -> Json:
-    """Write arguments as the object this format wants; what a model has garbled is kept as text."""
-    try:
-        value = msgspec.json.decode(arguments)
-    except (msgspec.MsgspecError, RecursionError):
-        value = None
-    return cast("Json", value) if isinstance(value, dict) else {"arguments": arguments}
 
 
 def _usage(answer: Completion) -> Json:

@@ -11,9 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from organism.formats.server_format import NATIVE
-
-Cap = Annotated[int, Meta(ge=1, le=10_000_000)]
+from organism.formats.server_format import NATIVE, OutputCap
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,7 +218,7 @@ class MessagesBody(Body, frozen=True, kw_only=True):
 
     model: str
     messages: Annotated[list[Turn], Meta(min_length=1)]
-    max_tokens: Cap | None = None
+    max_tokens: OutputCap | None = None
     system: str | list[Text] = ""
     stream: bool = False
     temperature: float | None = None

@@ -5,7 +5,6 @@ without turns, one that begins with the model's, and one that ends in white spac
 all of that forth. Source: the reference of ``POST /v1/messages`` and its errors.
 """
 
-import json
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from typing import Literal
@@ -13,6 +12,7 @@ from typing import Literal
 from organism.formats.conversation import IdRule, mended
 from organism.formats.json_reading import JsonObject
 from organism.formats.media.attachments import file_text
+from organism.formats.tool_calls import arguments_object
 from organism.llm.requests import (
     ChatMessage,
     FilePart,
@@ -122,7 +122,8 @@ def _block(piece: Part) -> JsonObject | None:
         case ImagePart() | FilePart():
             return _attachment(piece)
         case ToolCall():
-            return {"type": "tool_use", "id": piece.id, "name": piece.name, "input": _object(piece.arguments)}
+            given = arguments_object(piece.arguments or "{}")
+            return {"type": "tool_use", "id": piece.id, "name": piece.name, "input": given}
         case ToolResult():
             return _result(piece)
         case Reasoning():
@@ -173,12 +174,3 @@ def _cited(piece: FilePart, words: str) -> JsonObject:
     data = piece.data.decode("utf-8", "replace") or words
     source = {"type": "text", "media_type": "text/plain", "data": data}
     return {"type": "document", "title": piece.name, "source": source, "citations": {"enabled": True}}
-
-
-def _object(arguments: str) -> JsonObject:
-    """Write arguments as the object this format wants; what a model has garbled is kept as text."""
-    try:
-        value = json.loads(arguments or "{}")
-    except (ValueError, RecursionError):
-        value = None
-    return value if isinstance(value, dict) else {"arguments": arguments}

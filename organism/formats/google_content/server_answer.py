@@ -1,7 +1,5 @@
 """Answers of Google's ``generateContent``, written: whole, and as a stream of responses. Pure."""
 
-from typing import Any
-
 import msgspec
 
 from organism.amounts import TokenUsage
@@ -9,6 +7,7 @@ from organism.formats.errors.faults import Fault, FaultKind
 from organism.formats.google_content.server_request import THOUGHTS
 from organism.formats.json_reading import part as at
 from organism.formats.server_format import EVENT_STREAM, Asked, Json, Meta, event
+from organism.formats.tool_calls import arguments_object
 from organism.llm.answers import Completion
 from organism.llm.deltas import Delta, ReasoningDelta, RefusalDelta
 from organism.llm.requests import ToolCall
@@ -112,17 +111,8 @@ def _thought(text: str, signature: str) -> Json:
 
 def _call(call: ToolCall) -> Json:
     seal = at(call.extra, "extra_content", "google", "thought_signature")
-    written = {"functionCall": {"id": call.id, "name": call.name, "args": _arguments(call.arguments)}}
+    written = {"functionCall": {"id": call.id, "name": call.name, "args": arguments_object(call.arguments or "{}")}}
     return written | ({"thoughtSignature": seal} if isinstance(seal, str) else {})
-
-
-def _arguments(arguments: str) -> Json:
-    """Write arguments as the object this format wants; what a model has garbled is kept as text."""
-    try:
-        value: Any = msgspec.json.decode(arguments or "{}")
-    except (msgspec.MsgspecError, RecursionError):
-        value = None
-    return value if isinstance(value, dict) else {"arguments": arguments}
 
 
 def _beside(meta: Meta, model: str, usage: TokenUsage | None) -> Json:

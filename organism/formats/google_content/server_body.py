@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from organism.formats.server_format import OutputCap
 from organism.llm.requests import Effort
-
-Cap = Annotated[int, Meta(ge=1, le=10_000_000)]
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -117,7 +116,7 @@ class GenerationConfig(Body, frozen=True, kw_only=True):
     top_k: float | None = None
     seed: int | None = None
     candidate_count: Annotated[int, Meta(ge=1, le=128)] = 1
-    max_output_tokens: Cap | None = None
+    max_output_tokens: OutputCap | None = None
     stop_sequences: list[str] = []
     presence_penalty: float | None = None
     frequency_penalty: float | None = None

@@ -13,6 +13,7 @@ from organism.formats.answers.collector import AnswerCollector
 from organism.formats.counts import counting_of, reported_cost
 from organism.formats.json_reading import JsonObject, part, text_of, whole_number
 from organism.formats.openai_chat.answer_extras import CustomCalls, citations_in, logprobs_in
+from organism.formats.openai_chat.legacy_functions import LEGACY
 from organism.formats.openai_chat.reasoning_details import KEPT_FIELDS, is_sealed, kept_of, seal_of, words_of_detail
 from organism.formats.tool_calls import ToolCallPiece
 from organism.formats.usage_history import UsageHistory
@@ -20,9 +21,6 @@ from organism.formats.vendors import Vendor
 from organism.llm.answers import Completion
 from organism.llm.deltas import ProviderPiece, ProviderSink, ReasoningDelta, ToolCallDelta, Unshown
 from organism.llm.requests import CompletionRequest
-
-OLD_CALL = "function_call"
-"""The field of the one call there could be before there were tools."""
 
 
 class ChatReader:
@@ -235,10 +233,10 @@ def _read(answer: AnswerCollector, message: JsonObject, *, is_whole: bool = Fals
     pieces = [_piece(call, repeats=repeats) for call in listed]
     if is_whole and not answer.has_calls:
         pieces = [replace(piece, begins=True) for piece in pieces]
-    if isinstance(old := message.get(OLD_CALL), dict) and not pieces:
+    if isinstance(old := message.get(LEGACY), dict) and not pieces:
         name, arguments = text_of(old.get("name")), old.get("arguments")
         if name or arguments:
-            pieces = [ToolCallPiece(place=OLD_CALL, name=name, arguments=arguments, repeats=repeats)]
+            pieces = [ToolCallPiece(place=LEGACY, name=name, arguments=arguments, repeats=repeats)]
     answer.call(*pieces)
 
 

@@ -9,7 +9,7 @@ from organism.formats.server_format import Json
 from organism.llm.requests import ToolCall
 
 LEGACY = "function_call"
-"""The name of this dialect."""
+"""The field of the one call that there could be before tools; also the name of this dialect."""
 
 
 def with_tools(raw: Json) -> tuple[Json, bool]:

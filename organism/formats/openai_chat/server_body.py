@@ -8,10 +8,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from organism.formats.server_format import OutputCap, ToolName
 from organism.llm.requests import Effort, Verbosity
-
-Cap = Annotated[int, Meta(ge=1, le=10_000_000)]
-
 
 ServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast"]
 """How fast to serve; for any other the price is not known."""
@@ -156,7 +154,7 @@ Turn = System | Developer | User | Assistant | ToolResult
 class FunctionTool(Body, frozen=True, kw_only=True):
     """What a tool is."""
 
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    name: ToolName
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
@@ -188,7 +186,7 @@ class FreeForm(Body, frozen=True, kw_only=True, tag_field="type", tag="text"):
 class FreeTool(Body, frozen=True, kw_only=True):
     """What a tool is that is given text."""
 
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    name: ToolName
     description: str | None = None
     format: FreeForm | GrammarForm | None = None
 
@@ -271,8 +269,8 @@ class ChatBody(Body, frozen=True, kw_only=True):
 
     model: str
     messages: Annotated[list[Turn], Meta(min_length=1)]
-    max_completion_tokens: Cap | None = None
-    max_tokens: Cap | None = None
+    max_completion_tokens: OutputCap | None = None
+    max_tokens: OutputCap | None = None
     temperature: float | None = None
     top_p: float | None = None
     stop: str | list[str] | None = None

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from organism.formats.openai_chat.server_body import Body, Cap
+from organism.formats.openai_chat.server_body import Body
 from organism.formats.own_fields import THINKING, template_switch
-from organism.formats.server_format import Json, convert
+from organism.formats.server_format import Json, OutputCap, convert
 from organism.llm.requests import Effort
 
 OPENROUTERS = frozenset({"reasoning", "include_reasoning"})
@@ -32,7 +32,7 @@ class OpenRouters(Body, frozen=True, kw_only=True):
     """How much to think, in OpenRouter's words."""
 
     effort: Effort | None = None
-    max_tokens: Cap | None = None
+    max_tokens: OutputCap | None = None
     enabled: bool | None = None
     exclude: bool = False
     summary: str | None = None
@@ -42,7 +42,7 @@ class Switch(Body, frozen=True, kw_only=True):
     """Whether to think, and with how many tokens."""
 
     type: Literal["enabled", "disabled", "adaptive", "auto"]
-    budget_tokens: Cap | None = None
+    budget_tokens: OutputCap | None = None
     clear_thinking: bool | None = None
     display: str | None = None
 

@@ -13,10 +13,10 @@ import msgspec
 from organism.amounts import TokenUsage
 from organism.formats.errors.faults import Fault, bad_request
 from organism.formats.errors.openai_errors import error_body
-from organism.formats.openai_chat.server_body import Cap, StreamOptions
+from organism.formats.openai_chat.server_body import StreamOptions
 from organism.formats.openai_completions.fields import REFUSED
 from organism.formats.own_fields import split_off
-from organism.formats.server_format import COMMENT, Asked, Json, Meta, convert, event
+from organism.formats.server_format import COMMENT, Asked, Json, Meta, OutputCap, convert, event
 from organism.llm.answers import Completion
 from organism.llm.deltas import Delta
 from organism.llm.requests import ChatMessage, CompletionRequest, VendorItem
@@ -30,7 +30,7 @@ class CompletionsBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     model: str
     prompt: Any
-    max_tokens: Cap | None = None
+    max_tokens: OutputCap | None = None
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from organism.formats.openai_chat.server_body import Body, Cap, ServiceTier
-from organism.formats.server_format import NATIVE
+from organism.formats.openai_chat.server_body import Body, PlainForm, ServiceTier
+from organism.formats.server_format import NATIVE, OutputCap, ToolName
 from organism.llm.requests import Effort, Verbosity
 
 Status = Literal["in_progress", "completed", "incomplete"]
@@ -154,7 +154,7 @@ NATIVE_TOOLS = frozenset(
 class FunctionTool(Body, frozen=True, kw_only=True, tag_field="type", tag="function"):
     """A tool the model may ask for."""
 
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    name: ToolName
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
@@ -166,7 +166,7 @@ class FunctionTool(Body, frozen=True, kw_only=True, tag_field="type", tag="funct
 class CustomTool(Body, frozen=True, kw_only=True, tag_field="type", tag="custom"):
     """A tool that is given free text, by a grammar if it has one."""
 
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    name: ToolName
     description: str | None = None
     format: dict[str, Any] | None = None
     defer_loading: bool | None = None
@@ -176,7 +176,7 @@ class CustomTool(Body, frozen=True, kw_only=True, tag_field="type", tag="custom"
 class Namespace(Body, frozen=True, kw_only=True, tag_field="type", tag="namespace"):
     """Tools of one family."""
 
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    name: ToolName
     tools: list[FunctionTool | CustomTool]
     description: str | None = None
 
@@ -197,10 +197,6 @@ class AllowedChoice(Body, frozen=True, kw_only=True, tag_field="type", tag="allo
 
     tools: list[dict[str, Any]]
     mode: Literal["auto", "required"] = "auto"
-
-
-class PlainForm(Body, frozen=True, kw_only=True, tag_field="type", tag="text"):
-    """Free text."""
 
 
 class ObjectForm(Body, frozen=True, kw_only=True, tag_field="type", tag="json_object"):
@@ -245,7 +241,7 @@ class ResponsesBody(Body, frozen=True, kw_only=True):
     model: str
     input: Annotated[str, Meta(min_length=1)] | Annotated[list[Item], Meta(min_length=1)]
     instructions: str | None = None
-    max_output_tokens: Cap | None = None
+    max_output_tokens: OutputCap | None = None
     temperature: float | None = None
     top_p: float | None = None
     tools: list[FunctionTool | CustomTool | Namespace | Native] = []

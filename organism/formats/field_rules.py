@@ -1,4 +1,4 @@
-"""How each field that a vendor's format defines is treated: one row for each, from which the manual's table is made.
+"""How each field of a vendor's format is treated: a row for each, from which the manual's table is made.
 
 A format's own ``fields`` module has its rows. Tests walk the types of the official SDKs and ask each name for its row,
 so that a field of a newer SDK is decided before it is met. Pure.
@@ -43,5 +43,5 @@ def rules(passed: Mapping[str, str], accepted: Mapping[str, str], refused: Mappi
 
 
 def refusals(listed: Iterable[FieldRule]) -> dict[str, str]:
-    """Return why fields are refused, by their names."""
+    """Return the notes of refused fields by name."""
     return {rule.name: rule.note for rule in listed if rule.verdict == "refused"}

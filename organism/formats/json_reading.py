@@ -1,4 +1,4 @@
-"""Reading JSON that a stranger wrote: nothing of it may end the reader, and text is made encodable. Pure."""
+"""Reads JSON of unknown make: nothing in it may crash the reader, and its texts can be encoded. Pure."""
 
 import json
 import re
@@ -11,12 +11,12 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 
 def loads(raw: bytes | str) -> object:
-    """Read JSON; numbers that Python would choke on or turn into infinity stay recognisable as wrong.
+    """Read JSON; numbers that Python would choke on or turn into infinity become text, which is no count.
 
-    Bytes that are no text, and lone surrogates, which JSON can escape and no encoding knows, are replaced.
+    Bytes that are not UTF-8, and lone surrogates, which JSON can escape and no encoding knows, are replaced.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If it is not JSON.
     """
     text = raw if isinstance(raw, str) else raw.decode(json.detect_encoding(raw), "replace")
     try:
@@ -35,12 +35,12 @@ def _encodable(value: object) -> object:
 
 
 def short_int(digits: str) -> int | str:
-    """Read digits as a number, unless it is longer than any count: Python takes quadratic time for those."""
+    """Read digits as a number; longer ones than any count stay text, as Python takes quadratic time for them."""
     return int(digits) if len(digits) <= _INT_DIGITS_MAX else digits
 
 
 def part(value: object, *path: str | int) -> object:
-    """Follow a path of keys and places into JSON; ``None`` where it leads nowhere."""
+    """Return the value at a path of keys and indices; ``None`` if there is none."""
     for key in path:
         if isinstance(value, dict) and isinstance(key, str):
             value = value.get(key)
@@ -55,12 +55,12 @@ _DECODER = json.JSONDecoder(parse_constant=str, parse_int=short_int)
 
 
 def text_of(value: object) -> str:
-    """Return text that can be stored and sent on: lone surrogates, which no encoding knows, are replaced."""
+    """Return a text with lone surrogates replaced, so that it can be encoded; empty for anything but text."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def values_in(text: str) -> list[object] | None:
-    """Read JSON values that stand one after the other, a line each; ``None`` if there is anything else.
+    """Read one JSON value, or several, a line each; ``None`` if there is anything else.
 
     One event of a stream is one value by every reference; servers that forget the blank line between events make
     several lines of data one event.
@@ -81,7 +81,7 @@ def values_in(text: str) -> list[object] | None:
 
 
 def whole_number(value: object) -> int | None:
-    """Read a place or an index, which may be written as text or with a point; ``None`` if it is none."""
+    """Read an index, which may be text or a float without fraction; ``None`` if it is none."""
     if isinstance(value, str) and value.isascii() and value.isdecimal():
         return int(value[:9])
     if isinstance(value, float) and value.is_integer():

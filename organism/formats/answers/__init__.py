@@ -1,1 +1,1 @@
-"""What vendors' answers have in common: event streams, decoding, collecting, finish reasons."""
+"""Reading answers of any vendor: event streams, decoding, collecting, finish reasons."""

@@ -1,4 +1,4 @@
-"""What an answer rests on, as OpenAI's formats tell it: by places in the text. Pure."""
+"""Citations of an answer as OpenAI's formats write them: by offsets into the text. Pure."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,17 +8,17 @@ from organism.llm.requests import Part, TextPart
 
 
 def cited_in(parts: Iterable[Part]) -> Iterator[tuple[Citation, int, int]]:
-    """Yield what the words of parts rest on, with where those begin and end in all of their text."""
+    """Yield each citation with its start and end, in characters of the joined text of all parts."""
     before = 0
     for part in parts:
         if isinstance(part, TextPart):
-            for each in part.citations:
-                yield each, before + each.start, before + (each.end or len(part.text))
+            for citation in part.citations:
+                yield citation, before + citation.start, before + (citation.end or len(part.text))
             before += len(part.text)
 
 
 def annotation_of(citation: Citation, start: int, end: int) -> JsonObject | None:
-    """Write what words rest on, as responses have it; ``None`` for what neither format of OpenAI has a word for."""
+    """Write a citation as responses have it; ``None`` for one that OpenAI's formats cannot express."""
     if citation.format == "responses":
         places = {
             name: place for name, place in (("start_index", start), ("end_index", end)) if name in citation.native
@@ -36,13 +36,13 @@ def annotation_of(citation: Citation, start: int, end: int) -> JsonObject | None
 
 
 def annotations_of(parts: Iterable[Part]) -> list[JsonObject]:
-    """Write all that parts rest on, as responses have it."""
+    """Write the citations of all parts as responses have them."""
     written = (annotation_of(*each) for each in cited_in(parts))
     return [each for each in written if each is not None]
 
 
 def chat_annotations_of(parts: Iterable[Part]) -> list[JsonObject]:
-    """Write all that parts rest on, as chat completions have it, which know pages of the web alone."""
+    """Write the citations of all parts as chat completions have them, which know web pages alone."""
     return [
         {"type": "url_citation", "url_citation": {name: value for name, value in each.items() if name != "type"}}
         for each in annotations_of(parts)

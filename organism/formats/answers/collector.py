@@ -1,4 +1,4 @@
-"""An answer while its pieces come in, whatever format they come in. Pure."""
+"""Collects the pieces of an answer, of any format, into a completion. Pure."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -46,7 +46,7 @@ class AnswerCollector:
     Args:
         request: What was asked.
         on_text: Called with each piece.
-        usage: Where what is said of usage is noted; shared by the answers of one exchange.
+        usage: Collects the usage objects; shared by the answers (choices) of one exchange.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class AnswerCollector:
         self.is_ended = False
         """Whether the format's own end of an answer has come."""
         self.is_counted_out = False
-        """Whether usage has come alone after all pieces, which is how many streams end."""
+        """Whether usage has come by itself after all pieces, which is how many streams end."""
         self.usage = usage if usage is not None else UsageHistory()
         self._on_text = on_text
         self._text: list[str] = []
@@ -74,7 +74,7 @@ class AnswerCollector:
         self.tool_uses: dict[str, int] = {}
         """How often the vendor has run tools of its own that it takes a fee for."""
         self.vendor_fields: VendorItem | None = None
-        """What else it has said in its format."""
+        """Fields of the whole answer that only its own format has."""
 
     @property
     def is_begun(self) -> bool:
@@ -83,16 +83,16 @@ class AnswerCollector:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it has ended in order: it says so, or why, or has been counted after its last piece.
+        """Whether it has ended properly: it says so, says why, or has sent usage after its last piece.
 
-        Some servers never say why they end, some leave out the end itself. Both together, and no usage, is a stream
-        that broke off.
+        Some servers never say why they end, some leave out the end itself. A stream with neither, and without usage,
+        broke off.
         """
         return self.is_ended or self.is_counted_out or bool(self._words)
 
     @property
     def is_concluded(self) -> bool:
-        """Whether it has said itself that it has ended, or why, and that it did not break."""
+        """Whether it says that it has ended, or why, and no reason is an error."""
         return self.is_ended or (bool(self._words) and all(reason_of(word) != "error" for word in self._words))
 
     @property
@@ -122,19 +122,19 @@ class AnswerCollector:
         self._grow(shown)
 
     def begin_block(self) -> None:
-        """Note that a block of text begins, which may follow another."""
+        """Begin a block of text; citations of the block before belong to that one."""
         self._order.end_block()
         if self._text:
             self._show(TextBreak())
 
     def cite(self, *citations: Citation) -> None:
-        """Say what the words that came last rest on."""
+        """Attach citations to the last block of text."""
         for citation in citations:
             if self._order.cite(citation):
                 self._show(CitationDelta(citation))
 
     def note_use(self) -> None:
-        """Say that the vendor runs a tool of its own."""
+        """Hand on that the vendor runs a tool of its own."""
         self._show(ServerToolUse())
 
     def _show(self, piece: ProviderPiece) -> None:
@@ -142,17 +142,17 @@ class AnswerCollector:
             self._on_text(piece)
 
     def hush(self) -> None:
-        """Tell nobody of the pieces that follow: they have been handed over already."""
+        """Hand on nothing more: the pieces that follow have been handed over already."""
         self._on_text = None
 
     def write_whole(self, text: str) -> None:
-        """Take the whole text, of which some may have come in pieces: write what has not."""
+        """Take the whole text and write the part of it that has not come in pieces yet."""
         said = self.text
         if text.startswith(said):
             self.write(text[len(said) :])
 
     def refuse(self, piece: str) -> None:
-        """Add to what the model says in place of an answer: a person must see it, and a program know what it is.
+        """Add to the refusal, which is part of the visible text and is marked as a refusal.
 
         Servers whose clients may not know of refusals, this gateway among them, write one as text first.
         """
@@ -163,13 +163,13 @@ class AnswerCollector:
             self._write(piece, RefusalDelta(piece))
 
     def refuse_whole(self, text: str) -> None:
-        """Take the whole refusal, of which some may have come in pieces."""
+        """Take the whole refusal and add the part of it that has not come in pieces yet."""
         said = "".join(self._refusal)
         if text.startswith(said):
             self.refuse(text[len(said) :])
 
     def _grow(self, piece: ProviderPiece = "") -> None:
-        """Note that there is more of the answer, and hand it on; what cannot be shown yet is a sign of life."""
+        """Note that the answer has grown and hand the piece on; an empty text is a sign of life."""
         self.usage.grow()
         self.is_counted_out = False
         if self._on_text is not None:
@@ -199,7 +199,7 @@ class AnswerCollector:
         thought.extra = {**thought.extra, **(extra or {})}
 
     def show_usage(self, said: object, counting: Counting) -> None:
-        """Hand on what has been counted before the end, for the case that the answer is cut short.
+        """Hand on usage that comes before the end, for the case that the answer is cut short.
 
         Where nobody knows whether reasoning stands beside the output or within it, the smaller count is certain.
         """
@@ -214,13 +214,13 @@ class AnswerCollector:
         self._kept = {**self._kept, **extra}
 
     def take(self, item: VendorItem) -> None:
-        """Add what only servers of the same format understand."""
+        """Add an item that only servers of the same format understand."""
         self._items.append(item)
         self._order.note("item")
         self._grow(item)
 
     def call(self, *pieces: ToolCallPiece) -> None:
-        """Add to calls of tools; what one event brings is added together."""
+        """Add pieces of tool calls; the pieces of one event are added together."""
         before = len(self._calls)
         shown = list(self._calls.add(pieces))
         self._order.note("call", len(self._calls) - before)
@@ -237,26 +237,26 @@ class AnswerCollector:
             self._words.append(word)
 
     def reason(self, calls: Iterable[ToolCall]) -> FinishReason:
-        """Say why it ended: what was cut, filtered or refused stays so, whatever else was said."""
+        """Return the finish reason; the gravest one wins, and a refusal counts as filtered."""
         reason = gravest(reason for word in self._words if (reason := reason_of(word)) is not None) or "stop"
         if self._refusal and is_whole(reason):
             return "content_filter"
         if is_whole(reason):
             called = any(True for _ in calls)
             if reason == "tool_calls" and not called and not self._text:
-                return "error"  # the calls it speaks of are nowhere
+                return "error"  # it announces calls and has none
             return "tool_calls" if called else "stop"
         return reason
 
     def completion(
         self, counting: Counting, cost_of: Callable[[JsonObject], int | None] = lambda _usage: None, *, unused: str = ""
     ) -> Completion:
-        """Make it a completion; usage that cannot be believed is named, not used.
+        """Return what has come as a completion; usage that is not sane becomes its ``usage_error``.
 
         Args:
-            counting: How the provider is known to count.
-            cost_of: Reads what the provider says it has cost.
-            unused: What else the provider has written, and billed.
+            counting: How the provider counts.
+            cost_of: Reads the reported cost, in nano-USD, from the usage object.
+            unused: Text that the provider has written and billed beside this answer.
         """
         cut = any(not is_whole(reason) for word in self._words if (reason := reason_of(word)) is not None)
         calls = self._calls.finished(cut=cut)
@@ -299,7 +299,7 @@ class AnswerCollector:
             yield Reasoning("", extra=self._kept)
 
     def _with_usage(self, answer: Completion, read: Counted, note: str) -> Completion:
-        """Add usage. What was counted before the last of the answer had come is no more than a lower bound."""
+        """Add usage; an output count that came before the end of the answer is a lower bound."""
         missing, notes = set(read.missing), [note, read.note]
         if not answer.generated:
             missing.discard("output")

@@ -1,7 +1,7 @@
-"""From the bytes of a provider's answer to the answer, in whatever shape it comes. Pure.
+"""Decodes the bytes of a provider's answer, whether they are JSON or an event stream. Pure.
 
-A stream may be asked for and JSON come, or the reverse: some relays know only one of them. So it is recognized by how
-it begins, not by what was asked: JSON begins with a bracket, which no line of an event stream does.
+Some relays send JSON where a stream was asked for, or the reverse. So the shape is recognized by the first byte, not by
+the request: JSON begins with a bracket, which no line of an event stream does.
 """
 
 from collections.abc import Iterator
@@ -25,14 +25,14 @@ _PIECES = ("choices", "delta", "content_block", "response")
 """Fields that only pieces of answers have."""
 
 _PINGS = frozenset({"ping", "keepalive", "keep-alive", "heartbeat"})
-"""Types of events that say nothing but that the server is at work: Anthropic's, OpenAI's, relays'."""
+"""Types of events that are only a sign of life: Anthropic's, OpenAI's, relays'."""
 
 EVENTS_MAX = 400_000
-"""More events than that has no answer: one token each they would be more than any model writes. They are bounded beside
-the bytes, because reading a small one takes as long as reading a large one."""
+"""The most events of one answer: at one token each, more than any model writes. Events are bounded as well as bytes,
+because a small event takes as long to read as a large one."""
 
 _PAGE_MAX = 4096
-"""So much is kept of what is neither JSON nor an event stream: a page of something that stands before the server."""
+"""Bytes that are kept of an answer that is neither JSON nor an event stream, such as a proxy's error page."""
 
 _SPACES = b" \t\r\n"
 _BLANK = _SPACES + b"\xef\xbb\xbf"
@@ -49,7 +49,7 @@ class AnswerReader(Protocol):
 
     @property
     def is_started(self) -> bool:
-        """Whether its head has come, so that the provider may have begun to work."""
+        """Whether its head has come: the provider may have begun to work."""
         ...
 
     @property
@@ -59,12 +59,12 @@ class AnswerReader(Protocol):
 
     @property
     def is_complete(self) -> bool:
-        """Whether it has ended in order, even if some of its end is missing."""
+        """Whether it has ended properly, even if some of its end is missing."""
         ...
 
     @property
     def is_concluded(self) -> bool:
-        """Whether it has said itself that it has ended, or why, and that it did not break."""
+        """Whether it says that it has ended, or why, and no reason is an error."""
         ...
 
     @property
@@ -74,7 +74,7 @@ class AnswerReader(Protocol):
 
     @property
     def is_void(self) -> bool:
-        """Whether it says of itself that nobody has served it."""
+        """Whether it says that no model has served it, so that nothing was billed."""
         ...
 
     def event(self, value: JsonObject) -> None:
@@ -90,7 +90,7 @@ class AnswerReader(Protocol):
         ...
 
     def counted(self, usage: JsonObject) -> Completion:
-        """Return what has come, with the usage that an error brings which ends it."""
+        """Return what has come before an error ended it, with the usage that the error carries."""
         ...
 
     def completion(self) -> Completion:
@@ -99,7 +99,7 @@ class AnswerReader(Protocol):
 
 
 class AnswerDecoder:
-    """Takes the bytes of one answer as they come.
+    """Decodes the bytes of one answer as they come.
 
     Args:
         provider: Its name in the configuration, for errors.
@@ -130,7 +130,7 @@ class AnswerDecoder:
 
     @property
     def has_all(self) -> bool:
-        """Whether all of it has come: its end, or JSON that is whole, however many bytes were announced."""
+        """Whether all of it has come: its end, or complete JSON, whatever ``content-length`` announced."""
         return self.is_complete or (self._body is not None and _is_json(b"".join(self._body)))
 
     @property
@@ -172,7 +172,7 @@ class AnswerDecoder:
             try:
                 self._take(event)
             except ProviderError:
-                # An error, or a broken event, behind the end and the count of an answer takes nothing of it back.
+                # An error after the end and the usage does not undo the answer.
                 if not (self._reader.is_concluded and self._reader.is_counted):
                     raise
         if self._events.comments > comments:
@@ -197,7 +197,7 @@ class AnswerDecoder:
             try:
                 self._take(last)
             except ProviderError:
-                # Cut in the middle of an event that needs not be there: the answer stands.
+                # The event that was cut is not needed: the answer has ended already.
                 if not self.is_complete:
                     raise
         if not self.is_complete:
@@ -211,7 +211,7 @@ class AnswerDecoder:
         return self._reader.completion()
 
     def _what_is_missing(self) -> str:
-        """Say why what has come is no answer."""
+        """Return, in words, why what has come is no answer."""
         if self._reader.is_begun or self._reader.is_started:
             return BROKE_OFF
         if self._body is None and not self._has_events and (words := words_of(bytes(self._head)).text):
@@ -280,12 +280,12 @@ class AnswerDecoder:
 
 
 def _typed(value: JsonObject, name: str) -> JsonObject:
-    """Return an event with its type: where it does not say it itself, its name in the stream does."""
+    """Return an event with its type, taken from its name in the stream where the JSON has none."""
     return {**value, "type": name} if not value.get("type") and name.startswith(_TYPES) else value
 
 
 def _is_answer(value: object) -> bool:
-    """Whether JSON is a piece of an answer, by whatever name of an event it comes."""
+    """Whether JSON is a piece of an answer, whatever its event is called."""
     if not isinstance(value, dict):
         return False
     return text_of(value.get("type")).startswith(_TYPES) or any(value.get(name) for name in _PIECES)
@@ -300,7 +300,7 @@ def _is_json(body: bytes) -> bool:
 
 
 def _carriers(value: object) -> Iterator[object]:
-    """Yield where an error may stand: in the value itself, in a choice of it, in a response that has failed."""
+    """Yield the places where an error may be: the value itself, a choice of it, a response that has failed."""
     yield value
     if not isinstance(value, dict):
         return

@@ -35,7 +35,7 @@ class ServerSentEvent(msgspec.Struct, frozen=True):
 
 
 class EventStreamParser:
-    """Takes bytes as they come and gives the events that they complete.
+    """Parses an event stream from bytes, incrementally.
 
     Args:
         most: The most bytes of one event.
@@ -44,7 +44,7 @@ class EventStreamParser:
     def __init__(self, most: int = EVENT_BYTES_MAX) -> None:
         self.retry_ms: int | None = None
         self.comments = 0
-        """How many there were: servers keep a connection alive with them while they work."""
+        """How many comments have come; servers send them to keep a connection alive while they work."""
         self._most = most
         self._begun = False
         self._rest = bytearray()
@@ -56,10 +56,10 @@ class EventStreamParser:
         self._id = ""
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
-        """Take more of the stream; return the events that are complete by it.
+        """Take more bytes and return the events that they complete.
 
         Raises:
-            EventTooLargeError: An event has more bytes than any has.
+            EventTooLargeError: An event has more than the allowed bytes.
         """
         self._rest += chunk
         if not self._begun and not self._pass_byte_order_mark():
@@ -75,7 +75,7 @@ class EventStreamParser:
         return events
 
     def end(self) -> ServerSentEvent | None:
-        """Return the last event if the stream has ended without ending it."""
+        """Return the event that the end of the stream cut off, if there is one."""
         if not self._begun:
             self._rest = self._rest.removeprefix(_BYTE_ORDER_MARK)
         if line := bytes(self._rest.removeprefix(b"\n") if self._after_cr else self._rest):
@@ -84,7 +84,7 @@ class EventStreamParser:
         return self._dispatch()
 
     def _pass_byte_order_mark(self) -> bool:
-        """Pass over the mark; ``False`` while it is not known whether there is one."""
+        """Skip the mark; ``False`` while too few bytes have come to know whether there is one."""
         if len(self._rest) < len(_BYTE_ORDER_MARK) and _BYTE_ORDER_MARK.startswith(self._rest):
             return False
         if self._rest.startswith(_BYTE_ORDER_MARK):
@@ -93,7 +93,7 @@ class EventStreamParser:
         return True
 
     def _next_line(self) -> bytes | None:
-        """Take the next line off, if its end is there; a line feed after a carriage return ends nothing of its own.
+        """Remove and return the next complete line; ``None`` if there is none. CRLF ends one line.
 
         A carriage return ends its line at once, without waiting for what follows: a server that ends lines with it
         alone may send nothing more for minutes.

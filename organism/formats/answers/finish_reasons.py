@@ -1,7 +1,7 @@
-"""Why an answer ended: every vendor's word for it, and what it means. Pure.
+"""Finish reasons: every vendor's word, and what it means. Pure.
 
-What was cut, filtered, refused, paused or failed is not whole, and must never look as if it were. A word that stands in
-no table is read by what is in it, and what cannot be read counts as not whole.
+An answer that was cut, filtered, refused, paused or failed is not whole, and must never look as if it were. A word in
+no table is guessed from what it contains; one that cannot be guessed counts as an error.
 """
 
 from collections.abc import Iterable
@@ -110,7 +110,7 @@ _GRAVITY: tuple[FinishReason, ...] = ("stop", "tool_calls", "pause_turn", "lengt
 
 
 def reason_of(word: object) -> FinishReason | None:
-    """Say what a vendor's word means; ``None`` where nothing is said."""
+    """Return what a vendor's word means; ``None`` for a word that says nothing, such as ``null``."""
     if not isinstance(word, str):
         return None
     plain = word.strip().lower().replace("-", "_").replace(" ", "_").removeprefix("finish_reason_")
@@ -122,10 +122,10 @@ def reason_of(word: object) -> FinishReason | None:
 
 
 def gravest(reasons: Iterable[FinishReason]) -> FinishReason | None:
-    """Of several reasons, return the one that an answer is to be judged by: what is not whole stays so."""
+    """Return the reason that an answer is judged by: the one furthest from a whole answer."""
     return max(reasons, key=_GRAVITY.index, default=None)
 
 
 def is_whole(reason: str) -> bool:
-    """Whether an answer that ended so is all that was to be said."""
+    """Whether an answer with this finish reason is complete."""
     return reason in {"stop", "tool_calls"}

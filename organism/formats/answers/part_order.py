@@ -1,4 +1,4 @@
-"""In which order the parts of an answer came, and the words with what they rest on. Pure."""
+"""The order of an answer's parts, and its texts with their citations. Pure."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -26,7 +26,7 @@ class _Words(msgspec.Struct):
 
 
 class AnswerOrder:
-    """Notes what begins when."""
+    """Records the order in which parts begin."""
 
     def __init__(self) -> None:
         self._begun: list[Kind] = []
@@ -34,11 +34,11 @@ class AnswerOrder:
         self._is_broken = False
 
     def note(self, kind: Literal["thought", "item", "call"], count: int = 1) -> None:
-        """Note that so many parts of a kind begin."""
+        """Note that a number of parts of one kind begin."""
         self._begun += [kind] * count
 
     def write(self, piece: str) -> None:
-        """Add words: to those that came last, unless something else has begun or a block of text has ended."""
+        """Add text to the last text part; to a new one if another part has begun or a block has ended."""
         if not self._words or self._is_broken or self._begun[-1] != "text":
             self._begun.append("text")
             self._words.append(_Words())
@@ -50,7 +50,7 @@ class AnswerOrder:
         self._is_broken = True
 
     def cite(self, citation: Citation) -> bool:
-        """Say what the last words rest on; whether that is news."""
+        """Attach a citation to the last text part; ``False`` if it has it already, or there is no text."""
         if not self._words or citation in self._words[-1].citations:
             return False
         self._words[-1].citations.append(citation)
@@ -59,7 +59,7 @@ class AnswerOrder:
     def parts(
         self, thoughts: Sequence[Reasoning], items: Sequence[VendorItem], calls: Sequence[ToolCall]
     ) -> tuple[Part, ...]:
-        """Return the parts in their order; nothing where the usual order and the plain text say the same."""
+        """Return the parts in their order; empty where the answer's fields in the usual order say the same."""
         words = [each.part for each in self._words]
         if not any(each.citations for each in words) and self._is_usual():
             return ()
@@ -72,13 +72,13 @@ class AnswerOrder:
         return tuple(_joined(ordered))
 
     def _is_usual(self) -> bool:
-        """Whether parts stand as one would tell them, blocks of text that follow each other taken as one."""
+        """Whether parts came in the usual order."""
         kinds = [_USUAL.index(kind) for kind in self._begun]
         return kinds == sorted(kinds)
 
 
 def _joined(parts: Iterable[Part]) -> list[Part]:
-    """Join texts that follow each other and rest on nothing."""
+    """Join adjacent texts that have no citations."""
     joined: list[Part] = []
     for part in parts:
         last = joined[-1] if joined else None

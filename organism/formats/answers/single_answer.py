@@ -1,4 +1,4 @@
-"""What readers of formats with typed events have in common: one answer, which says itself when it has ended. Pure."""
+"""Base of the readers of formats with typed events: one answer, which says itself when it has ended. Pure."""
 
 from organism.formats.answers.collector import AnswerCollector
 from organism.formats.json_reading import JsonObject
@@ -6,7 +6,7 @@ from organism.llm.answers import Completion
 
 
 class OneAnswerReader:
-    """The part of an :class:`~organism.formats.answers.decoder.AnswerReader` that looks at what has been collected.
+    """The properties of an :class:`~organism.formats.answers.decoder.AnswerReader`, from what has been collected.
 
     Args:
         answer: Where the pieces are collected.
@@ -29,12 +29,12 @@ class OneAnswerReader:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it has ended in order."""
+        """Whether it has ended properly."""
         return self._answer.is_complete
 
     @property
     def is_concluded(self) -> bool:
-        """Whether it has said itself that it has ended, or why."""
+        """Whether it says that it has ended, or why, and no reason is an error."""
         return self._answer.is_concluded
 
     @property
@@ -48,7 +48,7 @@ class OneAnswerReader:
         return False
 
     def counted(self, usage: JsonObject) -> Completion:
-        """Return what has come, with the usage that an error brings which ends it."""
+        """Return what has come before an error ended it, with the usage that the error carries."""
         self._usage.add(usage)
         self._answer.end("error")
         return self.completion()
@@ -58,5 +58,5 @@ class OneAnswerReader:
         raise NotImplementedError
 
     def end(self) -> None:
-        """Take the mark that the stream is over, which is none of these formats', but is written by some."""
+        """Take ``[DONE]``, which is not part of these formats but which some servers write."""
         self._answer.is_ended = self._answer.is_ended or self.is_begun

@@ -1,4 +1,4 @@
-"""What words of responses rest on, and how likely each of their tokens was, read. Pure.
+"""Citations and log probabilities of a message of responses, read. Pure.
 
 Source: the reference of ``POST /v1/responses``: ``annotations`` and ``logprobs`` of a text.
 """
@@ -12,14 +12,14 @@ from organism.llm.citations import Citation
 
 
 def annotation_read(value: JsonObject) -> Citation:
-    """Translate one annotation: a page of the web, or what only this format has a word for."""
+    """Translate one annotation: a web page, or a source that only this format can express."""
     start, end = (max(0, whole_number(value.get(name)) or 0) for name in ("start_index", "end_index"))
     title = text_of(value.get("title")) or text_of(value.get("filename"))
     return Citation(text_of(value.get("url")), title, start, end, native=value, format="responses")
 
 
 def annotations_in(item: JsonObject) -> Iterator[Citation]:
-    """Yield what the words of a message rest on; places are counted in all of its text."""
+    """Yield the citations of a message, with offsets into all of its text."""
     before = 0
     content = item.get("content")
     for piece in content if isinstance(content, list) else ():
@@ -32,7 +32,7 @@ def annotations_in(item: JsonObject) -> Iterator[Citation]:
 
 
 def logprobs_in(item: JsonObject) -> list[JsonObject]:
-    """Return how likely the tokens of a message were."""
+    """Return the log probabilities of a message's tokens."""
     content = item.get("content")
     found: list[JsonObject] = []
     for piece in content if isinstance(content, list) else ():

@@ -1,7 +1,7 @@
 """Answers of OpenAI's responses, read: whole, and as a stream of events. Pure.
 
-By the reference the last event has the whole answer once more. Servers that speak the format besides OpenAI leave items
-out of it, or all of them, or send no such event; so items are kept as they come, and the last event completes them.
+By the reference the last event repeats the whole answer. Servers other than OpenAI's leave items out of it, or all of
+them, or send no such event; so items are kept as they come, and the last event only completes them.
 """
 
 import json
@@ -41,13 +41,13 @@ _WRITES = {
     "reasoning_text": "reasoning",
     "reasoning": "reasoning",
 }
-"""The items that pieces are written of, by the names of the events that bring them."""
+"""The type of the item that a piece belongs to, by the name of its event."""
 
 _GIVEN = ("_arguments.delta", "_code.delta")
-"""How the names of events end that bring what tools of the vendor's are given."""
+"""Ends of the names of events with pieces of input for tools that the vendor runs."""
 
 _PARTS = {"output_text": "output_text", "text": "output_text", "refusal": "refusal", "reasoning_text": "reasoning_text"}
-"""What parts of items are written by, by their types."""
+"""The name of the events that write a part of an item, by the part's type."""
 
 
 class ResponsesReader(OneAnswerReader):
@@ -55,7 +55,7 @@ class ResponsesReader(OneAnswerReader):
 
     Args:
         request: What was asked.
-        vendor: What is peculiar to the server.
+        vendor: The quirks of the server.
         on_text: Called with each piece.
     """
 
@@ -130,18 +130,18 @@ class ResponsesReader(OneAnswerReader):
             if not (is_end and self._live.grow(item, piece)):
                 self._hear(item)
         else:
-            # What tools of the vendor's are given is written, too; sounds and images are no text.
+            # The model also writes the input of the vendor's tools; sounds and images are no text.
             self._pass(Unshown(piece) if kind.endswith(_GIVEN) else "")
 
     def _add_part(self, value: JsonObject) -> None:
-        """Take a part of a message, which is empty when it begins; one that is whole says what its pieces said."""
+        """Take a part of a message: empty when it begins, repeating its pieces when it is complete."""
         kind = text_of(part(value, "part", "type"))
         words = text_of(part(value, "part", "text")) or text_of(part(value, "part", "refusal"))
         if words and kind in _PARTS:
             self._add_whole(f"response.{_PARTS[kind]}.done", {**value, "text": words})
 
     def _add_whole(self, kind: str, value: JsonObject) -> None:
-        """Take what says a piece's whole once more: for servers that have said it in no other way."""
+        """Take an event that repeats the whole text; some servers send the text in no other event."""
         written = _WRITES.get(kind.removeprefix("response.").removesuffix(".done"))
         if written is None:
             return
@@ -159,7 +159,7 @@ class ResponsesReader(OneAnswerReader):
         self._hear(item)
 
     def _hear(self, item: JsonObject, *, is_whole: bool = False) -> None:
-        """Hand over what of an item has not been handed over; at least it is a sign of life."""
+        """Hand on the part of an item that has not been handed on; at least a sign of life."""
         if item.get("type") == "message":
             self._live.words(item, message_text(item) if is_whole else str(written_of(item)) or message_text(item))
         else:
@@ -173,7 +173,7 @@ class ResponsesReader(OneAnswerReader):
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def _finish(self, response: JsonObject, status: str = "") -> None:
-        """Take the whole answer, or what of it the server repeats at the end."""
+        """Take the response object of the last event, or of an answer that comes whole."""
         self.is_started = True
         self._note_head(response)
         output = response.get("output")
@@ -190,7 +190,7 @@ class ResponsesReader(OneAnswerReader):
         self._answer.is_ended = status not in {"in_progress", "queued"}
 
     def completion(self) -> Completion:
-        """Return the answer: what was handed over piece by piece is not handed over again."""
+        """Return the answer, after handing on what had to wait for the end."""
         late = self._usage.is_late
         for item in self._items:
             self._hear(item, is_whole=True)
@@ -227,6 +227,6 @@ class ResponsesReader(OneAnswerReader):
 
 
 def _place(event: JsonObject) -> int:
-    """Return which part of its item an event writes: messages and thoughts have several."""
+    """Return the index of the part that an event writes: messages and thoughts have several parts."""
     names = ("content_index", "summary_index")
     return next((number for name in names if (number := whole_number(event.get(name))) is not None), 0)

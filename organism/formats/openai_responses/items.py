@@ -1,7 +1,7 @@
-"""Items of one of OpenAI's responses while they come, each in up to four events. Pure.
+"""The items of a response while they are streamed, each in up to four events. Pure.
 
-An item begins (``output_item.added``), is written (``.delta``), is said whole (``.done``, ``output_item.done``) and
-stands in the response at the end. A server may leave out any of these, and the indices and ids that tie them together.
+An item begins (``output_item.added``), grows (``.delta``), is repeated whole (``.done``, ``output_item.done``) and is
+in the response at the end. A server may leave out any of these, and the indices and ids that tie them together.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from organism.formats.openai_responses.known_items import NTH, KnownItems, messa
 from organism.formats.tool_calls import object_text
 
 GIVEN = "organism:given"
-"""Under this name a call has arguments that were said as an object; no field of the format has a colon."""
+"""The key under which a call keeps arguments that came as an object; no field of the format has a colon."""
 
 _DONE = "organism:done"
 
@@ -19,7 +19,7 @@ _DONE = "organism:done"
 class ResponseItems:
     """Collects items in the order in which they begin.
 
-    An answer may have tens of thousands, and each event may be of any: so none is looked for among all of them.
+    An answer may have tens of thousands, and each event may belong to any, so items are indexed, never searched.
     """
 
     def __init__(self) -> None:
@@ -34,11 +34,11 @@ class ResponseItems:
         return iter(self._items)
 
     def written(self, event: JsonObject, kind: str) -> JsonObject:
-        """Return the item of a kind that an event has a piece of, begun if nothing has begun it."""
+        """Return the item that an event's piece belongs to; begin one if there is none."""
         index, named = whole_number(event.get("output_index")), text_of(event.get("item_id"))
         place = self._places.get(index) if index is not None else None
         if place is None or self._items[place].get("type") != kind:
-            # Nothing stands at this index yet: what stands at another is not it, even if one id is given to all.
+            # No item has this index yet: an item with another index is a different one, even if all share an id.
             is_elsewhere = index is not None and place is None
             place = self._known.last(self._items, kind, named, only_without_index=is_elsewhere) if named else None
             if place is None and index is None:
@@ -49,7 +49,7 @@ class ResponseItems:
         return self._items[place]
 
     def put(self, event: JsonObject, item: JsonObject, *, is_done: bool) -> JsonObject:
-        """Take an item that has begun, or is said whole; return all that is known of it."""
+        """Take an item that begins or is repeated whole; return it merged with what is known of it."""
         index = whole_number(event.get("output_index"))
         place = self._places.get(index) if index is not None else None
         if place is None or _differ(self._items[place], item):
@@ -65,7 +65,7 @@ class ResponseItems:
         return known
 
     def complete(self, output: list[JsonObject]) -> None:
-        """Take the items of the whole response: in their order, and after them what it leaves out."""
+        """Take the items of the whole response in their order; items that it leaves out follow."""
         whole: list[JsonObject] = []
         taken: set[int] = set()
         for index, item in enumerate(output):
@@ -93,17 +93,17 @@ class ResponseItems:
 
 
 def _merged(known: JsonObject, item: JsonObject) -> JsonObject:
-    """Join what is known of an item with what is said of it now; an empty field says nothing."""
+    """Merge two versions of an item; the newer one wins, but not with empty fields."""
     return {**item, **{name: each for name, each in known.items() if not item.get(name)}}
 
 
 def _differ(known: JsonObject, item: JsonObject, *, alike: bool = False) -> bool:
-    """Whether an item cannot be the one at its index: by its type or its call, or because that one is done already.
+    """Whether an item differs from the one at its index: by type or call, or because that one is done already.
 
     Args:
         known: The item at that index.
-        item: The item.
-        alike: Whether one that is done may nevertheless be said once more.
+        item: The new item.
+        alike: Whether an item that is done may be repeated.
     """
     if is_same(known, item):
         return False
@@ -112,7 +112,7 @@ def _differ(known: JsonObject, item: JsonObject, *, alike: bool = False) -> bool
 
 
 def is_same(known: JsonObject, item: JsonObject) -> bool:
-    """Whether two items are one: by the call they are, by their id, else by their text."""
+    """Whether two items are the same: by call id, by id, else by text."""
     if known.get("type") != item.get("type"):
         return False
     for name in ("call_id", "id"):
@@ -132,7 +132,7 @@ def is_refusal(item: JsonObject) -> bool:
 
 
 def call_arguments(item: JsonObject) -> object:
-    """Return the arguments of a call: the whole, or what was written of it if that says more."""
+    """Return the arguments of a call: the repeated whole, or the pieces where these say more."""
     whole, written = item.get("arguments"), item.get(GIVEN) or str(written_of(item))
     if not written or (isinstance(whole, dict) and whole):
         return whole
@@ -143,6 +143,6 @@ def call_arguments(item: JsonObject) -> object:
 
 
 def thought_text(item: JsonObject) -> str:
-    """Return what was thought, as far as it is shown."""
+    """Return the visible text of a reasoning item."""
     lists = [each for name in ("summary", "content") if isinstance(each := item.get(name), list)]
     return "".join(text_of(part(piece, "text")) for each in lists for piece in each) or str(written_of(item))

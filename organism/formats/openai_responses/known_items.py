@@ -1,4 +1,4 @@
-"""Where items of one of OpenAI's responses stand, by what names them: call, id, or for messages their text. Pure."""
+"""An index of the items of a response by what identifies them: call id, id, or a message's text. Pure."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
@@ -7,7 +7,7 @@ from organism.formats.json_reading import JsonObject, part, text_of
 from organism.formats.openai_responses.written_text import WrittenText
 
 NTH = "organism:nth"
-"""Which an item is of those that are handed on in one order with it: of the calls of any kind, or of its own kind."""
+"""The key of an item's number among those handed on in one order: among calls of any type, or its own type."""
 
 CALLS = frozenset({"function_call", "custom_tool_call"})
 
@@ -18,7 +18,7 @@ _Key = tuple[str, ...]
 
 
 class KnownItems:
-    """Finds items by their names. What it says is looked at again: names may have changed since."""
+    """Finds the places of items by their keys. Matches are verified, since keys may have changed."""
 
     def __init__(self) -> None:
         self._by: dict[_Key, deque[int]] = {}
@@ -26,7 +26,7 @@ class KnownItems:
         self._count: Counter[str] = Counter()
 
     def begin(self, place: int, item: JsonObject, *, has_index: bool) -> int:
-        """Note an item that is new, and return its number; see :data:`NTH`."""
+        """Index a new item and return its number; see :data:`NTH`."""
         kind = _said(item.get("type"))
         self._note(("kind", kind), place)
         if not has_index:
@@ -37,7 +37,7 @@ class KnownItems:
         return self._count[group] - 1
 
     def add(self, place: int, item: JsonObject) -> None:
-        """Note the names of an item as they are now."""
+        """Index an item by its present keys."""
         kind, call, name = (_said(item.get(field)) for field in ("type", "call_id", "id"))
         if call:
             self._note(("call", kind, call), place)
@@ -47,7 +47,7 @@ class KnownItems:
         self.is_written(place)
 
     def is_written(self, place: int) -> None:
-        """Note that the text of an item may change."""
+        """Note that an item's text may have changed; it is indexed again when text is looked up."""
         self._unread[place] = None
 
     def first(
@@ -57,13 +57,13 @@ class KnownItems:
         is_same: Callable[[JsonObject, JsonObject], bool],
         but: Collection[int] = _NOBODY,
     ) -> int | None:
-        """Return where the first item stands that is the same as another.
+        """Return the place of the first item that is the same as another; ``None`` if there is none.
 
         Args:
             items: All items.
-            item: The other.
-            is_same: Tells.
-            but: Where those stand that are not meant.
+            item: The other item.
+            is_same: Compares two items.
+            but: Places that do not count.
         """
         kind, call, name = (_said(item.get(field)) for field in ("type", "call_id", "id"))
         keys: list[_Key] = []
@@ -80,7 +80,7 @@ class KnownItems:
     def last(
         self, items: Sequence[JsonObject], kind: str, name: str = "", *, only_without_index: bool = False
     ) -> int | None:
-        """Return where the last item of a kind stands, or the last of a name, or of those without an index."""
+        """Return the place of the last item of a type, of an id, or of those without an index."""
         if not name:
             places = self._by.get(("kind", kind))
             return places[-1] if places else None
@@ -101,14 +101,14 @@ class KnownItems:
 
     def _note(self, key: _Key, place: int) -> None:
         if not key[-1]:
-            return  # what has no name is found by none
+            return  # without an id there is nothing to find it by
         places = self._by.setdefault(key, deque())
         if not places or places[-1] != place:
             places.append(place)
 
 
 def written_of(item: JsonObject) -> WrittenText:
-    """Return what has been written of an item, to be read and added to."""
+    """Return the text written to an item so far; it can be appended to."""
     written = item.get(_WRITTEN)
     if not isinstance(written, WrittenText):
         written = item[_WRITTEN] = WrittenText()
@@ -116,7 +116,7 @@ def written_of(item: JsonObject) -> WrittenText:
 
 
 def message_text(item: JsonObject) -> str:
-    """Return the words of a message, refusals among them; nothing for items of other kinds."""
+    """Return a message's text, refusals included; empty for items of other types."""
     if item.get("type") != "message":
         return ""
     content = item.get("content")
@@ -128,5 +128,5 @@ def message_text(item: JsonObject) -> str:
 
 
 def _said(value: object) -> str:
-    """Return a name as a key; what is no text is no name, but may be the same as another of its kind."""
+    """Return an id as a key: empty for none, one and the same key for all ids that are not text."""
     return value if isinstance(value, str) else "\0" if value else ""

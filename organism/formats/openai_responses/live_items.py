@@ -1,7 +1,7 @@
-"""What of responses is handed on while it comes: words, thoughts, calls of tools and items of the vendor's. Pure.
+"""Hands on a streamed response: text, thoughts, tool calls and the vendor's own items. Pure.
 
-Parts of a kind are handed on in their order, each from its beginning, so that what a stream has shown is always the
-beginning of what its answer holds at the end. What comes out of turn waits for the end.
+Items of one kind are handed on in their order, each from its start, so that what a stream has shown is always a prefix
+of the final answer. Items that come out of order wait for the end.
 """
 
 from collections.abc import Callable, Iterable
@@ -29,17 +29,17 @@ _COUNTED = "organism:counted"
 _USED = "organism:used"
 _STEP = "organism:step"
 _TOLD = "told"
-"""All that was written has been handed on. A number in its place: none of it, and that is the call's place."""
+"""Marks an item of which all has been handed on. A number instead: a call of which nothing has, and its place."""
 _MESSAGES = frozenset({"message"})
 _REASONING = frozenset({"reasoning"})
 
 
 class LiveItems:
-    """Hands on what of items is new.
+    """Hands on the new part of items.
 
     Args:
         request: What was asked.
-        names: What its tools are called.
+        names: Translates the names of tools.
         show: Called with each piece; an empty text is a sign of life.
     """
 
@@ -54,7 +54,7 @@ class LiveItems:
         self._calls = 0
 
     def words(self, item: JsonObject, text: str) -> None:
-        """Hand on what of a message's words has not been; anything else that is said is a sign of life."""
+        """Hand on the rest of a message's text, if what was handed on is a prefix of it."""
         said = _heard(item)
         item[_STEP] = ""
         if not text.startswith(said):
@@ -66,10 +66,10 @@ class LiveItems:
         self._show(_words(item, text[len(said) :]))
 
     def grow(self, item: JsonObject, piece: str) -> bool:
-        """Hand on what has been written behind all that was known, without looking at all that again.
+        """Hand on a piece appended to an item, without looking at the whole item again.
 
         Returns:
-            Whether that could be done: else :meth:`words` or :meth:`more` look at the whole item.
+            Whether that was possible; if not, call :meth:`words` or :meth:`more` with the whole item.
         """
         step = item.get(_STEP)
         if step == _TOLD and item.get("type") == "message":
@@ -93,11 +93,11 @@ class LiveItems:
         return True
 
     def more(self, item: JsonObject, *, is_whole: bool) -> None:
-        """Hand on what of a thought, a call or an item of the vendor's is new.
+        """Hand on the new part of a thought, a call or a vendor's item.
 
         Args:
-            item: It.
-            is_whole: Whether no more of it follows.
+            item: The item.
+            is_whole: Whether it is complete.
         """
         kind = text_of(item.get("type"))
         item[_STEP] = ""
@@ -130,9 +130,9 @@ class LiveItems:
         self._show(ReasoningDelta(text[len(said) :], place, seal, text_of(item.get("id"))))
 
     def _call(self, item: JsonObject, *, is_whole: bool) -> None:
-        """Hand on a call when it is whole, or long, as :class:`ToolCallCollector` does: what was shown must not change.
+        """Hand on a call when it is complete or long, as :class:`ToolCallCollector` does: what was shown cannot change.
 
-        Free text is no JSON before it is whole.
+        Free text becomes JSON only when it is complete.
         """
         place = _place_of(item)
         arguments = _arguments(item, is_whole=is_whole) if self._has_turn(item, place) else ""
@@ -153,21 +153,21 @@ class LiveItems:
         self._show(ToolCallDelta(call_id, known, piece, place))
 
     def arguments(self, item: JsonObject, whole: str) -> str:
-        """Return a call's arguments at the end: what follows those that were handed on as a whole is none of them."""
+        """Return a call's final arguments; text after an object that was handed on whole is dropped."""
         place = item.get(_PLACE)
         if isinstance(place, int) and self._nestings[place].closed:
             return _heard(item)
         return as_heard(item, whole)
 
     def _has_turn(self, item: JsonObject, place: int) -> bool:
-        """Whether a call is known, not at its end, and has no call before it that was not handed on."""
+        """Whether a call may be handed on: its name and id are known, it is open, and no earlier call waits."""
         call_id, name = text_of(item.get("call_id")), text_of(item.get("name"))
         is_known = bool(call_id and name) and (_PLACE in item or call_id not in self._ids)
         is_closed = _PLACE in item and self._nestings[int(str(item[_PLACE]))].closed
         return is_known and not is_closed and place <= self._calls
 
     def _is_due(self, item: JsonObject, place: int) -> bool:
-        """Whether a call that was held back until now can be handed on."""
+        """Whether a call that was held back can be handed on now."""
         return _is_long(item) and self._has_turn(item, place)
 
 
@@ -176,25 +176,25 @@ def _words(item: JsonObject, piece: str) -> ProviderPiece:
 
 
 def _heard(item: JsonObject) -> str:
-    """Return what of an item has been handed on."""
+    """Return the part of an item's text that has been handed on."""
     heard = item.get(_HEARD)
     return str(heard) if isinstance(heard, WrittenText) else ""
 
 
 def _have_heard(item: JsonObject, text: str) -> None:
-    """Note what of an item has been handed on; where that is all that was written, what follows follows it."""
+    """Note the text that has been handed on; if it is all there is, later pieces can be appended directly."""
     item[_HEARD] = WrittenText(text)
     item[_STEP] = _TOLD if text == str(written_of(item)) else ""
 
 
 def _place_of(item: JsonObject) -> int:
-    """Return which of its kind an item is in what is handed on, or will be."""
+    """Return an item's place among those of its kind, assigned or expected."""
     known = item.get(_PLACE, item.get(NTH))
     return known if isinstance(known, int) else MOST
 
 
 def _unshown(item: JsonObject, place: int) -> ProviderPiece:
-    """Return what is new of a call that cannot be shown yet."""
+    """Return the uncounted part of a call that cannot be shown yet."""
     length, counted = written_of(item).length, item.get(_COUNTED, 0)
     if _PLACE in item or not isinstance(counted, int) or length <= counted:
         return ""
@@ -203,13 +203,13 @@ def _unshown(item: JsonObject, place: int) -> ProviderPiece:
 
 
 def _is_long(item: JsonObject) -> bool:
-    """Whether what was written of a call is so much that it is handed on before it is whole."""
+    """Whether a call is long enough to be handed on before it is complete."""
     written = written_of(item)
     return item.get("type") == "function_call" and written.length > HELD_BACK and written.first == "{"
 
 
 def _arguments(item: JsonObject, *, is_whole: bool) -> str:
-    """Return the arguments of a call as far as they can be shown; nothing where they may turn out otherwise."""
+    """Return the arguments that can be shown; empty while they may still change."""
     if not is_whole:
         return str(written_of(item)) if _is_long(item) and GIVEN not in item else ""
     if item.get("type") == "custom_tool_call":
@@ -220,7 +220,7 @@ def _arguments(item: JsonObject, *, is_whole: bool) -> str:
 
 
 def in_shown_order(items: Iterable[JsonObject]) -> list[JsonObject]:
-    """Return items in an order in which those of a kind that were handed on come first, as they were."""
+    """Return items reordered within each kind: those handed on come first, in the order they were handed on."""
     ordered = list(items)
     for kinds in (_MESSAGES, _REASONING, CALLS):
         places = [place for place, item in enumerate(ordered) if text_of(item.get("type")) in kinds]
@@ -236,18 +236,18 @@ def _shown_at(item: JsonObject) -> int:
 
 
 MOST = 1 << 30
-"""More items than any answer has."""
+"""Sorts after the place of any item."""
 
 
 def as_heard(item: JsonObject, whole: str) -> str:
-    """Return the text of an item as it was handed on, and what is said of it at the end where that goes on from there.
+    """Return the final text of an item, which begins with what was handed on.
 
-    What somebody has read cannot be unsaid: a server that writes a text once more may space it in another way.
+    A server that repeats a text may space it differently, and what a client has read cannot be taken back.
     """
     said = _heard(item)
     return next((text for text in (whole, str(written_of(item))) if text.startswith(said)), said)
 
 
 def without_marks(item: JsonObject) -> JsonObject:
-    """Return an item as its provider has written it: no field of the format has a colon."""
+    """Return an item as its provider wrote it, without our keys: no field of the format has a colon."""
     return {name: value for name, value in item.items() if ":" not in name}

@@ -34,11 +34,11 @@ _LOGPROBS = "message.output_text.logprobs"
 COUNTED = frozenset(
     {"model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "text", "reasoning", "truncation"}
 )
-"""What of a request the vendor wants to see to count its input; source: ``POST /v1/responses/input_tokens``."""
+"""Fields of a request that count towards its input; source: ``POST /v1/responses/input_tokens``."""
 
 
 def untaken(request: CompletionRequest) -> str | None:
-    """Return what a request asks for that this format has no word for; ``None`` when there is nothing."""
+    """Return, in words, what a request needs and this format lacks; ``None`` if there is nothing."""
     for name in ("stop", "top_k", "presence_penalty", "frequency_penalty", "logit_bias"):
         if getattr(request, name):
             return repr(name)
@@ -46,11 +46,11 @@ def untaken(request: CompletionRequest) -> str | None:
 
 
 def encode(request: CompletionRequest, *, stream: bool) -> JsonObject:
-    """Write a request as the format's JSON object. What it has no words for: :func:`untaken`.
+    """Write a request as the format's JSON object; features it lacks are refused before, see :func:`untaken`.
 
     Args:
-        request: What to ask.
-        stream: Whether to ask for pieces.
+        request: The request.
+        stream: Whether to ask for a stream.
     """
     fields = fields_for(request, "responses")
     thinks = request.reasoning_effort not in {None, "none"}
@@ -101,7 +101,7 @@ def _items(turn: ChatMessage, names: CallNames, called: dict[str, str]) -> Itera
             case VendorItem(value=value):
                 yield value
             case Reasoning():
-                if piece.id and piece.signature:  # anything else cannot be verified, and is refused
+                if piece.id and piece.signature:  # OpenAI refuses reasoning that it cannot verify
                     yield {
                         "type": "reasoning",
                         "id": piece.id,
@@ -117,7 +117,7 @@ def _items(turn: ChatMessage, names: CallNames, called: dict[str, str]) -> Itera
 
 
 def _said(piece: TextPart) -> JsonObject:
-    """Write words of the model's, with what they rest on where this format has said so itself."""
+    """Write text of the model, with citations that came in this format."""
     cited = [each.native for each in piece.citations if each.format == "responses"]
     return {"type": "output_text", "text": piece.text} | ({"annotations": cited} if cited else {})
 

@@ -1,4 +1,4 @@
-"""Answers of OpenAI's responses, written whole. What a model thought stands before what it said. Pure."""
+"""Answers written whole in OpenAI's responses format. Pure."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -17,15 +17,15 @@ _INCOMPLETE = {
     "length": "max_output_tokens",
     "content_filter": "content_filter",
     "pause_turn": "max_output_tokens",
-    "error": "max_output_tokens",  # of the two words there are, the one for what goes on
+    "error": "max_output_tokens",  # the format has two reasons; of these, the one that clients continue from
 }
 
 REDACTED = "rs_redacted_"
-"""So begin ids of reasoning of which there is nothing but unreadable content, for which the format has no mark."""
+"""Prefix of the ids of redacted reasoning, which the format cannot mark in any other way."""
 
 
 def answered(asked: Asked, meta: Meta, answer: Completion) -> Json:
-    """Write a whole answer: its items in their order, each under the id that a stream gives it too."""
+    """Write a whole answer: its items in order, with the ids that a stream would give them."""
     names = CallNames(asked.request.tools)
     output: list[Json] = []
     texts = thoughts = calls = 0
@@ -50,7 +50,7 @@ def answered(asked: Asked, meta: Meta, answer: Completion) -> Json:
 
 
 def _told(answer: Completion) -> Iterator[Part]:
-    """Yield the parts of an answer of which there is anything to tell."""
+    """Yield the parts of an answer that have content in this format."""
     for part in answer.turn.parts:
         match part:
             case TextPart(text="") | Reasoning(text="", signature="") | VendorItem(format="messages" | "chat"):
@@ -114,46 +114,46 @@ def finished(asked: Asked, meta: Meta, answer: Completion, output: list[Json]) -
 
 
 def _is_whole_refusal(answer: Completion) -> bool:
-    """Whether a model has said no, and nothing has cut it: the format has a part for that, and calls it completed."""
+    """Whether an answer is a complete refusal, which this format counts as ``completed``."""
     return (
         bool(answer.refusal) and answer.refusal == answer.text and is_whole(reason_of(answer.provider_reason) or "stop")
     )
 
 
 def message_name(meta: Meta, place: int) -> str:
-    """Return the id of what the model says; it may say something more than once, with calls between."""
+    """Return the id of a message; an answer has several when there are calls between."""
     return f"msg_{meta.id}" + (f"_{place}" if place else "")
 
 
 def message_item(name: str, content: Json) -> Json:
-    """Write what the model says as an item of that id, with the one part that it has."""
+    """Write a message item with its one content part."""
     return {"id": name, "type": "message", "status": "completed", "role": "assistant", "content": [content]}
 
 
 def output_text(text: str, annotations: Sequence[Json] = (), logprobs: Sequence[Json] = ()) -> Json:
-    """Write an answer in words, and what they rest on."""
+    """Write a text part with its citations and log probabilities."""
     return {"type": "output_text", "text": text, "annotations": list(annotations), "logprobs": list(logprobs)}
 
 
 def refusal_part(text: str) -> Json:
-    """Write what is said in place of an answer."""
+    """Write a refusal part."""
     return {"type": "refusal", "refusal": text}
 
 
 def thought_name(meta: Meta, place: int, own: str, *, redacted: bool) -> str:
-    """Return the id of a thought: the provider's own, or one that says whether there is anything to read in it."""
+    """Return the id of a reasoning item: the provider's own, or one that marks redacted reasoning."""
     return own or f"{REDACTED if redacted else 'rs_'}{meta.id}_{place}"
 
 
 def thought_item(name: str, thought: Reasoning) -> Json:
-    """Write what the model thought as an item of that id."""
+    """Write a reasoning item."""
     summary = [{"type": "summary_text", "text": thought.text}] if thought.text else []
     sealed = {"encrypted_content": thought.signature} if thought.signature else {}
     return {"id": name, "type": "reasoning", "summary": summary, **sealed}
 
 
 def call_item(name: str, call: ToolCall, names: CallNames) -> Json:
-    """Write the call of a tool as an item of that id, in the words of the tool."""
+    """Write a tool call as an item of the tool's own type."""
     return {"id": name, "status": "completed", **names.write(call, id_with_extra(call))}
 
 

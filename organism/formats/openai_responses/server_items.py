@@ -1,4 +1,4 @@
-"""The items and tools of a request as they come, made ready to be read by their types. Pure."""
+"""Prepares the items and tools of a request for conversion by type. Pure."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from organism.formats.server_format import NATIVE, Json, wrapped
 
 
 def typed(raw: Json) -> Json:
-    """Return a request whose every item and tool has a type that its body names.
+    """Return a request in which every item and tool has a type that :mod:`server_body` knows.
 
-    Turns may leave out their type. Tools that stand in the conversation are tools like any others. What only servers of
-    this format understand is wrapped: it is passed on as it is, and not looked into.
+    Messages may leave out their type. Tools in the conversation (``additional_tools``) join the others. Items and tools
+    that only servers of this format understand are wrapped, to be passed on unread.
     """
     items, tools = items_of(raw.get("input")), raw.get("tools") or []
     if isinstance(items, list) and isinstance(tools, list):
@@ -26,7 +26,7 @@ def typed(raw: Json) -> Json:
 
 
 def items_of(said: Any) -> Any:
-    """Return what is said as items with their types, where it is a list."""
+    """Return a list of items with the type of messages filled in; anything but a list as it is."""
     if not isinstance(said, list):
         return said
     return [

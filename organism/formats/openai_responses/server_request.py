@@ -1,4 +1,4 @@
-"""From a request of OpenAI's responses to a call: items, tools and the form of the answer. Pure."""
+"""Translates a request of OpenAI's responses into a call: items, tools, response format. Pure."""
 
 from collections.abc import Iterator
 
@@ -13,6 +13,7 @@ from organism.formats.native_tools import (
     custom_tool,
     function_tool,
 )
+from organism.formats.openai_chat.server_body import PlainForm
 from organism.formats.openai_chat.server_request import tier_of
 from organism.formats.openai_responses import server_body as body
 from organism.formats.openai_responses.annotations import annotation_read
@@ -41,7 +42,7 @@ from organism.llm.requests import (
 
 _LOGPROBS = "message.output_text.logprobs"
 _ASKED_OTHERWISE = frozenset({"reasoning.encrypted_content", _LOGPROBS})
-"""What a client may include that every format has words for, or that always comes."""
+"""Values of ``include`` that are not passed on: every format has them, or the answer always has them."""
 
 _REPEATED = (
     "conversation",
@@ -111,7 +112,7 @@ def _choice(choice: object, names: CallNames) -> ToolChoice:
 
 
 def _is_allowed(tool: Tool | VendorItem, choice: object, names: CallNames) -> bool:
-    """Whether a tool is among those that a choice leaves: the others are as good as not there."""
+    """Whether a tool choice allows a tool; tools that it does not allow are left out of the call."""
     if not isinstance(choice, body.AllowedChoice):
         return True
     for each in choice.tools:
@@ -125,7 +126,7 @@ def _is_allowed(tool: Tool | VendorItem, choice: object, names: CallNames) -> bo
 
 
 def _fields(asked: body.ResponsesBody) -> VendorItem | None:
-    """Return what other formats have no word for, and what is only a hint to them."""
+    """Return the fields that only this format has; to others they are hints and left out."""
     summary = asked.reasoning.summary or asked.reasoning.generate_summary
     tool_calls = asked.max_tool_calls if any(isinstance(tool, body.Native) for tool in asked.tools) else None
     fields: Json = {
@@ -140,7 +141,7 @@ def _fields(asked: body.ResponsesBody) -> VendorItem | None:
 
 
 def _turns(said: str | list[body.Item], names: CallNames) -> Iterator[ChatMessage]:
-    """Translate items; those of one role that follow each other are one turn."""
+    """Translate items into turns; adjacent items of one role are one turn."""
     if isinstance(said, str):
         yield ChatMessage("user", said)
         return
@@ -229,7 +230,7 @@ def _part(part: body.Content, at: str) -> Part:
 
 
 def _citations(part: body.Content) -> tuple[Citation, ...]:
-    """Return what words of the model's rest on, as they said when they came."""
+    """Return the citations of a text that the model wrote in an earlier turn."""
     listed = part.annotations if isinstance(part, body.OutputText) else ()
     return tuple(annotation_read(each) for each in listed if isinstance(each, dict))
 
@@ -253,9 +254,9 @@ def _raw(tool: body.FunctionTool | body.CustomTool) -> Json:
     return {name: value for name, value in msgspec.to_builtins(tool).items() if value is not None}
 
 
-def _form(form: body.PlainForm | body.ObjectForm | body.SchemaForm) -> ResponseFormat | None:
+def _form(form: PlainForm | body.ObjectForm | body.SchemaForm) -> ResponseFormat | None:
     match form:
-        case body.PlainForm():
+        case PlainForm():
             return None
         case body.ObjectForm():
             return ResponseFormat()

@@ -1,6 +1,6 @@
-"""Answers of OpenAI's responses, written as the events that build them up. Pure.
+"""Answers written as the event stream of OpenAI's responses. Pure.
 
-Items are written in the order in which their first pieces come; each ends when another begins.
+Items are written in the order of their first pieces; an item ends when another begins.
 """
 
 from collections import Counter
@@ -36,18 +36,18 @@ _END_CODES: dict[FaultKind, str] = {
 
 
 class _Item(msgspec.Struct, kw_only=True):
-    """An item of the output while it is written.
+    """An output item while it is written.
 
     Attributes:
-        index: Where it stands in the output.
+        index: Its place in the output.
         name: Its id.
         first: Its first piece.
-        text: What it says, thinks or asks for so far.
-        length: Of that.
-        signature: The seal of a thought, likewise.
-        citations: What its words rest on, with where those begin and end.
-        logprobs: How likely its tokens were.
-        block: Where the last block of its text begins.
+        text: Pieces of its text, reasoning or arguments so far.
+        length: Characters of :attr:`text`.
+        signature: The seal of a thought so far.
+        citations: Its annotations, as written.
+        logprobs: Log probabilities of its tokens.
+        block: The offset at which its last block of text begins.
     """
 
     index: int
@@ -62,7 +62,7 @@ class _Item(msgspec.Struct, kw_only=True):
 
 
 class ResponsesWriter:
-    """Writes an answer as events, each with its number."""
+    """Writes an answer as numbered events."""
 
     def __init__(self, asked: Asked, meta: Meta) -> None:
         self._asked = asked
@@ -81,7 +81,7 @@ class ResponsesWriter:
         return self._event("response.created", response=whole) + self._event("response.in_progress", response=whole)
 
     def delta(self, delta: Delta) -> bytes:
-        """Write a piece, after the beginning of its item where it is the first of it."""
+        """Write a piece, preceded by the beginning of its item if it is the first."""
         match delta:
             case VendorItem():
                 return self._native(delta)
@@ -98,7 +98,7 @@ class ResponsesWriter:
             case str():
                 data += self._more(item, delta, "response.output_text.delta", content_index=0, logprobs=[])
             case ToolCallDelta(name=name, arguments=text) if self._names.is_custom(name):
-                item.text.append(text)  # sent when it is whole: only the text within counts
+                item.text.append(text)  # sent when complete: the client wants the text inside the JSON
             case ToolCallDelta(arguments=arguments):
                 data += self._more(item, arguments, "response.function_call_arguments.delta")
             case ReasoningDelta(text=text):
@@ -113,7 +113,7 @@ class ResponsesWriter:
         return COMMENT
 
     def end(self, answer: Completion) -> bytes:
-        """Write the end of the last item, and the whole response once more."""
+        """Write the end of the last item, and the whole response."""
         data = b""
         if not answer.text and not answer.tool_calls and not self._natives:
             data, _ = self._item("")
@@ -124,9 +124,9 @@ class ResponsesWriter:
         return data + self._event(f"response.{whole['status']}", response=whole)
 
     def fail(self, fault: Fault) -> bytes:
-        """Write that there will be no more, as an event that SDKs raise and as the end that Codex waits for.
+        """Write a failure twice: as an event that SDKs raise, and as the end of the response that Codex waits for.
 
-        The end has the vendor's own three words for why; Codex shows the message of ``invalid_prompt``, and stops.
+        The end uses one of the vendor's own error codes; for ``invalid_prompt`` Codex shows the message and stops.
         """
         error = error_body(fault)["error"]
         flat = {"code": fault.code, "message": fault.message, "param": fault.param}
@@ -135,7 +135,7 @@ class ResponsesWriter:
         return self._event("error", **flat, error=error) + self._event("response.failed", response=failed)
 
     def _native(self, item: VendorItem) -> bytes:
-        """Write an item that only servers of this format understand; one of another nobody can have asked for."""
+        """Write an item of this format's own; items of other formats cannot be shown here."""
         if item.format != "responses":
             return b""
         data = self._stop()
@@ -146,7 +146,7 @@ class ResponsesWriter:
         return data + self._event("response.output_item.done", output_index=place, item=item.value)
 
     def _cite(self, citation: Citation) -> bytes:
-        """Write what the last words rest on, while their item is open."""
+        """Write a citation of the last block of text, while its item is open."""
         item = self._open
         if item is None or not _is_said(item):
             return b""
@@ -160,7 +160,7 @@ class ResponsesWriter:
         return self._event("response.output_text.annotation.added", **at, annotation=annotation)
 
     def _place(self, delta: "_Followed") -> int:
-        """Return which of its kind an item is; words after anything else are an item of their own."""
+        """Return the place of a piece's item among those of its kind; text after another item begins a new one."""
         if not isinstance(delta, str):
             return delta.place
         if (self._texts and self._open is None) or (self._open is not None and not _is_said(self._open)):
@@ -168,7 +168,7 @@ class ResponsesWriter:
         return max(0, self._texts - 1)
 
     def _item(self, delta: "_Followed") -> tuple[bytes, _Item]:
-        """Return the item that a piece belongs to, and what begins it if it is new."""
+        """Return the item of a piece, with the events that begin it if it is new."""
         place = self._place(delta)
         if (item := self._items.get((type(delta), place))) is not None:
             return b"", item
@@ -186,7 +186,7 @@ class ResponsesWriter:
         return data, item
 
     def _name(self, delta: "_Followed") -> str:
-        """Return the id of an item: the same as in the answer written whole, under which it is kept."""
+        """Return the id of an item: the same that it has in the answer written whole, which is the one kept."""
         place = self._begun[type(delta)]
         self._begun[type(delta)] += 1
         match delta:
@@ -258,11 +258,11 @@ class ResponsesWriter:
 
 
 _Followed = str | ReasoningDelta | ToolCallDelta
-"""The pieces of which items are built up."""
+"""Pieces that build up items."""
 
 
 def _is_said(item: _Item) -> bool:
-    """Whether an item is what the model says."""
+    """Whether an item is a message."""
     return isinstance(item.first, str)
 
 

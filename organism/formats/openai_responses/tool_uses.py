@@ -1,6 +1,6 @@
-"""How often OpenAI has run tools of its own for an answer of responses, read. Pure.
+"""How often OpenAI has run tools of its own for an answer. Pure.
 
-Source: ``tool_usage`` of a response, which counts billable searches; other tools are counted by their items.
+Source: ``tool_usage`` of a response counts billable searches; other tools are counted by their items.
 """
 
 from collections.abc import Iterable
@@ -14,16 +14,16 @@ _BILLED = {
     "image_generation_call": "responses:image_generation",
 }
 _CONTAINERS = {"code_interpreter_call": "code_interpreter", "shell_call": "shell"}
-"""Items of tools that run in a container, which is paid once."""
+"""Items of tools that run in a container; a container is paid once an answer."""
 
 
 def tool_uses(request: CompletionRequest, items: Iterable[JsonObject], tool_usage: object) -> dict[str, int]:
-    """Return how often each tool with a fee was used.
+    """Return the number of uses of each tool with a fee, by the fee's name.
 
     Args:
         request: What was asked.
-        items: What has come.
-        tool_usage: What the provider has counted.
+        items: The answer's items.
+        tool_usage: The provider's own count.
     """
     search = "web_search"
     if any(item.kind.startswith("web_search_preview") for item in request.vendor_tools):
@@ -45,7 +45,7 @@ def tool_uses(request: CompletionRequest, items: Iterable[JsonObject], tool_usag
 
 
 def _container(request: CompletionRequest, kind: str | None) -> str | None:
-    """Return under which name the container of a tool is paid, if the request has such a tool."""
+    """Return the name of the fee for a tool's container, if the request has such a tool."""
     if kind is None:
         return None
     names = [container_of(item.value) for item in request.vendor_tools if item.kind == kind]

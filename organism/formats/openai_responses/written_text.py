@@ -1,18 +1,18 @@
-"""Text that comes in pieces, and is joined only when somebody asks for all of it. Pure.
+"""Text that grows in pieces and is joined only on demand. Pure.
 
-An answer may come a byte at a time: joined with each piece, two megabytes of it would take minutes.
+An answer may come a byte at a time; joining it with each piece would take minutes for two megabytes.
 """
 
 
 class WrittenText:
-    """What has been written of an item, by its parts.
+    """The text of one item, by part.
 
     Args:
-        text: What there is of the first part.
+        text: The first part's text so far.
 
     Attributes:
-        length: How long all of it is.
-        first: The character that it begins with; empty while there is none.
+        length: Characters of all parts.
+        first: Its first character; empty while there is none.
     """
 
     def __init__(self, text: str = "") -> None:
@@ -34,7 +34,7 @@ class WrittenText:
         return pieces[0]
 
     def add(self, piece: str, place: int = 0) -> bool:
-        """Add to one part; returns whether that is the end of the whole."""
+        """Append to one part; return whether that is also the end of the whole text."""
         self._parts.setdefault(place, []).append(piece)
         is_end = place >= self._last
         self._last = max(self._last, place)
@@ -43,7 +43,7 @@ class WrittenText:
         return is_end
 
     def replace(self, text: str, place: int) -> None:
-        """Put a text in the place of one part."""
+        """Replace the text of one part."""
         self._parts[place] = [text]
         self._last = max(self._last, place)
         whole = str(self)

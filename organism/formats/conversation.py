@@ -1,8 +1,8 @@
-"""A conversation as every vendor takes it: calls have ids of their own and one result each. Pure.
+"""Repairs a conversation so that every vendor takes it: unique call ids, one result a call. Pure.
 
 Vendors differ in the ids they take (Anthropic letters, digits, ``_`` and ``-``; OpenAI at most 40 characters; Mistral
-nine letters and digits), models repeat ids or invent ones with dots and colons in them, and clients cut conversations
-in the middle. A vendor refuses the whole request over any of that, long after the answer that brought it was paid.
+nine letters and digits), models repeat ids or invent ones with dots and colons, and clients cut conversations in the
+middle. For any of that a vendor refuses the whole request, although the answers in it have been paid for.
 """
 
 import re
@@ -33,11 +33,11 @@ class IdRule(msgspec.Struct, frozen=True):
     exact: bool = False
 
     def takes(self, call_id: str) -> bool:
-        """Whether an id can be sent as it is."""
+        """Whether an id can be sent unchanged."""
         return re.fullmatch(f"[{self.kept}]{{{self.most if self.exact else 1},{self.most}}}", call_id) is not None
 
     def made_of(self, call_id: str, again: int) -> str:
-        """Return an id that can be sent, the same for the same id; another one each time it is asked for again."""
+        """Return an id that can be sent, always the same for the same arguments; ``again`` counts collisions."""
         cleaned = re.sub(f"[^{self.kept}]", "_" if "_" in self.kept else "", call_id)
         digest = sha256(f"{call_id}\n{again}".encode("utf-8", "replace")).hexdigest()
         if self.exact:
@@ -52,16 +52,16 @@ ANY_ID = IdRule(kept=r"\x20-\x7e", most=40)
 
 
 def mended(messages: Iterable[ChatMessage], rule: IdRule) -> tuple[ChatMessage, ...]:
-    """Return a conversation in which each call has an id of its own that a vendor takes, and one result right after it.
+    """Return a conversation in which each call has a unique id that the vendor takes, and one result right after it.
 
-    Turns of a model that follow each other and call tools are one. A result without a call is sent as text, a call
-    without a result gets one that says so.
+    Adjacent turns of the model are merged if one has calls. A result without a call becomes text; a call without a
+    result gets one that says so.
     """
     return tuple(_answered(_renamed(_joined(messages), rule)))
 
 
 def _joined(messages: Iterable[ChatMessage]) -> Iterator[ChatMessage]:
-    """Join turns of a model of which one calls: their results come after both."""
+    """Merge adjacent turns of the model of which one has calls: their results follow both."""
     before: ChatMessage | None = None
     for turn in messages:
         if before is not None and before.role == turn.role == "assistant" and (_calls(before) or _calls(turn)):
@@ -75,7 +75,7 @@ def _joined(messages: Iterable[ChatMessage]) -> Iterator[ChatMessage]:
 
 
 def _renamed(messages: Iterable[ChatMessage], rule: IdRule) -> Iterator[ChatMessage]:
-    """Give calls and their results ids; what belongs to no open call becomes text."""
+    """Give calls and their results ids; a result without an open call becomes text."""
     taken: set[str] = set()
     open_calls: dict[str, deque[str]] = {}
     for turn in messages:
@@ -113,7 +113,7 @@ def _own(call_id: str, rule: IdRule, taken: set[str]) -> str:
 
 
 def _answered(messages: Iterable[ChatMessage]) -> Iterator[ChatMessage]:
-    """Put the results of a turn's calls first in what follows it, and say of each that is missing that it is."""
+    """Move the results of a turn's calls to the front of what follows, and add those that are missing."""
     turns = deque(messages)
     while turns:
         turn = turns.popleft()
@@ -133,7 +133,7 @@ def _answered(messages: Iterable[ChatMessage]) -> Iterator[ChatMessage]:
 
 
 def _in_place(calls: Sequence[ToolCall], following: Sequence[ChatMessage]) -> bool:
-    """Whether the first turn that follows begins with all results."""
+    """Whether the next turn begins with the results of all calls."""
     first = following[0].parts[: len(calls)] if following else ()
     return {part.call_id for part in first if isinstance(part, ToolResult)} == {call.id for call in calls}
 

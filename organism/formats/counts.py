@@ -1,13 +1,13 @@
-"""How providers count tokens and money, translated into disjoint buckets. Pure.
+"""Reads providers' usage objects: tokens in disjoint buckets, and reported costs. Pure.
 
-Servers give the same counts under either family's names (``prompt``/``completion`` or ``input``/``output``), as numbers
-with a point, as text, as null; with what was cached inside the prompt or beside it, and reasoning inside the completion
-or beside it. Where a count can be read in two ways, the reading that explains the provider's own total holds, else the
-vendor's documented one, else the larger; whatever was not plain is noted. What is missing, and a zero that cannot be,
-is unknown and never zero: the side is named, and what there is of it is a lower bound.
+Servers use either family of names (``prompt``/``completion`` or ``input``/``output``) and write numbers as floats, text
+or null. Cached tokens may be part of the prompt or beside it, reasoning part of the completion or beside it. Where a
+count has two readings, the one that explains the provider's own total wins, then the vendor's documented one, then the
+larger; the choice is noted. A missing count, or a zero that cannot be true, is unknown, never zero: its side is named
+as missing, and what was counted of it is a lower bound.
 
-Numbers from a provider are untrusted: each is checked before any arithmetic, and what is no sane count is named in an
-error instead of being used.
+Numbers from a provider are untrusted: each is checked before any arithmetic, and one that is not a sane count raises an
+error that names it.
 """
 
 import math
@@ -22,10 +22,10 @@ from organism.formats.json_reading import JsonObject, part, text_of
 from organism.formats.vendors import XAI_TICKS_PER_USD, Vendor
 
 TOKENS_MAX = 10_000_000
-"""More tokens than that in one bucket of one call is no count."""
+"""The most tokens of one bucket of one call; a larger number is not a count."""
 
 _UNKNOWN = (None, "", -1, "-1", "-1.0")
-"""What servers write for what they have not counted."""
+"""What servers write for a count that they do not have."""
 
 Path = tuple[str, ...]
 
@@ -49,7 +49,7 @@ _WRITTEN_BY_AGE: tuple[Path, ...] = (
     ("cache_creation", "ephemeral_5m_input_tokens"),
     ("cache_creation", "ephemeral_1h_input_tokens"),
 )
-"""The parts of Anthropic's count of what was written, for servers that leave the sum of them out."""
+"""The parts of Anthropic's count of cache writes, for servers that leave out their sum."""
 _REASONING: tuple[Path, ...] = (
     ("completion_tokens_details", "reasoning_tokens"),  # OpenAI's chat completions
     ("output_tokens_details", "reasoning_tokens"),  # OpenAI's responses
@@ -57,7 +57,7 @@ _REASONING: tuple[Path, ...] = (
     ("reasoning_tokens",),  # Perplexity
 )
 _FEES: tuple[Path, ...] = (("citation_tokens",),)
-"""Tokens that are billed as input and stand in no other count: what Perplexity's models have read."""
+"""Tokens that are billed as input and are in no other count: what Perplexity's models have read."""
 
 
 class UsageError(ValueError):
@@ -65,10 +65,10 @@ class UsageError(ValueError):
 
 
 class Counting(msgspec.Struct, frozen=True, kw_only=True):
-    """How a server is known to count.
+    """How a server counts, as far as it is documented.
 
     Attributes:
-        cached_inside: Whether what was cached is part of the prompt; ``None`` when nothing documents it.
+        cached_inside: Whether cached tokens are part of the prompt; ``None`` if not documented.
         reasoning_inside: Whether reasoning is part of the completion, likewise.
     """
 
@@ -80,10 +80,10 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
     """A provider's usage, read.
 
     Attributes:
-        usage: In disjoint buckets.
-        missing: The sides of which that is no more than a lower bound.
-        note: How it was read where that was not plain; empty where it was.
-        elsewhere: What of it other models than the one that answered have used, by the model.
+        usage: Tokens in disjoint buckets.
+        missing: The sides for which that is only a lower bound.
+        note: How ambiguous counts were read; empty if none were.
+        elsewhere: The part of it that other models have used, by model.
     """
 
     usage: TokenUsage
@@ -93,7 +93,7 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Counts(msgspec.Struct, frozen=True):
-    """The numbers as they stand there; ``None`` for what is not."""
+    """The numbers of a usage object; ``None`` for a missing side, 0 for other missing counts."""
 
     prompt: int | None
     completion: int | None
@@ -117,7 +117,7 @@ class _Reading(msgspec.Struct, frozen=True):
 
 
 def counting_of(vendor: Vendor) -> Counting:
-    """Return how a vendor counts; of a server of unknown make nothing is known."""
+    """Return how a vendor counts, as far as it is documented."""
     if not vendor.counts_known:
         return Counting()
     return Counting(cached_inside=vendor.cached_inside, reasoning_inside=vendor.reasoning_inside)
@@ -131,7 +131,7 @@ def counted(usage: JsonObject, counting: Counting) -> Counted | None:
     """Read a usage object; ``None`` if nothing in it is a count.
 
     Raises:
-        UsageError: If a count is insane.
+        UsageError: If a number is not a sane count.
     """
     seen = _Counts(
         _largest(usage, _PROMPT),
@@ -168,9 +168,9 @@ def counted(usage: JsonObject, counting: Counting) -> Counted | None:
 
 
 def _rounds_beside(usage: JsonObject) -> Iterator[tuple[str, TokenUsage]]:
-    """Yield what rounds have spent that the counts leave out, compaction, advice, and the model if one is named.
+    """Yield the usage of extra rounds, such as compaction or advice, with its model; the counts leave it out.
 
-    Source: ``usage.iterations`` of Anthropic's messages; the counts beside it are those of the rounds of the message.
+    Source: ``usage.iterations`` of Anthropic's messages; the counts beside it cover only rounds of type ``message``.
 
     Raises:
         UsageError: If a count is insane.
@@ -194,7 +194,7 @@ def _written(usage: JsonObject) -> int:
 
 
 def input_counted(usage: JsonObject) -> TokenUsage | None:
-    """Read the usage of what puts nothing out: all of it is input, and where the total is larger it holds.
+    """Read the usage of a call without output: all of it is input, and a larger total wins.
 
     Source: the ``usage`` object of OpenAI's embeddings.
 
@@ -206,7 +206,7 @@ def input_counted(usage: JsonObject) -> TokenUsage | None:
 
 
 def _completed(seen: _Counts) -> tuple[_Counts, list[str]]:
-    """Work out a side that is left out from the total, where there is one."""
+    """Derive a missing side from the total, where there is one."""
     notes: list[str] = []
     prompt, completion, total = seen.prompt or None, seen.completion or None, seen.total
     if prompt is None and not seen.cached + seen.written and completion is not None:
@@ -226,7 +226,7 @@ def _completed(seen: _Counts) -> tuple[_Counts, list[str]]:
 
 
 def _chosen(counts: _Counts, counting: Counting, notes: list[str]) -> _Reading:
-    """Choose between the ways to read the numbers, and note why if it was not plain."""
+    """Choose one of the readings of the numbers, and note why if they are ambiguous."""
     readings = list(_readings(counts))
     total = counts.total
     documented = [reading for reading in readings if _is_documented(reading, counts, counting)] or readings
@@ -236,9 +236,9 @@ def _chosen(counts: _Counts, counting: Counting, notes: list[str]) -> _Reading:
         if _is_odd(chosen, counts, counting):
             notes.append(f"by the total, {_words(chosen, counts)}")
         return chosen
-    # What is less than the total is explained by it too, if something is left that nothing names.
+    # A reading below the total is possible, too: then the rest is in no other count.
     within = [reading for reading in documented if reading.usage.total < total]
-    # What nothing names counts as reasoning, which costs most: the more is left, the dearer.
+    # The rest is charged as reasoning, which costs most; so the smallest reading is the dearest.
     chosen = min(within, key=_total) if within else max(documented, key=_total)
     if len({reading.usage.total for reading in documented}) > 1:
         notes.append(f"of two readings the {'dearer' if within else 'larger'}, {_words(chosen, counts)}")
@@ -257,7 +257,7 @@ def _total(reading: _Reading) -> int:
 
 
 def _readings(counts: _Counts) -> Iterator[_Reading]:
-    """Yield the ways to read the numbers in which no part is larger than its whole."""
+    """Yield the readings in which no part is larger than its whole."""
     prompt, completion = counts.prompt or 0, counts.completion or 0
     kept = counts.cached + counts.written
     # Where a part is not there, both sides are one reading.
@@ -277,13 +277,13 @@ def _readings(counts: _Counts) -> Iterator[_Reading]:
 
 
 def _is_documented(reading: _Reading, counts: _Counts, counting: Counting) -> bool:
-    """Whether a reading is as the vendor's reference has it; what is not there can be read either way."""
+    """Whether a reading agrees with the vendor's reference."""
     cache = (not counts.cached + counts.written) or counting.cached_inside in {None, reading.cache == "inside"}
     return cache and (not counts.reasoning or counting.reasoning_inside in {None, reading.reasoning == "inside"})
 
 
 def _is_odd(reading: _Reading, counts: _Counts, counting: Counting) -> bool:
-    """Whether a reading is not what a reader of the vendor's reference, or else of OpenAI's, would expect."""
+    """Whether a reading deviates from the vendor's reference, or from OpenAI's where there is none."""
     kept = counts.cached + counts.written
     cache = bool(kept) and (reading.cache == "inside") is not (counting.cached_inside in {None, True})
     thoughts = bool(counts.reasoning) and (reading.reasoning == "inside") is not (
@@ -302,13 +302,13 @@ def _words(reading: _Reading, counts: _Counts) -> str:
 
 
 def _largest(usage: JsonObject, paths: tuple[Path, ...]) -> int | None:
-    """Return a count that may stand under several names; relays that give both leave one of them at zero."""
+    """Return the largest count under several names; relays that write both leave one of them at zero."""
     named = (path for path in paths if path[0] in usage)  # most names are other servers'
     return max((count for path in named if (count := _count(usage, path)) is not None), default=None)
 
 
 def _detail(usage: JsonObject, paths: tuple[Path, ...]) -> int:
-    """Return a count that is part of another; one that cannot be read says nothing, for its whole is there."""
+    """Return a count that is part of another; 0 if it cannot be read, since the whole is counted anyway."""
     found = [0]
     for path in (path for path in paths if path[0] in usage):
         try:
@@ -320,10 +320,10 @@ def _detail(usage: JsonObject, paths: tuple[Path, ...]) -> int:
 
 
 def _count(usage: JsonObject, path: Path) -> int | None:
-    """Return a token count; ``None`` for one that is missing, null, empty or said to be unknown.
+    """Return a token count; ``None`` if it is missing, null, empty or marked as unknown.
 
     Raises:
-        UsageError: If it is there and not a sane natural number.
+        UsageError: If it is present and not a sane natural number.
     """
     value = part(usage, *path)
     number = _number(value)
@@ -335,12 +335,12 @@ def _count(usage: JsonObject, path: Path) -> int | None:
 
 
 def is_readable(value: object) -> bool:
-    """Whether a field has a count in it, or says that it has none."""
+    """Whether a field is a sane count, or one of the marks for an unknown one."""
     return value in _UNKNOWN or _number(value) is not None
 
 
 def _number(value: object) -> int | None:
-    """Read a natural number, also as text or with a point; of a part of a token the whole one is counted."""
+    """Read a natural number, also from text or a float, rounded up; ``None`` if it is not a sane one."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if isinstance(value, str):
@@ -361,17 +361,17 @@ _COSTS: tuple[tuple[Path, int], ...] = (
     (("estimated_cost",), 1),  # DeepInfra
     (("cost",), 1),  # OpenRouter, and relays that follow it
 )
-"""Where servers say what a call has cost, and in which parts of a dollar."""
+"""Where servers report the cost of a call, and how many of their units are a dollar."""
 
 
 def reported_cost(usage: JsonObject, vendor: Vendor) -> int | None:
-    """Return what the server says the call has cost, in nano-USD; ``None`` when it does not say.
+    """Return the cost that the server reports, in nano-USD; ``None`` if it reports none.
 
-    A call on the user's own key elsewhere (OpenRouter's ``is_byok``) costs what stands under ``cost_details`` beside
-    the vendor's part of it; where that does not stand there, nothing is known.
+    A call on the user's own key elsewhere (OpenRouter's ``is_byok``) costs the amount under ``cost_details`` on top;
+    without that amount its cost is unknown.
 
     Raises:
-        UsageError: If it is no sane amount of money.
+        UsageError: If it is not a sane amount of money.
     """
     places = ((vendor.cost, vendor.cost_unit_per_usd),) if vendor.cost else () if vendor.counts_known else _COSTS
     for path, unit in places:

@@ -1,4 +1,4 @@
-"""What vendors answer that are asked how many tokens an input has. Pure."""
+"""Answers of vendors' endpoints that count input. Pure."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ from organism.formats.counts import TOKENS_MAX
 
 
 def said_input_tokens(body: bytes) -> int | None:
-    """Read the answer of a vendor that was asked how many tokens an input has; ``None`` if there is no count in it.
+    """Return the tokens of input in a vendor's answer; ``None`` if there is no sane count in it.
 
     Source: the references of ``POST /v1/messages/count_tokens`` and ``POST /v1/responses/input_tokens``.
     """

@@ -1,11 +1,11 @@
-"""Tools that responses write in ways of their own, as the functions they are to every other format. Pure.
+"""Custom tools and namespaces of responses, as functions for all other formats. Pure.
 
-A custom tool is given free text, by a grammar if it has one: elsewhere it is a function with that text as its one
-argument. Functions of a namespace are functions with the namespace's name before their own. Both ways lose nothing, so
-a client of this format finds its own tools called, whichever provider serves the model.
+The input of a custom tool is free text, by a grammar if it has one: elsewhere it is a function with that text as its
+one argument. Functions of a namespace get its name as a prefix. Both translations can be undone, so a client of this
+format gets calls of its own tools, whichever provider serves the model.
 
-What the vendor runs itself, or what a client runs by rules that only the vendor's models know, has no such meaning: it
-goes to servers of this format as it is, and comes back so.
+Tools that the vendor runs itself, or that a client runs by rules which only the vendor's models know, cannot be
+translated: they go to servers of this format unchanged, and come back unchanged.
 
 Source: the reference of ``POST /v1/responses``, "tools".
 """
@@ -32,7 +32,7 @@ _TEXT_SCHEMA: ToolJson = {
 
 
 def custom_tool(raw: ToolJson, namespace: ToolJson | None = None) -> Tool:
-    """Return a custom tool; its grammar is in its description for those who take it as a function."""
+    """Return a custom tool as a function; its description has the grammar, for providers that see the function."""
     form = raw.get("format") if isinstance(raw.get("format"), dict) else {}
     words = str(raw.get("description") or "")
     if form and form.get("definition"):
@@ -42,7 +42,7 @@ def custom_tool(raw: ToolJson, namespace: ToolJson | None = None) -> Tool:
 
 
 def function_tool(raw: ToolJson, namespace: ToolJson | None = None) -> Tool:
-    """Return a function; by itself it needs no other form, unless it is only loaded when it is searched for."""
+    """Return a function; the native form is kept for one of a namespace, or one that is loaded on demand."""
     parameters = raw.get("parameters") or {"type": "object", "properties": {}}
     native: ToolJson | None = raw if raw.get("defer_loading") else None
     if namespace is not None:
@@ -57,7 +57,7 @@ def function_tool(raw: ToolJson, namespace: ToolJson | None = None) -> Tool:
 
 
 def write_tools(request: CompletionRequest) -> list[ToolJson]:
-    """Write a request's tools as the format has them; functions of one namespace stand together again."""
+    """Write a request's tools in the format; functions of one namespace are grouped again."""
     written: list[ToolJson] = []
     spaces: dict[str, ToolJson] = {}
     for tool in request.tools:
@@ -81,10 +81,10 @@ def write_tools(request: CompletionRequest) -> list[ToolJson]:
 
 
 class CallNames:
-    """Says what calls of tools are called in the format and what elsewhere.
+    """Translates names of tools between this format and the others.
 
     Args:
-        tools: All that may be called.
+        tools: The tools of the request.
     """
 
     def __init__(self, tools: Iterable[Tool]) -> None:
@@ -97,19 +97,19 @@ class CallNames:
                 self._spaces[native["name"], native["tools"][0]["name"]] = name
 
     def is_custom(self, name: str) -> bool:
-        """Whether a tool is given free text."""
+        """Whether a tool is a custom tool, whose input is free text."""
         return self._own(name).get("type") == "custom"
 
     def own_name(self, name: str) -> str:
-        """Return the name that a tool has in the format."""
+        """Return the name that a tool has in this format."""
         return str(self._own(name).get("name") or name)
 
     def known(self, name: str, namespace: str) -> str:
-        """Return the name that a tool has elsewhere."""
+        """Return the name that a tool has in other formats."""
         return self._spaces.get((namespace, name)) or _full_name(name, {"name": namespace} if namespace else None)
 
     def write(self, call: ToolCall, call_id: str) -> ToolJson:
-        """Write a call as an item that has neither an id nor a status yet."""
+        """Write a call as an item without id and status."""
         native, own = self._native.get(call.name, {}), self._own(call.name)
         space = {"namespace": native["name"]} if native.get("type") == "namespace" else {}
         name = own.get("name") or call.name
@@ -125,7 +125,7 @@ class CallNames:
         }
 
     def write_result(self, name: str) -> str:
-        """Return the type of an item with the result of a tool of that name."""
+        """Return the type of an item with a result of the tool."""
         return "custom_tool_call_output" if self.is_custom(name) else "function_call_output"
 
     def _own(self, name: str) -> ToolJson:
@@ -135,12 +135,12 @@ class CallNames:
 
 
 def arguments_of_text(text: str) -> str:
-    """Return what a custom tool is given, as arguments of a function."""
+    """Return the input of a custom tool as arguments of a function."""
     return msgspec.json.encode({_TEXT: text}).decode()
 
 
 def text_of_arguments(arguments: str) -> str:
-    """Return what a custom tool is given; arguments that are none of its function's are the text themselves."""
+    """Return the input of a custom tool; arguments that do not fit its function are the input themselves."""
     try:
         value = loads(arguments)
     except ValueError:

@@ -1,7 +1,7 @@
-"""The port to a vendor's way to write requests, answers, streams and errors: one pure module for each.
+"""The port to a vendor's format on the server side: requests, answers, streams and errors. Pure.
 
-A format decides nothing. It refuses, by name, each field that it cannot honour where ignoring it would change what
-the answer is or costs.
+A format only translates. It refuses, by name, each field that it cannot honour where ignoring the field would change
+the answer or its cost.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,20 +29,20 @@ ToolName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 JSON_ARRAY = "application/json; charset=utf-8"
-"""What an answer in pieces can be: events, or one array that grows."""
+"""Media types of a stream: events, or one JSON array."""
 
 
 class AskedFor(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
-    """What a client has asked for.
+    """A client's request, translated.
 
     Attributes:
-        request: The call; its ``model`` is as the client has written it.
-        stream: Whether the answer is to come in pieces.
-        usage: Whether a stream is to end with usage, where the format leaves that to the client.
+        request: The call; its ``model`` is the name that the client wrote.
+        stream: Whether the answer is streamed.
+        usage: Whether a stream ends with usage, where the format leaves that to the client.
         echo: Fields of the request that the format repeats in its answer.
-        keeps: Whether the answer is to be kept, for later requests to refer to.
-        dialect: What of the answer is to be written in other words than the format's usual, as the format names it.
-        stream_type: Of what media type the pieces are together.
+        keeps: Whether the answer is kept, for later requests to refer to.
+        dialect: Names of the variants in which the format writes the answer.
+        stream_type: The media type of a stream.
     """
 
     request: R
@@ -55,15 +55,15 @@ class AskedFor(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
 
 
 Asked = AskedFor[CompletionRequest]
-"""What is asked for by most formats: that a conversation be completed."""
+"""A request to complete a conversation."""
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True):
-    """What an answer says of itself.
+    """The identity of an answer.
 
     Attributes:
-        id: Unique; a format puts its own beginning before it.
-        created_s: When, in seconds since the Unix epoch.
+        id: Unique; a format adds its own prefix.
+        created_s: When it was begun, in seconds since the Unix epoch.
     """
 
     id: str
@@ -71,14 +71,14 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventWriter(Protocol):
-    """Writes one answer in pieces: server-sent events, or what else was asked for."""
+    """Writes one answer as a stream."""
 
     def begin(self) -> bytes:
         """Return what comes before the first piece."""
         ...
 
     def delta(self, delta: Delta) -> bytes:
-        """Return a piece of the answer, which is never an empty text."""
+        """Return a piece of the answer as bytes; ``delta`` is never an empty text."""
         ...
 
     def alive(self) -> bytes:
@@ -86,11 +86,11 @@ class EventWriter(Protocol):
         ...
 
     def end(self, answer: Completion) -> bytes:
-        """Return what comes after the last piece of an answer: why it ended, and usage."""
+        """Return the end of the stream: the finish reason and usage."""
         ...
 
     def fail(self, fault: Fault) -> bytes:
-        """Return the end of an answer that broke off."""
+        """Return the end of a stream that failed."""
         ...
 
 
@@ -122,7 +122,7 @@ class ServerFormat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def with_headers(format_: ServerFormat, raw: Json, headers: Mapping[str, str]) -> Json:
-    """Return a request with what its headers say in place of fields."""
+    """Return a request with the fields that its headers give instead."""
     for header, field in format_.header_fields.items():
         said = [each.strip() for each in headers.get(header, "").split(",") if each.strip()]
         if said and not raw.get(field):
@@ -133,19 +133,19 @@ def with_headers(format_: ServerFormat, raw: Json, headers: Mapping[str, str]) -
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 CONVERSATION = ("messages", "input", "system")
-"""The fields in which clients send back what they were sent, down to the fields that hold nothing."""
+"""Fields in which clients send back earlier answers, nulls included."""
 
 
 def convert(
     body: Json, into: type[T], conversation: tuple[str, ...] = CONVERSATION, refused: Mapping[str, str] = _NONE
 ) -> T:
-    """Read a request's body by the struct that names every field there is; ``null`` is as good as nothing there.
+    """Convert a request's body to a struct; a field that is ``null`` counts as absent.
 
     Args:
         body: The request.
-        into: The struct.
-        conversation: The fields in which nothing is as good as nothing at any depth.
-        refused: Why fields are refused, by their names.
+        into: The struct, which names every field there is.
+        conversation: The fields in which nulls count as absent at any depth.
+        refused: Why fields are refused, by name.
 
     Raises:
         FaultError: A field is unknown, missing or of a kind that cannot be honoured.
@@ -162,21 +162,21 @@ def convert(
 
 
 def without_nulls(value: Any) -> Any:
-    """Return JSON without the fields that hold nothing."""
+    """Return JSON without fields that are null, at any depth."""
     if isinstance(value, dict):
         return {name: without_nulls(each) for name, each in value.items() if each is not None}
     return [without_nulls(each) for each in value] if isinstance(value, list) else value
 
 
 NATIVE = "native"
-"""The type under which a request holds what only servers of its format understand, while it is read; no client's."""
+"""The type that marks a part of a request, while it is read, as passed on unread; clients may not use it."""
 
 
 def wrapped(value: Json, at: str) -> Json:
-    """Return a part of a request as one that is passed on as it is, and not looked into.
+    """Mark a part of a request as passed on unread.
 
     Raises:
-        FaultError: If its client has written it so itself, so that nobody has looked at what is in it.
+        FaultError: If the client has used the mark itself, to evade checks.
     """
     if value.get("type") == NATIVE:
         raise bad_request(f"{at}.type: there is no type {NATIVE!r}", f"{at}.type", "unsupported_value")
@@ -188,7 +188,7 @@ _NO_TYPE = "Invalid value "
 
 
 def refuse(said: str, refused: Mapping[str, str] = _NONE) -> NoReturn:
-    """Refuse a field in the words of a validation error, such as ``Invalid value - at `$.n```.
+    """Refuse a field by a validation error, such as ``Invalid value - at `$.n```.
 
     Raises:
         FaultError: Always.
@@ -212,7 +212,7 @@ def refuse(said: str, refused: Mapping[str, str] = _NONE) -> NoReturn:
 
 
 def _why_of(param: str, reason: str, refused: Mapping[str, str]) -> str | None:
-    """Return why something of a type that is not read is refused, where that is known."""
+    """Return the documented reason why a part of an unknown type is refused; ``None`` if there is none."""
     kind = reason.removeprefix(_NO_TYPE).strip("'\"")
     names = param.partition("[")[0], "content"
     found = next((refused[each] for name in names if (each := f"{name}: {kind}") in refused), None)
@@ -220,7 +220,7 @@ def _why_of(param: str, reason: str, refused: Mapping[str, str]) -> str | None:
 
 
 COMMENT = b": alive\n\n"
-"""A sign of life that every reader of an event stream passes over: a comment, as the standard has it."""
+"""A sign of life: a comment, which readers of event streams ignore by the standard."""
 
 
 def event(data: Json, name: str | None = None) -> bytes:

@@ -1,4 +1,4 @@
-"""Calls of tools while a model writes them, told apart however a server marks them. Pure.
+"""Assembles tool calls from streamed pieces, however a server marks them. Pure.
 
 By OpenAI's reference the pieces of one call share an ``index``, its first piece has an id and a name, and the pieces of
 its arguments, in order, are the text of one JSON object. Servers in use leave the index out, write it as null or as
@@ -19,17 +19,17 @@ from organism.llm.requests import ToolCall
 
 _MARKS = re.compile(r'\\.|\\|["{}\[\]]', re.DOTALL)
 _SAID_MOST = 4
-"""Nobody says the same arguments more often."""
+"""The most repetitions of the same arguments that are recognized."""
 
 HELD_BACK = 256
-"""Arguments up to this many characters are shown when they are whole, longer ones as they come."""
+"""Arguments up to this many characters are shown when they are complete, longer ones as they come."""
 
 Place = int | str
-"""Where a format says that a call stands; calls made in the old way, which has room for one, stand under its name."""
+"""The index of a call; the one call of the old form is under the name of its field."""
 
 
 class Nesting:
-    """Follows how deep in JSON a text is, so that each piece is looked at once, however many there are."""
+    """Tracks the nesting depth of streamed JSON, looking at each piece once."""
 
     def __init__(self) -> None:
         self._depth = 0
@@ -39,11 +39,11 @@ class Nesting:
 
     @property
     def closed(self) -> bool:
-        """Whether an object, or the text of one, has begun and ended."""
+        """Whether an object, or a JSON string, has begun and ended."""
         return self.opened and self._depth == 0 and not self._in_text
 
     def feed(self, piece: str, start: int = 0) -> int:
-        """Follow more of the text, up to where an object ends; returns where that is in the piece, or its length."""
+        """Follow a piece up to where the object ends; return that offset in the piece, else its length."""
         start += self._escaped
         self._escaped = False
         for found in _MARKS.finditer(piece, start):
@@ -75,15 +75,15 @@ class _Call:
         self.told_id: str | None = None
         self.shown = 0
         self.ends_at: int | None = None
-        """How many pieces there are to the end of the first object."""
+        """How many pieces the first object takes up, once it has ended."""
         self.is_shown_whole = False
         self.is_named_again = False
-        """Whether its name was said again when it was whole: what is written next is of another call of that name."""
+        """Whether its name was repeated after its end: further arguments begin another call of that name."""
         self._nesting = Nesting()
 
     @property
     def is_whole(self) -> bool:
-        """Whether its arguments are an object that has ended: then no more of them follow."""
+        """Whether its arguments are a complete object."""
         return self._nesting.closed
 
     def write(self, words: str) -> None:
@@ -98,7 +98,7 @@ class _Call:
             end = self._nesting.feed(words, end)
 
     def rewrite(self, words: str) -> None:
-        """Put the whole arguments in place of what has come of them, unless they are, or have been shown as whole."""
+        """Replace the arguments by a repeated whole, unless they are equal or have been shown as complete."""
         if self.is_shown_whole or (self.is_whole and _is_equal(words, "".join(self.pieces))):
             return
         self.pieces = []
@@ -107,9 +107,9 @@ class _Call:
         self.write(words)
 
     def show(self) -> str:
-        """Return what can be shown now, which is part of the answer from here on.
+        """Return the arguments that can be shown now; they cannot change from here on.
 
-        What stands behind the end, such as the same object once more, is none of it, and must not have been shown.
+        Text after the end of the object, such as the same object again, is never shown.
         """
         if self.is_whole and not self.shown:
             self.pieces = [settled_arguments(self.pieces)]
@@ -121,16 +121,16 @@ class _Call:
 
 
 class ToolCallPiece(msgspec.Struct, frozen=True, kw_only=True):
-    """What one piece of an answer says of a call.
+    """A piece of a tool call.
 
     Attributes:
-        place: Where the call stands, if it says so.
-        id: The call's id, if it says so.
+        place: The call's index, if the piece has one.
+        id: The call's id, if the piece has one.
         name: The tool's name, or a piece of it.
         arguments: Text of the arguments, or the object itself.
         extra: The vendor's own fields, which must come back with the result.
-        begins: Whether the format says that a call begins here, so that it is none of those before.
-        repeats: Whether the whole arguments stand here, whatever has come of them before.
+        begins: Whether the format says that a new call begins here.
+        repeats: Whether these are the whole arguments, whatever has come before.
     """
 
     place: Place | None = None
@@ -147,7 +147,7 @@ class ToolCallCollector:
 
     Args:
         tools: Names of the tools that the model was offered.
-        taken: Ids of calls that the conversation has had already.
+        taken: Ids of earlier calls of the conversation.
     """
 
     def __init__(self, tools: Collection[str] = (), taken: Collection[str] = ()) -> None:
@@ -155,7 +155,7 @@ class ToolCallCollector:
         self._taken = set(taken)
         self._calls: list[_Call] = []
         self.held_back: list[Unshown] = []
-        """What the pieces that came last have written and not shown."""
+        """Arguments of the last pieces that cannot be shown yet."""
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -166,10 +166,10 @@ class ToolCallCollector:
         return "\n".join(f"{call.name} {''.join(call.pieces)}" for call in self._calls)
 
     def add(self, pieces: Iterable[ToolCallPiece]) -> Iterator[ToolCallDelta]:
-        """Add the pieces that one event brings: what stands side by side in it, with names, are different calls.
+        """Add the pieces of one event; pieces with names in the same event are different calls.
 
         Yields:
-            What can be shown of them; what cannot yet stands in :attr:`held_back`.
+            What can be shown of them; the rest is in :attr:`held_back`.
         """
         touched: list[_Call] = []
         self.held_back = []
@@ -188,11 +188,10 @@ class ToolCallCollector:
                 self.held_back.append(Unshown(words, call.number))
 
     def _shown(self, call: _Call) -> ToolCallDelta | None:
-        """Return what can be shown of a call while it is written: what has been shown must not change any more.
+        """Return what can be shown of a call while it is written; what is shown cannot change later.
 
-        By its first arguments the name of a call is whole, and its id, if it has one, is known. Arguments that are no
-        object yet, or an empty one, may still turn out otherwise. Short ones are shown whole: many clients read each
-        piece as a call.
+        Once arguments come, the name and the id are complete. Arguments that are not an object yet, or an empty one,
+        may still change. Short arguments are shown in one piece, because many clients take each piece for a call.
         """
         if not call.name or not call.pieces or call.is_shown_whole:
             return None
@@ -212,19 +211,19 @@ class ToolCallCollector:
         words = _words(piece.arguments)
         is_empty = call.is_whole and "".join(call.pieces).strip() == "{}"
         if words and (piece.repeats or is_empty or not isinstance(piece.arguments, str)):
-            # Whole each time: what has come before is the beginning of it, or the same.
+            # The arguments come whole each time: what came before is a prefix of them, or the same.
             call.rewrite(words)
         elif words and not (call.is_whole and piece.name and words == "".join(call.pieces)):
             call.write(words)
 
     def _call_of(self, piece: ToolCallPiece) -> _Call | None:
-        """Return the call that a piece goes on with; ``None`` if it begins one."""
+        """Return the call that a piece continues; ``None`` if it begins a new one."""
         if piece.begins or not self._calls:
             return None
         here = [call for call in self._calls if piece.place is not None and call.place == piece.place]
         call = here[-1] if here else None
         if piece.id and (call is None or call.id not in {"", piece.id}):
-            # Another id at the same place: servers that number nothing begin each call so.
+            # Another id at the same place: servers without indices begin each call like this.
             named = [each for each in self._calls if each.id == piece.id and None in {each.place, piece.place}]
             call = named[-1] if named else None
         elif call is None and piece.place is None:
@@ -232,19 +231,19 @@ class ToolCallCollector:
         return None if call is None or self._begins_anew(call, piece) else call
 
     def _begins_anew(self, call: _Call, piece: ToolCallPiece) -> bool:
-        """Whether a piece that has the marks of a call is nevertheless the beginning of another."""
+        """Whether a piece with the index or id of a call begins another one all the same."""
         words = _words(piece.arguments)
         if piece.repeats or not piece.name:
             return False
         if call.is_whole:
-            # A call that is there already, said once more, is that call; with other arguments it is another.
+            # A complete call that is repeated is the same call; with other arguments it is another.
             same = piece.name == call.name and words in {"", "".join(call.pieces)}
             return not same
         begun = bool(call.pieces) or call.name in self._tools
         return begun and piece.name != call.name and piece.name in self._tools
 
     def _name(self, call: _Call, piece: str) -> str:
-        """Join the pieces of a name; one that is repeated, or is there already, is not written twice."""
+        """Join the pieces of a name; a repeated name is not appended to itself."""
         if not piece or call.name == piece:
             return call.name or piece
         if not call.pieces and call.name + piece in self._tools:
@@ -254,15 +253,15 @@ class ToolCallCollector:
         return piece if piece.startswith(call.name) else call.name + piece
 
     def finished(self, *, cut: bool = False) -> tuple[ToolCall, ...]:
-        """Return the calls, each with an id that no other of the conversation has.
+        """Return the calls, each with an id that is unique in the conversation.
 
         Args:
-            cut: Whether the answer was cut short: a call without arguments may have lost them then, and is not taken
-                for one that has none.
+            cut: Whether the answer was cut short: a call may have lost its arguments then, so that missing ones do not
+                become an empty object.
         """
         calls = []
         for call in self._calls:
-            # What follows arguments that were shown as whole is none of them: nobody can take back what was read.
+            # Text after arguments that were shown as complete is dropped: what was shown cannot be taken back.
             arguments = settled_arguments(call.pieces[: call.shown] if call.is_shown_whole else call.pieces)
             if not arguments.strip() and not cut:
                 arguments = "{}"
@@ -281,14 +280,14 @@ class ToolCallCollector:
 
 
 def _words(arguments: object) -> str:
-    """Write arguments as text, which they already are in most servers' answers."""
+    """Return arguments as text; some servers send them as JSON values."""
     if arguments is None or isinstance(arguments, bool):
         return ""
     return text_of(arguments) if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
 
 
 def object_text(text: str) -> str | None:
-    """Return the text of a JSON object; ``None`` if it is none. Text of text of an object is unwrapped."""
+    """Return the text of a JSON object, unwrapped from a JSON string if it is in one; ``None`` if it is none."""
     try:
         value = loads(text)
         if isinstance(value, str):
@@ -308,10 +307,9 @@ def arguments_object(arguments: str) -> dict[str, Any]:
 
 
 def settled_arguments(pieces: list[str]) -> str:
-    """Join pieces of arguments; what a server has written twice, or put an empty object before, is repaired.
+    """Join pieces of arguments; an object that a server wrote twice, or after an empty one, is repaired.
 
-    What cannot be read stays as it is: the tool must learn that its arguments are garbled, and not be called with
-    none.
+    Unreadable arguments stay as they are: the tool must learn that they are garbled, and not be called without any.
     """
     text = "".join(pieces)
     if (whole := object_text(text)) is not None:
@@ -331,7 +329,7 @@ def _is_equal(one: str, other: str) -> bool:
 
 
 def objects_in(text: str) -> list[str]:
-    """Return the JSON objects that a text is made of; nothing if there is anything else in it."""
+    """Return the JSON objects that a text consists of; empty if it has anything else."""
     decoder = json.JSONDecoder(parse_constant=str)
     found: list[str] = []
     at = 0

@@ -1,4 +1,4 @@
-"""What one answer's stream has said of its usage, from the first word of it to the last. Pure.
+"""Merges the usage objects of one answer's stream. Pure.
 
 Most streams count once, at the end. Others count in each chunk, growing; or each chunk for itself; or once more after
 the end; or the prompt at the start, as a guess, and in parts at the end (Anthropic's format, relays of it).
@@ -18,14 +18,14 @@ _REPEATS_FEW = 2
 
 
 class UsageHistory:
-    """Takes usage objects in their order, and says what they come to."""
+    """Collects usage objects in order and merges them into one."""
 
     def __init__(self) -> None:
         self._known: JsonObject = {}
         self._outputs: dict[str, list[tuple[float, bool]]] = {}
         self._grown = False
         self.is_late = True
-        """Whether nothing of the answer has come since its output was last counted."""
+        """Whether the last output count came after the last piece of the answer."""
 
     def __bool__(self) -> bool:
         return bool(self._known)
@@ -36,7 +36,7 @@ class UsageHistory:
         self.is_late = False
 
     def add(self, usage: object) -> None:
-        """Take what is said now; what says nothing is passed over."""
+        """Add a usage object; anything else, or an empty one, is ignored."""
         if not isinstance(usage, dict) or not usage:
             return
         news = cast("JsonObject", usage)
@@ -48,7 +48,7 @@ class UsageHistory:
         self._known = _joined(self._known, news) if self._known else dict(news)
 
     def merged(self) -> tuple[JsonObject, str]:
-        """Return all that was said as one usage object, and a note where it had to be worked out."""
+        """Return the merged usage object, and a note where counts of chunks were added up."""
         whole, note = dict(self._known), ""
         for field, counts in self._outputs.items():
             total, each_alone = _sum_of(counts)
@@ -60,9 +60,9 @@ class UsageHistory:
 
 
 def _sum_of(counts: list[tuple[float, bool]]) -> tuple[object, bool]:
-    """Return how much a series of counts comes to, and whether each of them stood for itself.
+    """Return the value of a series of counts, and whether it is their sum because each counts its own chunk.
 
-    Counts of a whole cannot fall, and grow when more has been written. The last may be the whole nevertheless.
+    Cumulative counts never fall, and grow when more has been written. A last count above the sum is the whole anyway.
     """
     numbers = [count for count, _ in counts]
     falls = any(grown and count < before for (count, grown), (before, _) in zip(counts[1:], counts, strict=False))
@@ -73,7 +73,7 @@ def _sum_of(counts: list[tuple[float, bool]]) -> tuple[object, bool]:
 
 
 def _joined(known: JsonObject, news: JsonObject) -> JsonObject:
-    """Join usage with what is said later: it holds, but a null says nothing, and neither does a prompt of zero."""
+    """Merge a later usage object into an earlier one; nulls, and a prompt of zero, do not overwrite."""
     whole = dict(known)
     counts_input = any(_positive(news.get(field)) for field in _INPUT | _CACHE)
     keeps_input = not counts_input or _shrinks(known, news)
@@ -92,7 +92,7 @@ def _joined(known: JsonObject, news: JsonObject) -> JsonObject:
 
 
 def _shrinks(known: JsonObject, news: JsonObject) -> bool:
-    """Whether the prompt has become so much less that the rest must stand in a count that is left out."""
+    """Whether the prompt count has more than halved, so that the rest must be in a count that is left out."""
     if any(_positive(each.get(field)) for each in (known, news) for field in _CACHE):
         return False
     return any(
@@ -103,7 +103,7 @@ def _shrinks(known: JsonObject, news: JsonObject) -> bool:
 
 
 def _positive(value: object) -> float | None:
-    """Return a number above zero, also from text; ``None`` for anything else."""
+    """Return a positive number, also from text; ``None`` for anything else."""
     if isinstance(value, str):
         text = value.strip()
         value = float(text) if text.replace(".", "", 1).isdecimal() and text.isascii() else None

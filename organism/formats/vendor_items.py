@@ -1,4 +1,4 @@
-"""What a request has for servers of one format, and what others say to it. Pure."""
+"""The parts of a request that only servers of one format understand. Pure."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -7,16 +7,16 @@ from organism.formats.own_fields import own_field_untaken
 from organism.llm.requests import CompletionRequest, FilePart, Tool, ToolResult, VendorItem
 
 _SPOKEN = {"responses": "'api: responses'", "messages": "'type: anthropic'", "chat": "'api: chat'"}
-"""What a provider's section says that speaks a format."""
+"""The setting of a provider that speaks a format, for error messages."""
 
 
 def foreign_to(request: CompletionRequest, speaks: str, own_fields: Iterable[str] = ()) -> str | None:
-    """Return what a request has that only servers of another format understand; ``None`` when there is nothing.
+    """Return, in words, a part of a request that only servers of another format understand; ``None`` if there is none.
 
     Args:
         request: The request.
         speaks: The format of the server.
-        own_fields: The fields of one server's own that this one takes.
+        own_fields: The server's own fields of chat completions.
     """
     if (name := own_field_untaken(request, own_fields)) is not None:
         return name
@@ -44,18 +44,18 @@ def _items(request: CompletionRequest) -> Iterator[VendorItem]:
 
 
 def fields_for(request: CompletionRequest, speaks: str) -> dict[str, Any]:
-    """Return the fields of a request that only servers of one format have a word for; a copy, to be added to."""
+    """Return a copy of the request's fields that only servers of one format understand."""
     fields = request.vendor_fields
     return {} if fields is None or fields.format != speaks else dict(fields.value)
 
 
 def native_of(tool: Tool, speaks: str) -> dict[str, Any]:
-    """Return a tool as it stands in one format, where it has more there than a function; else nothing."""
+    """Return the native form of a tool in a format; empty if it is a plain function there."""
     return {} if tool.native is None or tool.native.format != speaks else tool.native.value
 
 
 def sampling_untaken(request: CompletionRequest, *names: str) -> str | None:
-    """Return which of some fields a request has, quoted, for a server that has no word for them; ``None`` for none."""
+    """Return, quoted, the first of the named features that a request uses; ``None`` if it uses none."""
     asked = {
         "seed": request.seed is not None,
         "n": request.choices > 1,

@@ -1,4 +1,4 @@
-"""What is peculiar to each vendor of a server that speaks OpenAI's formats: one table. Pure.
+"""The quirks of each vendor whose server speaks OpenAI's formats: one table. Pure.
 
 Sources: each vendor's public API reference. Where a vendor's numbers do not add up, the rest of ``total_tokens`` counts
 as reasoning: see :mod:`organism.formats.counts`.
@@ -20,39 +20,39 @@ CapField = Literal["max_tokens", "max_completion_tokens"]
 
 
 class Vendor(msgspec.Struct, frozen=True, kw_only=True):
-    """How one vendor's server is called and how its answers are counted.
+    """The quirks of one vendor's server.
 
     Attributes:
-        base_url: Where it is; ``None`` when every user has another address.
-        key: The environment variable with the secret; ``None`` when the server needs none.
+        base_url: Its address; ``None`` if every user has another one.
+        key: The environment variable with the API key; ``None`` if the server needs none.
         prices_as: Its id in the price data; ``local`` costs nothing; ``None`` goes by the provider's name.
-        cap: What it calls the output cap.
+        cap: The name of the field for the output cap.
         cached_inside: Whether tokens read from or written to a cache are part of the prompt's tokens.
         reasoning_inside: Whether reasoning is part of the completion's tokens.
-        counts_known: Whether the two above are documented; where not, the total says, or the larger reading holds.
+        counts_known: Whether the two above are documented; if not, the total or the larger reading decides.
         usage_on_request: Whether a stream carries usage only when ``stream_options`` asks; otherwise it always does,
             and the option may be refused.
-        cost: Where its usage says what the call has cost; empty when it does not.
-        cost_unit_per_usd: In which parts of a dollar it does.
-        answers_in: ``schema``: it holds an answer to a JSON Schema; ``object``: only to being JSON.
-        seed: What it calls the seed.
+        cost: The path of the reported cost in the usage object; empty if it reports none.
+        cost_unit_per_usd: How many units of that cost are a dollar.
+        answers_in: ``schema``: it enforces a JSON Schema; ``object``: it enforces only that the answer is JSON.
+        seed: The name of the field for the seed.
         effort: Whether it takes ``reasoning_effort``.
-        own_fields: Fields that it takes beyond those that all do; see :mod:`organism.formats.own_fields`.
+        own_fields: Fields that it takes beyond the common ones; see :mod:`organism.formats.own_fields`.
         reasoning_back: When it wants to see the text of its reasoning again.
-        takes_back: Fields of its own, of calls and messages, that it wants back as they were.
-        call_without_seal: What a call is given that has come from elsewhere, for a server that wants a seal on each.
-        images: The most tokens of an image, longest names of models first. Nothing there: nothing is published, and
-            images are refused.
+        takes_back: Its own fields of calls and messages that it wants back unchanged.
+        call_without_seal: Fields added to calls of other vendors' models, for a server that wants a seal on each.
+        images: The most tokens of an image, longest model names first. Empty: nothing is published, and images are
+            refused.
         embeds: Whether it serves embeddings.
-        dimensions: What it calls the wanted length of a vector.
-        call_ids: Which ids of calls it takes.
-        vectors: In which form it gives vectors: base64 where it is known to, else as numbers, which all do.
+        dimensions: The name of the field for the wanted length of a vector.
+        call_ids: The call ids that it takes.
+        vectors: The form in which vectors are asked for: base64 where it supports that, else numbers.
         stops_when_closed: Whether it is known to stop working, and billing, when a stream is closed.
-        key_header: Where it takes its key: as a bearer, or in a header of its own.
+        key_header: The header for the API key: ``authorization`` as a bearer, or one of its own.
         tiers: Whether it takes ``service_tier``.
-        custom_tools: Whether it takes tools that are given free text.
-        counts: In which format it is asked to count input, for nothing; ``None`` where it does not.
-        tool_tokens: The most tokens of the instructions it adds when there are tools or a form of the answer.
+        custom_tools: Whether it takes custom tools, whose input is free text.
+        counts: The format of its endpoint that counts input for free; ``None`` if it has none.
+        tool_tokens: The most tokens of instructions that it adds for tools or a response format.
     """
 
     base_url: str | None
@@ -113,8 +113,8 @@ COMPATIBLE = Vendor(
     own_fields=UNKNOWN_MAKE,
     tiers=True,
 )
-"""A server of unknown make: what most of them do. It is given back what it has given, beside calls of tools the text of
-reasoning too: Moonshot's, Zhipu's and DeepSeek's models think on with it, or refuse to go on without."""
+"""A server of unknown make: what most of them do. Its own fields are sent back, and beside tool calls the text of its
+reasoning: Moonshot's, Zhipu's and DeepSeek's models continue it, or refuse to go on without it."""
 
 VENDORS: dict[str, Vendor] = {
     "openai": Vendor(
@@ -232,10 +232,10 @@ VENDORS: dict[str, Vendor] = {
 
 
 def vendor_of(name: str) -> Vendor:
-    """Return a vendor's peculiarities.
+    """Return the quirks of a vendor.
 
     Raises:
-        ConfigError: If there is none of that name.
+        ConfigError: If no vendor has that name.
     """
     try:
         return VENDORS[name]

@@ -1,9 +1,8 @@
-"""What runs low, said in the conversation itself: to the person in a line of the answer, to the model in a note.
+"""Tells of low budgets within a conversation: people by a line in the answer, models by a note in the request.
 
-The person's line stands in the answer that the client gets and nowhere else: what is kept of an answer is without it,
-and what a client sends back of it is taken out before the model reads it. The model's note stands behind everything
-else of one request and in none after it. So neither changes the beginning of a conversation, which is what providers
-have in their caches.
+The line is only in the answer that the client gets: kept answers are without it, and it is removed from what the client
+sends back. The note is at the end of one request and in none after it. So neither changes the prefix of a conversation,
+which providers cache.
 """
 
 import re
@@ -24,16 +23,16 @@ from organism.messages import BudgetWarning
 _LINE = re.compile(r"\n\n\[organism: [^\]\n]{1,500}\]")
 _MARK = "[organism: "
 _NO_PROSE = ("{", "[", "<", "```json")
-"""Begin answers that programs read: requests do not always say that they want JSON."""
+"""Beginnings of answers that programs read; requests do not always say that they want JSON."""
 
 
 class Told:
-    """Knows which threshold each payer was warned of, each once.
+    """Remembers which thresholds each payer has been warned of.
 
     Args:
         audience: Who is warned.
-        told: Remembers it.
-        budgets: The organism's.
+        told: The record of warnings.
+        budgets: The organism's budgets.
     """
 
     def __init__(self, audience: Audience, told: ToldWarnings, budgets: ThreadBudgetRegistry) -> None:
@@ -43,7 +42,7 @@ class Told:
         self._accounts = budgets.accounts
 
     def news(self, payer: Payer) -> BudgetWarning | None:
-        """Return the warning of the limit that is nearest to its end, unless it was told before."""
+        """Return the warning of the limit that is nearest to its end, unless it has been given already."""
         if not self._budgets.has_budget(payer.thread_id):
             return None
         warning = self._budgets.standing_warning(payer.thread_id)
@@ -52,7 +51,7 @@ class Told:
         return warning
 
     def note(self, payer: Payer, warning: BudgetWarning) -> None:
-        """Know that it has been told, and forget what was of days that are over."""
+        """Record that a warning has been given, and forget those of windows that are over."""
         told, over = self._told.of(self._audience, payer.thread_id), self._accounts.over
         present = frozenset(each for each in told if not over(each.account))
         self._told.note(self._audience, payer.thread_id, present | {self._threshold(warning)})
@@ -63,12 +62,12 @@ class Told:
 
 
 class PersonsLine:
-    """The line for the person in one answer, if there is something to say and the answer is one that people read.
+    """Puts the line for people into one answer, if there is a warning and people read the answer.
 
     Args:
-        told: Who was warned of what.
+        told: The warnings that people have been given.
         payer: Who pays.
-        request: What was asked.
+        request: The request.
     """
 
     def __init__(self, told: Told, payer: Payer, request: CompletionRequest) -> None:
@@ -82,11 +81,11 @@ class PersonsLine:
 
     @property
     def is_taken(self) -> bool:
-        """Whether there is a line; nobody reads it again."""
+        """Whether there is a line, so that the warning counts as given."""
         return bool(self._line)
 
     def beside(self, sink: DeltaSink) -> DeltaSink:
-        """Return a sink that writes the line behind the words that come before the call of a tool."""
+        """Return a sink that inserts the line into a stream: after the text that precedes the first tool call."""
         self._streams = True
         if not self._takes_any:
             return sink
@@ -101,21 +100,21 @@ class PersonsLine:
         return write
 
     def put_into(self, answer: Completion) -> Completion:
-        """Return an answer with the line in it: where it stands already, or else at the end of its words."""
+        """Return an answer with the line: where the stream had it, or else at the end of its text."""
         if not self._line and not (self._has_place(answer) and self._take(answer.text)):
             return answer
         text = answer.text[: self._at] + self._line + answer.text[self._at :]
         return replace(answer, text=text, parts=tuple(self._parts(answer.parts)))
 
     def _has_place(self, answer: Completion) -> bool:
-        """Whether it may stand at the end of an answer's words; no words come after calls that are sent."""
+        """Whether the line may be at the end of an answer's text; not after calls that have been streamed."""
         is_plain = not (answer.refusal or answer.alternatives or answer.logprobs)
         is_behind_calls = self._streams and bool(answer.tool_calls)
         is_said = answer.finish_reason in {"stop", "length", "tool_calls"}
         return self._takes_any and is_plain and is_said and not is_behind_calls
 
     def _take(self, words: str) -> bool:
-        """Take what there is to say, so that no other answer says it too; ``False`` if it has no place here."""
+        """Claim the warning for this answer; ``False`` if there is none, or the text is not for people."""
         if not words.strip() or words.lstrip().startswith(_NO_PROSE):
             return False
         warning = self._told.news(self._payer)
@@ -126,7 +125,7 @@ class PersonsLine:
         return True
 
     def _parts(self, parts: tuple[Part, ...]) -> Iterator[Part]:
-        at = self._at  # counted from the beginning of the next words; negative behind the line
+        at = self._at  # offset from the start of the next text part; negative once the line is in
         for part in parts:
             if not isinstance(part, TextPart):
                 yield part
@@ -140,7 +139,7 @@ class PersonsLine:
 
 
 def line_for(warning: BudgetWarning) -> str:
-    """Say a warning to a person: every number, and the command that raises the limit."""
+    """Return a warning as a line for people: every number, and the command that raises the limit."""
     unit = warning.dimension
     used = warning.spent * 100 // warning.limit
     left, limit = format_amount(unit, warning.remaining), format_amount(unit, warning.limit)
@@ -150,22 +149,22 @@ def line_for(warning: BudgetWarning) -> str:
 
 
 def without_lines(request: CompletionRequest) -> CompletionRequest:
-    """Return a request without the lines for people that a client has sent back in what the model has said."""
+    """Return a request without the lines for people that a client has sent back in turns of the model."""
     if not any(turn.role == "assistant" and _MARK in turn.text for turn in request.messages):
         return request
     return replace(request, messages=tuple(map(_turn_without_lines, request.messages)))
 
 
 def with_note(request: CompletionRequest, note: str) -> CompletionRequest | None:
-    """Return a request that tells the model something behind everything else; ``None`` if that has no place there.
+    """Return a request with a note for the model at its end; ``None`` if there is no place for one.
 
-    It is a user's words: instructions at the end are moved to the beginning by some vendors, which empties their
-    caches, and refused by the templates of many models. An answer that is to be gone on with stays the last.
+    The note has the role ``user``: some vendors move instructions from the end to the beginning, which empties their
+    caches, and templates of many models refuse them there. A turn that the model is to continue stays the last.
     """
     *before, last = request.messages
     if last.role == "assistant":
         return None
-    if last.role == "system" or last.cache:  # the mark stays where the client has set it
+    if last.role == "system" or last.cache:  # the cache mark stays where the client has set it
         return replace(request, messages=(*request.messages, ChatMessage("user", note)))
     content = f"{last.content}\n\n{note}" if isinstance(last.content, str) else (*last.content, TextPart(note))
     return replace(request, messages=(*before, replace(last, content=content)))
@@ -183,5 +182,5 @@ def _turn_without_lines(turn: ChatMessage) -> ChatMessage:
 
 
 def _is_read_by_people(request: CompletionRequest) -> bool:
-    """Whether an answer may have a line that no model wrote: not one of a given form, nor one gone on with."""
+    """Whether an answer may have a line for people: not one with a response format, nor a continued turn."""
     return request.response_format is None and request.messages[-1].role != "assistant"

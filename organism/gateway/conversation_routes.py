@@ -1,4 +1,4 @@
-"""The paths of conversations: begun, looked at, gone on with and forgotten by those they belong to.
+"""The routes of stored conversations, for the callers they belong to.
 
 Source: the reference of ``/v1/conversations`` of OpenAI's API.
 """
@@ -40,7 +40,7 @@ class _Labelled(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def conversation_handlers(gateway: Gateway) -> list[Any]:
-    """Return what answers at the paths of conversations and below."""
+    """Return the handlers of conversations."""
 
     @post("/", opt=needs("send"), include_in_schema=False, status_code=200)
     async def begin(request: Request[Any, Any, Any]) -> Response[Json]:
@@ -99,7 +99,7 @@ def conversation_handlers(gateway: Gateway) -> list[Any]:
 
 
 def _item_handlers(gateway: Gateway) -> list[Any]:
-    """Return what answers at the paths of what was said in a conversation."""
+    """Return the handlers of a conversation's items."""
 
     @get("/{name:str}/items", opt=needs("send"), include_in_schema=False)
     async def show_items(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Json]:
@@ -160,10 +160,10 @@ def _item_handlers(gateway: Gateway) -> list[Any]:
 
 
 def _items(items: list[Json]) -> list[Json]:
-    """Return items with their types.
+    """Return items with the type of messages filled in.
 
     Raises:
-        FaultError: The type of one is no text.
+        FaultError: If the type of one is not text.
     """
     for place, item in enumerate(items):
         if not isinstance(item.get("type", ""), str):

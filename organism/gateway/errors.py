@@ -1,4 +1,4 @@
-"""What an error of the organism means to a client of the gateway. Pure."""
+"""Translates errors of the organism into faults for clients of the gateway. Pure."""
 
 from datetime import datetime
 
@@ -24,13 +24,13 @@ from organism.threads.thread import ThreadPausedError
 
 
 def unknown_model(model: str, models: tuple[str, ...]) -> FaultError:
-    """Return the error of a request for a model that is not offered."""
+    """Return the error for a request of a model that is not offered."""
     message = f"the model {model[:100]!r} is not offered here; there are: {', '.join(models) or 'none'}"
     return FaultError(Fault(status=404, kind="not_found", code="model_not_found", message=message, param="model"))
 
 
 def fault_of(error: OrganismError, now: datetime) -> Fault:
-    """Say what an error of the organism means to a client.
+    """Return the fault of an error of the organism.
 
     Args:
         error: The error.
@@ -61,24 +61,24 @@ _KNOWN: dict[type[OrganismError], tuple[int, FaultKind, str]] = {
     StoppedError: (503, "unavailable", "stopping"),
     JournalError: (503, "unavailable", "journal_unavailable"),
 }
-"""Everything else that organism raises on purpose is a mistake in the request."""
+"""Status, kind and code by type of error; any other :class:`OrganismError` is a mistake in the request."""
 
 
 def _upstream(error: ProviderError) -> Fault:
-    """Pass a provider's meaning on; what it holds against our own key or configuration is no fault of the client's."""
+    """Return the fault of a provider's error; one about our own key or account is not told in the provider's words."""
     status, kind, code, retry = _meaning(error)
     message = str(error)
     if code == "upstream_forbids":
-        # Not in its own words: they are about a key or an account that is not the client's.
+        # The provider's words are about a key or an account that is not the client's.
         message = f"provider {error.provider!r} refused organism itself; the operator can see why"
     again_s = error.retry_after_s if isinstance(error, RejectedError) else None
     return Fault(status=status, kind=kind, code=code, message=message, retry=retry, retry_after_s=again_s)
 
 
 def _meaning(error: ProviderError) -> tuple[int, FaultKind, str, bool | None]:
-    """Say what an error means to a client: by what the provider has said, and not by the status it came with."""
+    """Return status, kind, code and retry of a provider's error, by its meaning and not by its status."""
     match error:
-        case UncertainError():  # it has been charged, and another try would be charged again
+        case UncertainError():  # it has been charged, and a retry would be charged again
             return (504 if error.status in (408, 504) else 502), "upstream", "upstream_uncertain", False
         case RejectedError(meaning="context"):
             return 400, "request", "context_length_exceeded", None

@@ -1,4 +1,4 @@
-"""What is said beside an answer: who pays, how much is left, whether it runs low. Pure."""
+"""Headers of answers: who pays, how much is left, whether it runs low. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -14,11 +14,11 @@ THREAD = "organism-thread"
 
 
 def budget_headers(thread_id: str, states: Iterable[BudgetState], warning: BudgetWarning | None) -> Headers:
-    """Say what is left on the tightest of the accounts that limit a thread; what open calls hold is not left.
+    """Return headers with what is left of the tightest limits of a thread, without what open calls hold.
 
     Args:
         thread_id: The thread.
-        states: The accounts.
+        states: The accounts that limit it.
         warning: The warning of the limit that is nearest to its end.
     """
     left: dict[Dimension, int] = {}
@@ -56,7 +56,7 @@ def _texts(left: dict[Dimension, int]) -> Iterator[tuple[str, str]]:
 
 
 def fault_headers(fault: Fault) -> Headers:
-    """Say whether and when it is worth trying again, in the words of the official clients."""
+    """Return headers that tell the official clients whether and when to retry."""
     headers = []
     if fault.retry is not None:
         headers.append(("x-should-retry", "true" if fault.retry else "false"))
@@ -70,10 +70,10 @@ def fault_headers(fault: Fault) -> Headers:
 
 
 def reads_failures_in_stream(headers: Mapping[str, str]) -> bool:
-    """Whether a client stops only for what a stream says: Codex tries again six times after a 402 or a 403."""
+    """Whether a client stops only for errors within a stream: Codex retries six times after a 402 or a 403."""
     return headers.get("user-agent", "").lower().startswith("codex")
 
 
 def encoded(headers: Iterable[tuple[str, str]]) -> Headers:
-    """Write headers as ASGI has them."""
+    """Encode headers for ASGI."""
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]

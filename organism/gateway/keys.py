@@ -1,4 +1,4 @@
-"""Who makes a request: an API key of the configuration, or a token. Pure."""
+"""Authenticates requests: by an API key of the configuration, or by a token. Pure."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
@@ -9,15 +9,15 @@ from organism.api.tokens.token_errors import TokensAwayError
 from organism.gateway.settings import Key
 
 KEY_PREFIX = "key:"
-"""Begins the caller's name of a key, so that it is nobody's who has a token of the same name."""
+"""The prefix of a key's caller name, which keeps it apart from a token of the same name."""
 
 
 def authenticate(key_of: Callable[[str], Key | None], token_of: Callable[[str], Caller | None]) -> Authenticate:
-    """Return what says who one is: ``Authorization: Bearer KEY``, or ``x-api-key: KEY``, or Google's header.
+    """Return a function that authenticates by ``Authorization: Bearer KEY``, ``x-api-key: KEY`` or Google's header.
 
     Args:
-        key_of: Finds a key by its hash, among the active ones.
-        token_of: Finds a token, where tokens are keys too.
+        key_of: Finds a key by its hash.
+        token_of: Finds a token's caller, where tokens are accepted.
     """
 
     def find(secret: str) -> Caller | None:
@@ -31,7 +31,7 @@ def authenticate(key_of: Callable[[str], Key | None], token_of: Callable[[str], 
                 if (caller := find(secret)) is not None:
                     return caller
             except TokensAwayError as error:
-                away = error  # of two that are presented the other may be a key of the configuration
+                away = error  # a request may present two secrets: the other may be a key of the configuration
         if away is not None:
             raise away
         return None
@@ -40,7 +40,7 @@ def authenticate(key_of: Callable[[str], Key | None], token_of: Callable[[str], 
 
 
 def listed(keys: Iterable[Key]) -> Iterator[TokenView]:
-    """Yield the keys of the configuration as they stand among tokens, under the names that audit records show."""
+    """Yield the keys of the configuration as tokens are listed, under the names that audit records show."""
     for key in keys:
         yield TokenView(
             name=KEY_PREFIX + key.name,

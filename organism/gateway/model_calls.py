@@ -1,4 +1,4 @@
-"""Makes the call on the thread that pays, with its budget warning; the answer waits until the charge is durable."""
+"""Makes calls on the threads that pay for them; an answer is returned once its charge is durable."""
 
 from organism.agents.budget_notes import note_for
 from organism.budget.relief import remaining
@@ -18,14 +18,14 @@ from organism.messages import BudgetWarning
 
 
 class ModelCalls:
-    """Makes calls for those who pay.
+    """Makes calls on the threads that pay for them.
 
     Args:
         control: The organism.
 
     Attributes:
-        inject_note: Whether requests carry a note for the model about thresholds.
-        warns_in_text: Whether answers carry a line for people about them.
+        inject_note: Whether a note about thresholds is appended to requests, for the model.
+        warns_in_text: Whether a line about them is put into answers, for people.
     """
 
     def __init__(self, control: Control) -> None:
@@ -40,14 +40,14 @@ class ModelCalls:
         self._people = Told("person", control.told_warnings, components.budgets)
 
     def apply(self, settings: Settings) -> None:
-        """Tell models and people of thresholds, or not, from the next call on."""
+        """Use other settings from the next call on."""
         self.inject_note = settings.inject_note
         self.warns_in_text = settings.warn == "text"
 
     async def complete(self, payer: Payer, request: CompletionRequest, on_text: DeltaSink | None) -> Completion:
         """Make a call and return its answer once the charge is durable.
 
-        A call that is refused only because of what is kept for a last one is that last one.
+        A call that only the final reserve stands against is made from the final reserve, as the last one.
 
         Raises:
             OrganismError: See :meth:`organism.control.orders.external_threads.ExternalThreads.complete`.
@@ -71,11 +71,11 @@ class ModelCalls:
         return answer
 
     def persons_line(self, payer: Payer, request: CompletionRequest) -> PersonsLine | None:
-        """Return what puts a line for the person into the answer of a call; ``None`` if that is not wished."""
+        """Return what puts the line for people into an answer; ``None`` if that is switched off."""
         return PersonsLine(self._people, payer, request) if self.warns_in_text else None
 
     async def with_line(self, line: PersonsLine | None, answer: Completion) -> Completion:
-        """Return an answer with the line for the person in it, once it is durable that nobody reads it again."""
+        """Return an answer with the line for people, once it is durable that the warning has been given."""
         if line is None:
             return answer
         told = line.put_into(answer)
@@ -84,7 +84,7 @@ class ModelCalls:
         return told
 
     async def answer(self, payer: Payer, request: Request) -> Answer:
-        """Make a call of either kind whose answer comes whole; raises what :meth:`complete` does."""
+        """Make a call, of either kind, without a stream; raises what :meth:`complete` does."""
         if not isinstance(request, EmbeddingRequest):
             return await self.complete(payer, request, None)
         embeddings = await self._standing.embed(payer.thread_id, payer.spender, request, payer.trace)
@@ -92,11 +92,11 @@ class ModelCalls:
         return embeddings
 
     async def input_count(self, request: Request) -> int:
-        """Return about how many tokens of input a call has; raises as it would, and costs nothing."""
+        """Return about how many tokens of input a call has, at no cost; raises what the call would."""
         return await self._router.input_count(request.model, request)
 
     def headers(self, payer: Payer) -> Headers:
-        """Say who pays and what is left."""
+        """Return the headers that say who pays and what is left."""
         budgets = self._budgets
         try:
             thread_id = payer.thread_id
@@ -106,7 +106,7 @@ class ModelCalls:
             return encoded([(THREAD, payer.thread_id)])
 
     def _noted(self, request: CompletionRequest, warning: BudgetWarning | None) -> tuple[CompletionRequest, bool]:
-        """Put a warning after everything else, so that what a provider has cached before it stays cached."""
+        """Append a warning to a request if there is a place for it; at its end it does not spoil a provider's cache."""
         noted = None if warning is None or not self.inject_note else with_note(request, note_for(warning))
         return (request, False) if noted is None else (noted, True)
 

@@ -1,28 +1,28 @@
-"""Says in the log which fields of requests were passed over: once for each client and field, not with each call."""
+"""Logs which fields of requests were ignored: once for each client and field."""
 
 import structlog
 
 from organism.formats.server_format import Json, ServerFormat
 
 SAID_MAX = 1_000
-"""After so many nothing more is said: names of fields are a client's own words."""
+"""The most log lines: clients choose the names of fields, so there could be any number."""
 
 _NAME_MAX = 64
 _log = structlog.get_logger("organism.gateway")
 
 
 class PassedOver:
-    """Remembers what was said."""
+    """Logs ignored fields, and remembers which it has logged."""
 
     def __init__(self) -> None:
         self._said: set[tuple[str, str]] = set()
 
     def note(self, format_: ServerFormat, client: str, body: Json) -> None:
-        """Say which fields of a request nobody has read.
+        """Log the fields of a request that its format does not read.
 
         Args:
-            format_: Its format.
-            client: Whose key it came with.
+            format_: The request's format.
+            client: The caller's name.
             body: The request.
         """
         if not format_.known_fields or format_.known_fields.issuperset(body):

@@ -1,4 +1,4 @@
-"""Which thread pays for a request from outside: the one it names, the one its key is given, or one of the key's own."""
+"""Chooses the thread that pays for a request: the one it names, its key's configured one, or the key's own."""
 
 from collections.abc import Iterable
 from hashlib import sha256
@@ -18,18 +18,18 @@ from organism.ids import THREAD_ID
 from organism.usage.events import AnyEvent, ThreadClosed
 
 IDLE_S = 3600
-"""A thread that a key has named and not used for so many seconds makes room for another, if it must."""
+"""Seconds of disuse after which a thread that a key has named may be ended to make room for another."""
 
 _OWN = ("key-", "token-")
-"""Begin the names of threads that belong to one key or token each, which nobody else may name."""
+"""Prefixes of threads that belong to one key or token each, and that no other may name."""
 
 
 class Payer(msgspec.Struct, frozen=True):
-    """Who pays.
+    """The payer of a request.
 
     Attributes:
         thread_id: The thread.
-        spender: Who is named as the agent that asks.
+        spender: The name recorded in place of an agent.
         trace: The ``traceparent`` of the request, if there is one.
     """
 
@@ -39,7 +39,7 @@ class Payer(msgspec.Struct, frozen=True):
 
 
 class _Account(msgspec.Struct, frozen=True):
-    """What is known of a caller: as whom it spends, which thread is its own, and what its threads are opened with."""
+    """How a caller spends: its spender name, its own thread, and what its threads are opened with."""
 
     spender: str
     own: str
@@ -49,7 +49,7 @@ class _Account(msgspec.Struct, frozen=True):
 
 
 class Payers:
-    """Finds the thread that pays, and opens it where it is not there yet.
+    """Finds the threads that pay, and opens them on first use.
 
     Args:
         control: The organism.
@@ -69,7 +69,7 @@ class Payers:
         self.apply(settings)
 
     def apply(self, settings: Settings) -> None:
-        """Let other keys pay, or the same ones in another way."""
+        """Use other settings from the next request on."""
         self._limits = settings.limits
         self._threads_max = settings.threads
         self._keys = {key.name: key for key in settings.keys}
@@ -77,14 +77,14 @@ class Payers:
         self._given = _given(settings.keys)
 
     def key_of(self, hashed: str) -> Key | None:
-        """Return the key of that hash, if it may be used now."""
+        """Return the key with a hash; ``None`` if there is none."""
         return self._keys_by_hash.get(hashed)
 
     async def payer(self, caller: Caller, named: str, trace: str | None = None) -> Payer:
         """Return who pays for a request.
 
         Args:
-            caller: Whose key it is.
+            caller: The caller, by its key or token.
             named: The thread that the request names; empty if it names none.
             trace: The ``traceparent`` of the request, if there is one.
 
@@ -100,7 +100,7 @@ class Payers:
             if thread_id != account.own:
                 self._owners.check(thread_id, order)
         else:
-            # Asked before the checks, so that nothing awaits between these and the opening.
+            # Before the checks: between these and the opening nothing may await, or two requests would open the thread.
             await self._standing.look_up(thread_id)
             if self._standing.is_open(thread_id):  # opened meanwhile, by another request of the same name
                 return await self.payer(caller, named, trace)
@@ -112,7 +112,7 @@ class Payers:
         return Payer(thread_id, account.spender, trace)
 
     def thread_of(self, caller: Caller, named: str) -> str:
-        """Return the name of the thread that would pay for a request of a caller that names a thread, or none."""
+        """Return the thread that would pay for a request of a caller."""
         account = self._account_of(caller)
         return account.own if account.fixed else named or account.own
 
@@ -125,11 +125,11 @@ class Payers:
         return _Account(key.name, key.thread or _own("key", key.name), limits, key.labels, key.fixed)
 
     def _granted(self, asked: Limits | None) -> Limits:
-        """Return what a key gets of what it was given: never more than the gateway's."""
+        """Return the limits of a key's threads: those asked for, capped by the gateway's."""
         return grant_limits(asked, self._limits or self._budgets.plan.thread, may_raise=False)
 
     def _check_new(self, thread_id: str, order: Order) -> None:
-        """Refuse a name that is kept for somebody else, and one thread too many."""
+        """Refuse a reserved name, and more open threads than one key may have."""
         if self._is_kept(thread_id):
             raise ThreadClosedError(thread_id)
         if len(mine := self._owners.of(order.by)) >= self._threads_max and not self._end_idle(mine):
@@ -137,21 +137,21 @@ class Payers:
             raise FaultError(Fault(status=429, kind="rate", code="too_many_threads", message=message, retry=False))
 
     def _is_kept(self, thread_id: str) -> bool:
-        """Whether a name is that of a key's or token's own thread, or of one that keys are given."""
+        """Whether a name is reserved: a key's or token's own thread, or one configured for a key."""
         return thread_id.startswith(_OWN) or thread_id in self._given
 
     def _forget(self, event: AnyEvent) -> None:
         self._used.pop(event.thread_id, None)
 
     def _end_idle(self, threads: Iterable[str]) -> bool:
-        """End the thread that nobody has used for the longest time, if that is long; whether there was one."""
+        """End the longest unused thread if it has been unused for :data:`IDLE_S`; whether one was ended."""
         last_ns = self._now_ns() - IDLE_S * NS_PER_S
         idle = [(self._used.get(name, self._since_ns), name) for name in threads if not self._is_kept(name)]
         return any(self._standing.end_idle(name) for used_ns, name in sorted(idle) if used_ns < last_ns)
 
 
 def _own(kind: str, name: str) -> str:
-    """Name the thread of a key or token; one with a very long name has its hash instead."""
+    """Return the own thread of a key or token; a hash stands for a name that no thread may have."""
     plain = f"{kind}-{name}"
     return plain if THREAD_ID.fullmatch(plain) else f"{kind}-{sha256(name.encode()).hexdigest()[:40]}"
 

@@ -1,4 +1,4 @@
-"""One request and its answer, whatever the format: understood, paid for, made, and cut short when the client goes."""
+"""Handles one request of any format: reads it, finds its payer, makes the call and sends the answer."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
@@ -30,17 +30,17 @@ from organism.llm.provider import Answer
 from organism.router.planning.plan import pattern_of
 
 GATEWAY = "organism.gateway"
-"""Where a request's scope says which of several gateways answers it; not there where there is only one."""
+"""The key of the gateway that answers a request in its ASGI scope, where there are several."""
 
 
 class GatewayRequest(msgspec.Struct, frozen=True):
-    """What came in.
+    """A request as it came.
 
     Attributes:
-        caller: Whose key it came with.
+        caller: The caller, by its key or token.
         headers: Its headers, by lower-case names.
         body: Its body.
-        fields: What stands in its path in the place of fields of the body.
+        fields: Fields of the body that its path gives.
     """
 
     caller: Caller
@@ -54,7 +54,7 @@ class Gateway:
 
     Args:
         control: The organism.
-        settings: What is served, and who pays.
+        settings: What it offers, and who pays.
     """
 
     def __init__(self, control: Control, settings: Settings) -> None:
@@ -71,9 +71,9 @@ class Gateway:
         self.apply(settings)
 
     def apply(self, settings: Settings) -> None:
-        """Serve by other settings from the next request on: a key that is gone opens nothing more.
+        """Use other settings from the next request on; a key that is gone opens no more threads.
 
-        Requests under way are answered by those they began with, and threads that are open keep their limits.
+        Requests under way keep the settings they began with, and open threads keep their limits.
         """
         self.settings = settings
         self.payers.apply(settings)
@@ -82,18 +82,18 @@ class Gateway:
 
     @property
     def offered(self) -> tuple[str, ...]:
-        """The models that may be asked for, as things are; names that patterns stand for are without end."""
+        """The names of the models it offers, without those that only a pattern covers."""
         return self.settings.models or tuple(self._router.models)
 
     def offers(self, model: str) -> bool:
-        """Whether a model may be asked for: by a name that is offered, or one that an offered pattern stands for."""
+        """Whether it offers a model, by name or by a pattern."""
         named = self.settings.models
         if model in self.offered:
             return True
         return model in self._router.models and (not named or pattern_of(model, named) is not None)
 
     async def read(self, format_: ServerFormat, caller: Caller, raw: Json) -> AskedFor[Any]:
-        """Return what a request asks for that is counted only, and changes nothing.
+        """Translate a request that is only counted: it opens no thread and keeps no answer.
 
         Raises:
             FaultError: It cannot be honoured, asks for a model that is not offered, or refers to what is not kept.
@@ -111,7 +111,7 @@ class Gateway:
     async def understood(
         self, format_: ServerFormat, request: GatewayRequest
     ) -> tuple[AskedFor[Any], Payer, StoredTurn | None]:
-        """Return what a request asks for, who pays, and what of it is to be kept with its answer.
+        """Translate a request; return it with its payer and what is to be kept with its answer.
 
         Raises:
             FaultError: It cannot be honoured.
@@ -132,34 +132,34 @@ class Gateway:
         await self.commit()
 
     def fault(self, error: FaultError | OrganismError) -> Fault:
-        """Say what an error means to a client."""
+        """Return the fault of an error."""
         if isinstance(error, FaultError):
             return error.fault
         plan = self._budgets.plan
         return fault_of(error, datetime.fromtimestamp(self._clock.now_ns() / NS_PER_S, plan.time_zone))
 
     async def commit(self) -> None:
-        """Return when what was done is durable."""
+        """Wait until everything so far is durable."""
         await self._journal.commit()
 
     def meta(self) -> Meta:
-        """Name an answer that is begun now."""
+        """Return a new identity for an answer that begins now."""
         call_id = self._ids.next("gw").partition("_")[2]
         return Meta(id=call_id, created_s=self._clock.now_ns() // NS_PER_S)
 
 
 def gateway_of(scope: Mapping[str, Any], gateway: Gateway) -> Gateway:
-    """Return the gateway that answers a request: the only one, unless its scope names another."""
+    """Return the gateway that answers a request: the one its scope names, else the given one."""
     return cast("Gateway", scope.get(GATEWAY, gateway))
 
 
 class RequestHandler:
-    """Answers one request; an ASGI application for this one request alone.
+    """Answers one request, as an ASGI application.
 
     Args:
-        gateway: What answers.
-        format_: How the client writes.
-        request: What came in.
+        gateway: The gateway.
+        format_: The request's format.
+        request: The request.
     """
 
     def __init__(self, gateway: Gateway, format_: ServerFormat, request: GatewayRequest) -> None:
@@ -214,14 +214,14 @@ class RequestHandler:
         await _beside(streamed.carry, answer)
 
     async def _kept(self, asked: AskedFor[Any], meta: Meta, answer: Answer) -> Json:
-        """Return an answer as it is written, kept if it is to be."""
+        """Return an answer as the format writes it, after keeping it if it is to be kept."""
         body = self._format.whole(asked, meta, answer)
         if self._turn is not None:
             await self._gateway.keep(self._request.caller.name, self._turn, body)
         return body
 
     def _headers(self, payer: Payer) -> Headers:
-        """Say who pays, what is left, and which request this was, under the name that Anthropic's clients look for."""
+        """Return the headers of an answer: the budget's, and the request's id as Anthropic's clients look for it."""
         return self._calls.headers(payer) + encoded([("request-id", self._id)])
 
     def _fault(self, error: FaultError | OrganismError) -> Fault:
@@ -229,10 +229,10 @@ class RequestHandler:
 
 
 def parsed(body: bytes) -> Json:
-    """Read a body.
+    """Parse a body.
 
     Raises:
-        FaultError: If it is no JSON object.
+        FaultError: If it is not a JSON object.
     """
     try:
         value = msgspec.json.decode(body)
@@ -244,7 +244,7 @@ def parsed(body: bytes) -> Json:
 
 
 async def _while_connected(receive: ASGIReceive, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Do something and stop when the client goes: what its call costs is charged as an abandoned one is."""
+    """Run ``work`` and cancel it when the client disconnects; its call is then charged as an abandoned one."""
     with anyio.CancelScope() as working:
 
         async def watch() -> None:
@@ -263,7 +263,7 @@ async def _while_connected(receive: ASGIReceive, work: Callable[[], Coroutine[An
 async def _beside(
     attend: Callable[[], Coroutine[Any, Any, None]], work: Callable[[], Coroutine[Any, Any, None]]
 ) -> None:
-    """Do something while something else is attended to; what goes wrong is raised as it is, not in a group."""
+    """Run ``work`` with ``attend`` beside it; an error of ``work`` is raised as it is, not in a group."""
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(attend)
@@ -277,7 +277,7 @@ async def _beside(
 
 
 async def send_json(send: ASGISend, status: int, body: Json, headers: Headers) -> None:
-    """Send an answer as a whole."""
+    """Send a JSON response."""
     data = msgspec.json.encode(body)
     plain = encoded([("content-type", "application/json"), ("content-length", str(len(data)))])
     await send({"type": "http.response.start", "status": status, "headers": plain + headers})

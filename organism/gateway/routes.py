@@ -1,4 +1,4 @@
-"""The gateway's paths, beside the API's own and behind the same gate, with keys of their own and larger bodies."""
+"""The gateway's routes: beside the API's own and behind the same middleware, with their own keys and larger bodies."""
 
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
@@ -46,16 +46,16 @@ FORMATS: Mapping[str, ServerFormat] = {
     # Programs that take the version for a part of ANTHROPIC_BASE_URL leave it out.
     "/messages": server_formats.MESSAGES,
 }
-"""The formats, by their path."""
+"""The formats, by path."""
 
 COUNTS: Mapping[str, tuple[str, Json]] = {
     f"{MESSAGES}/count_tokens": (MESSAGES, {}),
     f"{RESPONSES}/input_tokens": (RESPONSES, {"object": "response.input_tokens"}),
 }
-"""Where input is counted: for which format, and what stands beside the count."""
+"""Paths that count input: the format's path, and the fields beside the count in the answer."""
 
 GOOGLE = "/v1beta/models"
-"""Where Google's clients name a model, a colon, and what is to be done with it."""
+"""The prefix of Google's paths, which continue with a model, a colon and a verb."""
 
 _GOOGLE = server_formats.GOOGLE
 _GOOGLE_DOES: Mapping[str, tuple[ServerFormat, Json]] = {
@@ -64,14 +64,14 @@ _GOOGLE_DOES: Mapping[str, tuple[ServerFormat, Json]] = {
     "embedContent": (server_formats.GOOGLE_EMBEDDING, {}),
     "batchEmbedContents": (server_formats.GOOGLE_EMBEDDINGS, {}),
 }
-"""What can be done with a model, beside having its input counted: in which format, and what that says of its body."""
+"""Google's verbs other than ``countTokens``: the format of each, and the fields that it gives."""
 
 _BATCHES: Mapping[str, Callable[[Fault], Json]] = {
     "/v1/files": error_body,
     "/v1/batches": error_body,
     f"{MESSAGES}/batches": FORMATS[MESSAGES].error,
 }
-"""Where clients would have a file of calls answered within a day, and in whose words that is refused."""
+"""Paths of batch APIs, which are refused, and what writes the error."""
 
 _NO_BATCHES = "batches are not served; make their calls side by side, each is held on the same budget"
 
@@ -81,10 +81,10 @@ PLAIN_PATHS: Mapping[str, tuple[str, ...]] = {
     CONVERSATIONS: ("POST",),
     f"{CONVERSATIONS}/*": ("GET", "POST", "DELETE"),
 }
-"""What else there is, in OpenAI's words, and by which methods."""
+"""The other paths, which write errors as OpenAI does, and their methods."""
 
 BOUNDS = RequestBounds(body=32 * 1024 * 1024, depth=128, receive_s=60.0)
-"""Room for a few pictures in base 64 and for deep schemas of tools, and time for a slow line."""
+"""Bounds of requests: room for some images in base64 and for deep schemas, time for slow uploads."""
 
 _KINDS: dict[int, FaultKind] = {401: "key", 403: "permission", 404: "not_found", 413: "too_large", 429: "rate"}
 
@@ -108,7 +108,7 @@ Handlers = dict[int | type[Exception], Callable[[Request[Any, Any, Any], Any], R
 
 
 def gateway_group(gateway: request_handler.Gateway, tokens: TokenBook) -> Mount:
-    """Return the gateway's routes, and how one gets to them."""
+    """Return the gateway's routes and their access rules."""
 
     def token_of(secret: str) -> Caller | None:
         return tokens.find(secret) if gateway.settings.tokens else None
@@ -165,14 +165,14 @@ def _route_handlers_of(gateway: request_handler.Gateway, format_: ServerFormat, 
 def _answering(app: "_CallApp") -> Any:
     @post(opt=needs("send"), include_in_schema=False, request_max_body_size=BOUNDS.body)
     async def answer() -> ASGIApp:
-        """Answer a call whose path is not quite the format's; the others do not come through the framework."""
+        """Answer a call whose path differs from the format's, say by a slash; others bypass the framework."""
         return app  # type: ignore[return-value]
 
     return answer
 
 
 class _CallApp:
-    """Answers the calls of one format: an ASGI application, behind the gate and beside the framework.
+    """Answers the calls of one format: an ASGI application behind the middleware that bypasses the framework.
 
     A framework's routing, guards and layers cost as much as holding and settling a call.
     """
@@ -183,7 +183,7 @@ class _CallApp:
         self._fields = fields or {}
 
     async def __call__(self, scope: ASGIScope, receive: ASGIReceive, send: ASGISend) -> None:
-        """Answer a call, or refuse it, in the words of its format."""
+        """Answer a call; errors are written in its format."""
         begun = False
 
         async def noted(message: MutableMapping[str, Any]) -> None:
@@ -203,14 +203,14 @@ class _CallApp:
         except Exception as error:
             log_unexpected(error, scope)  # type: ignore[arg-type]
             if begun:
-                raise  # the server ends the connection: there is no other way to say it in the middle of an answer
+                raise  # in the middle of an answer only a closed connection can tell the client
             await request_handler.send_json(send, _UNEXPECTED.status, self._format.error(_UNEXPECTED), [])
 
 
 def _counting(gateway: request_handler.Gateway, format_: ServerFormat, beside: Json) -> Any:
     @post(opt=needs("send"), include_in_schema=False, request_max_body_size=BOUNDS.body, status_code=200)
     async def count(request: Request[Any, Any, Any]) -> Response[Json]:
-        """Say about how much input a request has, at no cost to anybody."""
+        """Count the input of a request, at no cost."""
         serving = request_handler.gateway_of(request.scope, gateway)
         try:
             asked = await serving.read(format_, caller_of(request), request_handler.parsed(await request.body()))
@@ -245,7 +245,7 @@ def _google(gateway: request_handler.Gateway) -> Router:
 
     @post("/{name:path}", opt=needs("send"), include_in_schema=False, request_max_body_size=BOUNDS.body)
     async def call(name: FromPath[str], request: Request[Any, Any, Any]) -> ASGIApp:
-        """Do with a model what stands behind its name."""
+        """Carry out the verb after a model's name."""
         serving = request_handler.gateway_of(request.scope, gateway)
         model, _, verb = name.removeprefix("/").rpartition(":")
         try:
@@ -265,10 +265,10 @@ def _google(gateway: request_handler.Gateway) -> Router:
 
 
 def _counted_by_google(body: Json) -> Json:
-    """Return the request that is to be counted: a whole one stands in a field of its own.
+    """Return the request that ``countTokens`` counts; a complete one is in a field of its own.
 
     Raises:
-        FaultError: What stands there is no request.
+        FaultError: If that field is not an object.
     """
     name = "generateContentRequest"
     whole = body.get(name) or {}
@@ -278,10 +278,10 @@ def _counted_by_google(body: Json) -> Json:
 
 
 def _done_by_google(verb: str, alt: str) -> tuple[ServerFormat, Json]:
-    """Return the format of what is to be done, and what its path says in the place of fields.
+    """Return the format of a verb, and the fields that the path gives.
 
     Raises:
-        FaultError: Something else is asked for, or an answer that is no JSON.
+        FaultError: If the verb, or the form of its stream, is unknown.
     """
     if verb not in _GOOGLE_DOES:
         raise FaultError(_UNKNOWN_VERB)
@@ -302,7 +302,7 @@ def _json_app(status: int, body: Json) -> ASGIApp:
 
 def _models(gateway: request_handler.Gateway, created_s: int) -> Router:
     def model(name: str) -> Json:
-        """Show a model in OpenAI's words and in Anthropic's, whose clients both ask here."""
+        """Describe a model with the fields of OpenAI and of Anthropic, whose clients both ask here."""
         created_at = datetime.fromtimestamp(created_s, UTC).isoformat()
         openai = {"id": name, "object": "model", "created": created_s, "owned_by": "organism"}
         return openai | {"type": "model", "display_name": name, "created_at": created_at}
@@ -341,11 +341,11 @@ def _rule(
 
 
 def _problem_writer(write: Callable[[Fault], Json], instead: str = "") -> Callable[[Problem], tuple[bytes, str]]:
-    """Return what writes a refusal in a format's words.
+    """Return a function that writes a problem as an error of a format.
 
     Args:
-        write: Writes an error.
-        instead: What to do instead, said after all else.
+        write: Writes an error of the format.
+        instead: What to do instead, appended to the message.
     """
 
     def written(problem: Problem) -> tuple[bytes, str]:
@@ -358,7 +358,7 @@ def _problem_writer(write: Callable[[Fault], Json], instead: str = "") -> Callab
 
 
 def _exception_handlers(write: Callable[[Fault], Json]) -> Handlers:
-    """Return what answers with errors that come about before a format is asked."""
+    """Return the handlers of errors that are raised outside the formats."""
 
     def respond(fault: Fault) -> Response[Json]:
         return Response(write(fault), status_code=fault.status, media_type="application/json")
@@ -379,7 +379,7 @@ def _exception_handlers(write: Callable[[Fault], Json]) -> Handlers:
 
 
 def _fault_of(problem: Problem) -> Fault:
-    """Say a refusal of the gate or the framework as a fault."""
+    """Return a problem of the middleware or the framework as a fault."""
     kind = _KINDS.get(problem.status, "request" if problem.status < 500 else "unavailable")  # noqa: PLR2004
     code = "invalid_api_key" if problem.status == 401 else problem.code  # noqa: PLR2004
     message = "no valid key" if problem.status == 401 else f"{problem.title}: {problem.detail}"  # noqa: PLR2004

@@ -1,4 +1,4 @@
-"""The paths of answers that are kept: looked at and forgotten by those they were given to."""
+"""The routes of kept answers, for the callers they were given to."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from organism.gateway.request_handler import Gateway, gateway_of
 
 
 def stored_answer_handlers(gateway: Gateway) -> list[Any]:
-    """Return what answers below the path of responses."""
+    """Return the handlers below the path of responses."""
 
     @get("/{response_id:str}", opt=needs("send"), include_in_schema=False)
     async def show(request: Request[Any, Any, Any], response_id: FromPath[str]) -> Response[Json]:
@@ -49,7 +49,7 @@ def stored_answer_handlers(gateway: Gateway) -> list[Any]:
 
 
 async def said(answer: Callable[[], Awaitable[Json]]) -> Response[Json]:
-    """Return what is answered at a path; a fault in OpenAI's words, with its status."""
+    """Return a handler's answer, or its fault as OpenAI writes it."""
     try:
         return Response(await answer())
     except FaultError as error:
@@ -57,16 +57,16 @@ async def said(answer: Callable[[], Awaitable[Json]]) -> Response[Json]:
 
 
 PAGE = 20
-"""So many items are shown at a time, unless a client says another number up to :data:`PAGE_MAX`."""
+"""Items of a page, unless the client asks for another number up to :data:`PAGE_MAX`."""
 
 PAGE_MAX = 100
 
 
 def page_of(items: Sequence[Json], asked: Mapping[str, Any]) -> Json:
-    """Return a page of items as OpenAI does: the last first, unless the client wants another order.
+    """Return a page of items as OpenAI does: the newest first, unless the client asks for another order.
 
     Raises:
-        FaultError: If it asks for a page that cannot be.
+        FaultError: If a parameter of the page is wrong.
     """
     order, limit, after = (asked.get(name) for name in ("order", "limit", "after"))
     if order not in {None, "asc", "desc"}:

@@ -1,8 +1,8 @@
-"""Conversations that are kept here between requests, so that a client of OpenAI's responses need not send them again.
+"""Keeps conversations between requests, so that clients of OpenAI's responses need not send them again.
 
-A request may go on from an answer (``previous_response_id``), name items of one (``item_reference``), or belong to a
-conversation, which is kept as the last of its turns, each of which goes on from the one before. It is made whole before
-it is read: what is sent to the provider, held and paid is the whole conversation.
+A request may continue an answer (``previous_response_id``), refer to items of one (``item_reference``), or belong to a
+conversation, which is kept as a chain of turns. Such a request is completed before it is read: the whole conversation
+is sent to the provider, held and paid.
 """
 
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ CONVERSATION = "conversation"
 
 
 class StoredTurn(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is kept of one request and its answer.
+    """A kept request with its answer.
 
     Attributes:
-        previous: The answer it goes on from.
-        input: What was said with it, references already replaced by what they refer to.
-        response: The answer as the client got it; empty if items were put into a conversation without any.
+        previous: The id of the turn it continues.
+        input: The request's own items, with references resolved.
+        response: The answer as the client got it; empty if items were added to a conversation without an answer.
         conversation: The conversation it belongs to.
     """
 
@@ -36,18 +36,18 @@ class StoredTurn(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def items(self) -> list[Any]:
-        """All that was said in it."""
+        """The items of the request and of the answer."""
         return [*self.input, *self.response.get("output", ())]
 
 
 class Conversation(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is kept of a conversation.
+    """A kept conversation.
 
     Attributes:
-        created_s: When it was begun, seconds since the Unix epoch.
+        created_s: When it was begun, in seconds since the Unix epoch.
         metadata: The client's labels.
-        last: Its last turn, if it has any.
-        dropped: Ids of items that were taken out.
+        last: The id of its last turn, if it has any.
+        dropped: Ids of deleted items.
     """
 
     created_s: int
@@ -57,10 +57,10 @@ class Conversation(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class StoredConversations:
-    """Makes requests whole, and keeps what they lead to.
+    """Completes requests from kept turns, and keeps new ones.
 
     Args:
-        kept: Where answers are kept.
+        kept: The store.
     """
 
     def __init__(self, kept: StoredAnswers) -> None:
@@ -68,19 +68,19 @@ class StoredConversations:
         self._keeps_any = True
 
     def bound(self, answers: int, days: int) -> None:
-        """Keep so many answers of each caller, for so many days, and forget what is kept beyond that."""
+        """Bound the number and the age of each caller's answers, and forget what is beyond."""
         self._keeps_any = answers > 0
         self._kept.bound(answers=answers, days=days)
 
     async def made_whole(self, by: str, raw: Json) -> tuple[Json, StoredTurn]:
-        """Return a request with its whole conversation in it, and what of it is to be kept with its answer.
+        """Return a request with its whole conversation as input, and the turn to keep with its answer.
 
         Args:
-            by: Whose request it is.
-            raw: The request as it came; it may be wrong in any way that its format finds later.
+            by: The caller's name.
+            raw: The request as it came, not validated yet.
 
         Raises:
-            FaultError: It refers to what is not kept.
+            FaultError: It refers to something that is not kept.
             JournalError: What it refers to cannot be read.
         """
         said = items_of(raw.get("input"))
@@ -110,10 +110,10 @@ class StoredConversations:
             self._append(by, turn.conversation, found, response["id"], named)
 
     def begin(self, by: str, name: str, conversation: Conversation, items: list[Json]) -> None:
-        """Begin a conversation, with what was said in it elsewhere; durable with the next commit.
+        """Create a conversation with items; durable with the next commit.
 
         Raises:
-            FaultError: If none is kept here.
+            FaultError: If no answers are kept here.
         """
         if not self.change(by, name, conversation):
             message = f"This gateway has no room to keep a conversation.{self._hint}"
@@ -132,11 +132,11 @@ class StoredConversations:
         return found
 
     def change(self, by: str, name: str, conversation: Conversation) -> bool:
-        """Keep a conversation as it is now; durable with the next commit. Returns whether there is room for it."""
+        """Store a conversation's record; durable with the next commit. Returns whether there was room for it."""
         return self._kept.note(by, name, msgspec.json.encode(conversation).decode())
 
     def add(self, by: str, name: str, turn_id: str, items: list[Json]) -> list[Json]:
-        """Put items at the end of a conversation; durable with the next commit. Returns them as they are shown.
+        """Append items to a conversation; durable with the next commit. Returns them as clients see them.
 
         Raises:
             FaultError: If there is none of that id.
@@ -148,25 +148,25 @@ class StoredConversations:
         return [_shown(item, f"{turn_id}_{place}") for place, item in enumerate(named)]
 
     async def items(self, by: str, name: str) -> list[Json]:
-        """Return what was said in a conversation, oldest first.
+        """Return a conversation's items, oldest first.
 
         Raises:
-            FaultError: If there is none of that id, or its beginning is not kept any more.
+            FaultError: If there is none of that id, or its beginning is no longer kept.
         """
         found = self.conversation(by, name)
         said = [] if found.last is None else await self._before(by, found.last)
         return [item for item in said if not (_has_id(item) and item["id"] in found.dropped)]
 
     async def shown_items(self, by: str, name: str) -> list[Json]:
-        """Return what was said in a conversation as the format shows it, each with an id; raises the same."""
+        """Return a conversation's items as clients see them, each with an id; raises what :meth:`items` does."""
         return [_shown(item, f"{name}_{place}") for place, item in enumerate(await self.items(by, name))]
 
     def end(self, by: str, name: str) -> None:
-        """Forget a conversation, and not what was said in it; durable with the next commit."""
+        """Delete a conversation but not its turns; durable with the next commit."""
         self._kept.drop(by, name)
 
     def _append(self, by: str, name: str, found: Conversation, turn_id: str, turn: StoredTurn) -> None:
-        """Let a turn be the last of a conversation: it goes on from the one that is the last now."""
+        """Append a turn to a conversation."""
         if self._keep(by, turn_id, msgspec.structs.replace(turn, previous=found.last)):
             self.change(by, name, msgspec.structs.replace(found, last=turn_id))
 
@@ -187,7 +187,7 @@ class StoredConversations:
         return (await self._answered(by, response_id)).response
 
     def forget(self, by: str, response_id: str) -> None:
-        """Forget an answer; durable with the next commit.
+        """Delete an answer; durable with the next commit.
 
         Raises:
             FaultError: If there is none of that id.
@@ -203,7 +203,7 @@ class StoredConversations:
         return " This gateway keeps no answers: send the whole conversation, with `store` false."
 
     async def input_items(self, by: str, response_id: str) -> list[Json]:
-        """Return what a kept answer was given, oldest first, each with an id.
+        """Return the input of a kept answer, earlier turns included, oldest first, each item with an id.
 
         Raises:
             FaultError: If there is none of that id.
@@ -213,7 +213,7 @@ class StoredConversations:
         return [_shown(item, f"{response_id}_{place}") for place, item in enumerate((*before, *turn.input))]
 
     async def _before(self, by: str, previous: str) -> Sequence[Any]:
-        """Return all that was said up to an answer, and the answer."""
+        """Return all items up to and including a turn, oldest first."""
         turns: list[StoredTurn] = []
         wanted: str | None = previous
         while wanted is not None:
@@ -226,7 +226,7 @@ class StoredConversations:
         return [item for turn in reversed(turns) for item in turn.items]
 
     async def _item(self, by: str, item: Any) -> Any:
-        """Return an item, or the one it refers to."""
+        """Return an item, or the item that it refers to."""
         if not isinstance(item, dict) or not (item.get("type") == "item_reference" or item.keys() == {"id"}):
             return item
         wanted = item.get("id")
@@ -258,13 +258,13 @@ class StoredConversations:
 
 
 def _named(conversation: object) -> str | None:
-    """Return the id of the conversation that a request names, by itself or in an object."""
+    """Return the id of the conversation that a request names, as text or in an object."""
     named = cast("Json", conversation).get("id") if isinstance(conversation, dict) else conversation
     return named if isinstance(named, str) else None
 
 
 def _shown(item: Any, name: str) -> Json:
-    """Return an item of a request as the format shows it: with an id, and words as a part."""
+    """Return an item as clients see it: with an id, and text as a content part."""
     if not isinstance(item, dict):
         return {"type": "message", "id": f"msg_{name}", "role": "user", "content": []}
     content = item.get("content")
@@ -275,11 +275,11 @@ def _shown(item: Any, name: str) -> Json:
 
 
 _NAMED_HERE = {"message": "msg", "function_call_output": "fco", "custom_tool_call_output": "cto"}
-"""What clients say, by its type, and how its ids begin; the ids of all else are the provider's."""
+"""Id prefixes of items that clients send, by type; all other items have ids of the provider's."""
 
 
 def _with_ids(items: Sequence[Any], name: str) -> list[Any]:
-    """Return items of which each has an id that a client may take it out by."""
+    """Return items with ids, by which clients can delete them."""
     return [
         {"id": f"{_NAMED_HERE[item['type']]}_{name}_{place}", **item}
         if isinstance(item, dict) and item.get("type") in _NAMED_HERE
@@ -289,7 +289,7 @@ def _with_ids(items: Sequence[Any], name: str) -> list[Any]:
 
 
 def missing_item(item: str) -> FaultError:
-    """Return the error of an item that is not there."""
+    """Return the error for an item that does not exist."""
     return _missing(f"Item with id '{item[:100]}' not found.", "item_id", "item_not_found")
 
 

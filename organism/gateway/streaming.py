@@ -1,4 +1,4 @@
-"""An answer on its way out in pieces, with signs of life while there are none."""
+"""Sends an answer as a stream, with signs of life while nothing comes."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,14 +15,14 @@ from organism.llm.answers import Completion
 from organism.llm.deltas import Delta, DeltaRecord
 
 _UNBUFFERED = ("x-accel-buffering", "no")
-"""Keeps a reverse proxy from collecting pieces until there are many."""
+"""Keeps a reverse proxy from buffering the stream."""
 
 BEGIN_AFTER_S = 2.0
-"""Seconds after which an answer begins though there is nothing of it: clients give up on a request without a status.
-What goes wrong before that is a status of its own, which more clients understand than an event."""
+"""Seconds after which a stream begins although nothing has come: clients give up on a request without a status. A
+failure before that gets a status of its own, which more clients understand than an event."""
 
 ALIVE_EVERY_S = 5.0
-"""Seconds of silence after which a sign of life is sent; clients, and proxies between, give up on silent streams."""
+"""Seconds of silence after which a sign of life is sent; clients and proxies give up on silent streams."""
 
 _BEGUN_ANEW = Fault(
     status=502,
@@ -34,13 +34,13 @@ _BEGUN_ANEW = Fault(
 
 
 class Streamed:
-    """Sends an answer in pieces.
+    """Sends one answer as a stream.
 
     Args:
-        writer: Writes them.
-        media_type: Of what kind they are.
-        send: Sends them.
-        headers: What is said beside the answer; asked when it begins.
+        writer: Writes the pieces in the client's format.
+        media_type: The stream's media type.
+        send: The ASGI send function.
+        headers: Returns the headers; called when the stream begins.
     """
 
     def __init__(self, writer: EventWriter, media_type: str, send: ASGISend, headers: Callable[[], Headers]) -> None:
@@ -54,10 +54,10 @@ class Streamed:
         self._more = Wakeup()
         self._sending = anyio.Lock(fast_acquire=True)
         self._alive_s = loop_time() + BEGIN_AFTER_S
-        """When the client must hear something, on the event loop's clock."""
+        """When the next sign of life is due, on the event loop's clock."""
 
     def add(self, delta: Delta) -> None:
-        """Take a piece; an empty text is a sign of life, which begins the answer."""
+        """Add a piece; an empty text is a sign of life, which begins the stream."""
         self._coming.append(delta)
         self._more.notify()
 
@@ -68,7 +68,7 @@ class Streamed:
             while True:
                 if not self._coming and loop_time() < self._alive_s:
                     await self._more.wait()
-                # Not by whether something came: a provider's signs of life have nothing in them for the client.
+                # Even if something came: a provider's sign of life has no content for the client.
                 silent = self._begun and loop_time() >= self._alive_s
                 async with self._sending:
                     await self._flush(self._writer.alive() if silent else b"")
@@ -76,7 +76,7 @@ class Streamed:
             reminder.cancel()
 
     async def end(self, answer: Completion) -> None:
-        """Send the rest of an answer and its end."""
+        """Send the rest of the answer and the end of the stream."""
         async with self._sending:
             coming, self._coming = self._coming, []
             data = self._written(coming)
@@ -88,11 +88,11 @@ class Streamed:
             await self._flush(data, more=False)
 
     async def fail(self, fault: Fault, *, begin: bool = False) -> bool:
-        """End an answer that broke off; ``False`` if nothing of it was sent, so that it can be an answer of its own.
+        """End the stream with a fault; ``False`` if nothing was sent, so that the caller can send a status instead.
 
         Args:
             fault: What went wrong.
-            begin: Begin the answer only to say so in it.
+            begin: Begin the stream if it has not begun, only to send the fault.
         """
         async with self._sending:
             if self._begun or begin:
@@ -100,7 +100,7 @@ class Streamed:
             return self._begun
 
     async def _flush(self, data: bytes = b"", *, more: bool = True) -> None:
-        """Send the head if it is not sent, what has come, and then something else."""
+        """Send the head if it has not been sent, the pieces that wait, and then ``data``."""
         coming, self._coming = self._coming, []
         begin = b""
         if not self._begun:
@@ -119,7 +119,7 @@ class Streamed:
 
 
 class _Reminder:
-    """Wakes what waits when a time is reached that is put off with each piece: one timer, not one for each of them."""
+    """Wakes a waiter at a due time that every piece postpones, with one timer for the whole stream."""
 
     def __init__(self, wakeup: Wakeup, due_s: Callable[[], float]) -> None:
         self._wakeup = wakeup
@@ -134,5 +134,5 @@ class _Reminder:
         self._timer = asyncio.get_running_loop().call_at(due_s, self._look)
 
     def cancel(self) -> None:
-        """Wake it no more."""
+        """Stop the timer."""
         self._timer.cancel()

@@ -9,11 +9,11 @@ from organism.amounts import TokenUsage, UsageSide
 from organism.llm.requests import ChatMessage, Part, Reasoning, TextPart, ToolCall, VendorItem, texts_of
 
 TRUNCATED = "stopped_at_the_budget"
-"""Why an answer has ended that was closed at what the budget holds for it."""
+"""The ``provider_reason`` of an answer whose stream was closed at its hold."""
 
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="completion"):
-    """What one attempt answered.
+    """The answer of one attempt.
 
     Attributes:
         text: The visible answer; lone surrogates already replaced.
@@ -76,12 +76,12 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 
     @property
     def is_complete(self) -> bool:
-        """Whether it is all that was to be said: not cut, filtered, refused, paused or broken."""
+        """Whether it is whole: not cut, filtered, refused, paused or broken."""
         return self.finish_reason in {"stop", "tool_calls"}
 
     @property
     def turn(self) -> ChatMessage:
-        """The answer as the turn that goes back to the provider with the next one."""
+        """The answer as a turn of the conversation, for the next request."""
         if self.parts:
             return ChatMessage("assistant", self.parts)
         if not self.tool_calls and not self.reasoning and not self.vendor_items:
@@ -90,12 +90,12 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         return ChatMessage("assistant", (*self.reasoning, *self.vendor_items, *words, *self.tool_calls))
 
     def without_calls(self) -> "Completion":
-        """Return what there is of it beside the tools it asks for: it is not whole, whatever its provider says."""
+        """Return the answer without its tool calls, as one that was cut short."""
         parts = tuple(part for part in self.parts if not isinstance(part, ToolCall))
         return replace(self, tool_calls=(), parts=parts, finish_reason="length")
 
     @property
     def generated(self) -> str:
-        """Everything the model is seen to have written: what to count when the provider has not."""
+        """All text that the model has visibly written, for an estimate where the provider has not counted."""
         others = (each.generated for each in self.alternatives)
         return "\n".join(text for text in (*texts_of(self.turn.parts), *others, self.unused) if text)

@@ -1,4 +1,4 @@
-"""What the words of an answer rest on, where a provider says so. Pure."""
+"""Citations of an answer, as a provider reports them. Pure."""
 
 from typing import Any, Literal
 
@@ -6,16 +6,16 @@ import msgspec
 
 
 class Citation(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A source of a piece of text.
+    """The source of a piece of text.
 
     Attributes:
-        url: Where it is to be found; empty for what has no address, such as a document of the request.
-        title: What it is called.
-        start: Where in the text the words begin that rest on it, in characters.
-        end: Where they end.
-        quoted: What it says itself, where that is given.
-        native: Just as its provider has written it.
-        format: In which format that is; empty where it is in none that any client has a word for.
+        url: Its address; empty for a source without one, such as a document of the request.
+        title: Its title.
+        start: Where the cited text begins, in characters of its part.
+        end: Where it ends; 0 for the end of the part.
+        quoted: The source's own words, where given.
+        native: The citation as its provider wrote it.
+        format: The format of :attr:`native`; empty if it has none.
     """
 
     url: str = ""

@@ -1,4 +1,4 @@
-"""The pieces in which an answer arrives, and what they add up to. Pure."""
+"""The pieces of a streamed answer, and what they add up to. Pure."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,11 +14,11 @@ from organism.text.error_text import shown
 
 
 class ReasoningDelta(msgspec.Struct, frozen=True, omit_defaults=True):
-    """More of what a model thinks.
+    """A piece of reasoning.
 
     Attributes:
-        text: Words to append.
-        place: Which thought they belong to; thoughts are numbered in the order of the answer, with gaps allowed.
+        text: Text to append.
+        place: The number of the thought; thoughts are numbered in the order of the answer, with gaps allowed.
         signature: The provider's seal to append, or its unreadable content.
         id: The provider's name for the thought.
         redacted: Whether there is nothing but the unreadable content.
@@ -32,7 +32,7 @@ class ReasoningDelta(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ToolCallDelta(msgspec.Struct, frozen=True):
-    """More of the call of a tool.
+    """A piece of a tool call.
 
     Attributes:
         id: The call's id, the same in each of its pieces and in the answer.
@@ -50,7 +50,7 @@ class ToolCallDelta(msgspec.Struct, frozen=True):
 
 
 class RefusalDelta(str):
-    """More of what a model says in place of an answer: text for listeners that do not distinguish the two.
+    """A piece of a refusal; listeners that do not tell refusals apart take it for text.
 
     An encoder that knows text alone is given ``str(delta)``.
     """
@@ -59,21 +59,21 @@ class RefusalDelta(str):
 
 
 class TextBreak(msgspec.Struct, frozen=True):
-    """Another block of text begins: what its words rest on is none of those before."""
+    """A new block of text begins; citations of earlier blocks do not apply to it."""
 
 
 class CitationDelta(msgspec.Struct, frozen=True):
-    """What the words of the last block of text rest on.
+    """A citation of the last block of text.
 
     Attributes:
-        citation: One source.
+        citation: The citation.
     """
 
     citation: Citation
 
 
 Delta = str | ReasoningDelta | ToolCallDelta | VendorItem | TextBreak | CitationDelta
-"""A piece of an answer; text as it is. An empty text is a sign of life: the provider works, and has nothing to show."""
+"""A piece of an answer; text is a plain ``str``. An empty text is a sign of life without content."""
 
 DeltaSink = Callable[[Delta], object]
 """Called with each piece as it arrives. Must not block, nor return something to await; what it raises is the caller's
@@ -81,7 +81,7 @@ own error: it ends the call for its caller, and the attempt is charged what it r
 
 
 class UsageDelta(msgspec.Struct, frozen=True):
-    """What a provider has counted before the end of an answer: a lower bound, and all there is if it is cut short.
+    """Usage that comes before the end of an answer: a lower bound, and all there is if the answer is cut short.
 
     Attributes:
         usage: The count so far.
@@ -91,9 +91,9 @@ class UsageDelta(msgspec.Struct, frozen=True):
 
 
 class Unshown(msgspec.Struct, frozen=True):
-    """More has been written that is not shown: not yet, or, of an answer that is not followed while it comes, never.
+    """Text that has been written but is not shown yet, or never, as in an answer that is not streamed to the caller.
 
-    It is billed as what is shown is, so it is counted.
+    It is billed like text that is shown, so it is counted.
 
     Attributes:
         text: What was written.
@@ -105,29 +105,29 @@ class Unshown(msgspec.Struct, frozen=True):
 
 
 class ServerToolUse(msgspec.Struct, frozen=True):
-    """The vendor has begun to run a tool of its own: what that puts before the model is billed."""
+    """The vendor has begun to run a tool of its own, whose results are billed as input."""
 
 
 class StreamEnd(msgspec.Struct, frozen=True):
-    """Nothing more comes from the provider: what is handed over from here on has come, and was counted, before."""
+    """The provider has ended; pieces after this one have been received, and counted, before."""
 
 
 class Ping(msgspec.Struct, frozen=True):
-    """The provider, or what stands before it, says that it is at work, and nothing of the answer has come."""
+    """A sign of life of the provider, or of a proxy, without any of the answer."""
 
 
 ProviderPiece = Delta | UsageDelta | Unshown | ServerToolUse | StreamEnd | Ping
-"""What an adapter hands over while an answer comes."""
+"""A piece that an adapter hands to the router."""
 
 ProviderSink = Callable[[ProviderPiece], object]
-"""What an adapter hands pieces to: to the router, which passes on what its caller can use."""
+"""Takes an adapter's pieces: the router, which passes on those of type :data:`Delta`."""
 
 
 def text_only(on_text: Callable[[str], object] | None) -> DeltaSink | None:
-    """Return a sink that passes on what is text and not empty; what it returns is what the function does.
+    """Return a sink that passes non-empty text to a function and returns what that returns.
 
     Raises:
-        ConfigError: If it is no function.
+        ConfigError: If ``on_text`` is not callable.
     """
     if on_text is None:
         return None
@@ -141,7 +141,7 @@ def text_only(on_text: Callable[[str], object] | None) -> DeltaSink | None:
 
 
 class DeltaRecord:
-    """What the pieces of an answer have added up to so far."""
+    """Records the pieces that have been streamed, to find out what of an answer is missing."""
 
     def __init__(self) -> None:
         self._text: list[str] = []
@@ -169,9 +169,9 @@ class DeltaRecord:
                 pass
 
     def rest_of(self, answer: Completion) -> list[Delta] | None:
-        """Return the pieces that complete the answer; ``None`` if what came is not the beginning of it.
+        """Return the pieces that complete an answer; ``None`` if the pieces so far are not a prefix of it.
 
-        It is not when a provider broke off in the middle and another attempt has answered anew.
+        They are not if a provider broke off and another attempt has answered from the start.
         """
         if self._is_empty:
             return list(deltas_of(answer))
@@ -236,14 +236,14 @@ def _citations(answer: Completion) -> list[Citation]:
 
 
 _Begun = tuple[ToolCallDelta, str]
-"""The first piece of a call, and all that has come of its arguments."""
+"""The first piece of a call, and its arguments so far."""
 
 
 def _matched(calls: tuple[ToolCall, ...], begun: list[_Begun]) -> list[_Begun | None] | None:
-    """Return what has been shown of each call; ``None`` if more, or something else, has been shown.
+    """Return what has been streamed of each call; ``None`` if anything else has been streamed.
 
-    By their ids, not by their order: a call that can be shown whole only at the end, as one without arguments, may
-    stand between those that were shown while they came.
+    Calls are matched by id, not by order: one that is shown only at the end, such as one without arguments, may be
+    between those that were streamed.
     """
     left = list(begun)
     found: list[_Begun | None] = []
@@ -260,7 +260,7 @@ def _matched(calls: tuple[ToolCall, ...], begun: list[_Begun]) -> list[_Begun | 
 def _rest_of_thoughts(
     thoughts: tuple[Reasoning, ...], written: list[str], places: list[int]
 ) -> Iterator[ReasoningDelta]:
-    """Yield the rest of thoughts that are begun, and those of which nothing was shown whole, seals included."""
+    """Yield the rest of thoughts that have begun, and all of those that have not."""
     for thought, place, so_far in zip(thoughts, *_placed(len(thoughts), written, places), strict=True):
         if so_far is not None:
             if rest := thought.text[len(so_far) :]:
@@ -270,7 +270,7 @@ def _rest_of_thoughts(
 
 
 def _rest_of_calls(calls: tuple[ToolCall, ...], shown: list[_Begun | None]) -> Iterator[ToolCallDelta]:
-    """Yield the rest of calls that are begun, and behind them those of which nothing was shown."""
+    """Yield the rest of calls that have begun, and after them all of those that have not."""
     behind = max((each[0].place for each in shown if each is not None), default=-1) + 1
     for call, begun in zip(calls, shown, strict=True):
         if begun is None:
@@ -281,7 +281,7 @@ def _rest_of_calls(calls: tuple[ToolCall, ...], shown: list[_Begun | None]) -> I
 
 
 def _placed(count: int, written: list[str], places: list[int]) -> tuple[list[int], list[str | None]]:
-    """Give each of so many parts its place, behind those that have one, and what is written of it."""
+    """Return places for all parts, new ones after those assigned, and the text streamed of each."""
     new = count - len(places)
     behind = places[-1] + 1 if places else 0
     return [*places, *range(behind, behind + new)], [*written, *[None] * new]

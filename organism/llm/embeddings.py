@@ -1,6 +1,6 @@
-"""Embeddings: texts that become vectors. The other kind of call the router makes: all of it is input.
+"""Embeddings: texts that become vectors. The second kind of call, which has input only.
 
-A request and its answer have all that the router asks of a completion's, so there is one way for both.
+Requests and answers have the attributes that the router needs of completions, so it treats both alike.
 """
 
 import struct
@@ -13,7 +13,7 @@ from organism.amounts import TokenUsage, UsageSide
 from organism.usage.attempts import Operation
 
 BYTES_PER_NUMBER = 4
-"""Vectors are kept as their provider sends them: IEEE 754 numbers of 32 bits, little-endian."""
+"""Bytes of a number in a packed vector: IEEE 754, 32 bits, little-endian."""
 
 
 class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="embedding_request"):
@@ -45,7 +45,7 @@ class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
 
     @property
     def tokens(self) -> int:
-        """How many tokens of input are counted already."""
+        """The number of input tokens that are given as tokens."""
         return sum(len(each) for each in self.inputs if not isinstance(each, str))
 
     @property
@@ -84,10 +84,10 @@ class Embeddings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 
 
 def pack(numbers: Sequence[float]) -> bytes:
-    """Write numbers as a vector's bytes.
+    """Pack numbers into a vector's bytes.
 
     Raises:
-        ValueError: If one of them is none, or does not fit 32 bits.
+        ValueError: If one is not a number, or does not fit into 32 bits.
     """
     try:
         return struct.pack(f"<{len(numbers)}f", *numbers)

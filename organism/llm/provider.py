@@ -1,7 +1,7 @@
-"""The port to a model provider: what a call asks, what it answers, and what an adapter must tell of a failure.
+"""The port to a model provider: requests, answers, and what an adapter must tell of a failure.
 
-There are two kinds of call: a conversation is completed (:mod:`organism.llm.requests`, :mod:`organism.llm.answers`),
-or texts are made vectors of (:mod:`organism.llm.embeddings`). What the router does for one it does for both.
+There are two kinds of call: completing a conversation (:mod:`organism.llm.requests`, :mod:`organism.llm.answers`) and
+embedding texts (:mod:`organism.llm.embeddings`). The router treats both alike.
 
 An adapter makes **one** attempt a call: no retry of its own, because each attempt holds budget of its own. It raises
 :class:`~organism.errors.RejectedError` only when it knows that no work was done, and

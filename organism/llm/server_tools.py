@@ -1,7 +1,7 @@
-"""Tools that the vendor of a model runs itself: how often at most, and how much they put before the model. Pure.
+"""Tools that a model's vendor runs itself: bounds on their uses and on the input they add. Pure.
 
-How often a tool may be used is bounded by the request, where its client has said no number by :data:`USES_MAX`: that
-is sent to the vendor, because the hold relies on it.
+The uses of a tool are bounded by the request, or by :data:`USES_MAX` where the client gives no number; the bound is
+sent to the vendor, because the hold relies on it.
 
 Sources: the references of the tools of OpenAI's responses and of Anthropic's messages.
 """
@@ -15,23 +15,23 @@ import msgspec
 from organism.llm.requests import CompletionRequest, VendorItem
 
 VendorTools = Mapping[str, int] | Sequence[str]
-"""Tools by their type, with how often each may be used for one answer; where that is not said, :data:`USES_MAX`."""
+"""Types of tools, with the most uses of each for one answer; without numbers, :data:`USES_MAX` each."""
 
 USES_MAX = 10
-"""So often a tool may be used for one answer, unless its client says a number."""
+"""The most uses of a tool for one answer, unless the client gives a number."""
 
 SEARCH_TOKENS = 8_000
-"""Held for what one search puts before the model: OpenAI publishes it, and Anthropic's come to no more as a rule."""
+"""Input tokens held for one search: OpenAI publishes this number, and Anthropic's searches rarely take more."""
 
 FETCH_TOKENS = 25_000
-"""The same for a page that is fetched: a large one, by Anthropic's guide, unless the request says how much of it."""
+"""Input tokens held for a fetched page: a large one, by Anthropic's guide, unless the request sets a bound."""
 
 LEARNT_TOKENS = 1_000
-"""The same for a tool that clients run by rules which the vendor's models have learnt."""
+"""Input tokens held for a tool that clients run by rules which the vendor's models have learnt."""
 
 _DATED = re.compile(r"[a-z_]+_20\d{6}")
 _UNBOUNDED = "code_execution_"
-"""Has no field that says how often; it is run once for an answer, in one container."""
+"""The prefix of a tool that has no field for a bound; it runs once an answer, in one container."""
 
 _CONTAINER: dict[str, dict[str, Any]] = {"code_interpreter": {"container": {"type": "auto"}}}
 _COMPUTER_TOKENS = 1_500
@@ -39,12 +39,12 @@ _CONTAINERS = ("1g", "4g", "16g", "64g")
 
 
 class ServerTool(msgspec.Struct, frozen=True):
-    """A tool of a request that the vendor runs, or has taught its models.
+    """A tool of a request that the vendor runs, or has trained its models to call.
 
     Attributes:
-        fee: Its name in the table of fees; empty where a use costs nothing beside tokens.
-        uses: How often it may be used for one answer.
-        tokens: How many tokens all its uses are held at.
+        fee: Its name in the table of fees; empty if a use costs only tokens.
+        uses: The most uses for one answer.
+        tokens: Input tokens held for all its uses.
     """
 
     fee: str
@@ -53,22 +53,22 @@ class ServerTool(msgspec.Struct, frozen=True):
 
 
 def uses_of(wanted: VendorTools) -> Mapping[str, int]:
-    """Return how often each tool may be used for one answer."""
+    """Return the most uses of each tool for one answer."""
     return wanted if isinstance(wanted, Mapping) else dict.fromkeys(wanted, USES_MAX)
 
 
 def asked_tools(wanted: VendorTools) -> tuple[tuple[VendorItem, ...], VendorItem | None]:
-    """Return what a request asks of its vendor's own tools.
+    """Return the vendor's tools of a request, as items of its format.
 
     Args:
         wanted: The tools: one whose type has a date, such as ``web_search_20250305``, is Anthropic's, any other, such
             as ``web_search``, one of OpenAI's responses.
 
     Returns:
-        The tools, and the field that bounds OpenAI's, which are bounded together.
+        The tools, and the request field that bounds the uses of all of OpenAI's together.
 
     Raises:
-        ValueError: If there are tools of both vendors, which no model has.
+        ValueError: If there are tools of both vendors.
     """
     uses = uses_of(wanted)
     dated = {kind: most for kind, most in uses.items() if _DATED.fullmatch(kind)}
@@ -87,7 +87,7 @@ def asked_tools(wanted: VendorTools) -> tuple[tuple[VendorItem, ...], VendorItem
 
 
 def server_tools(request: CompletionRequest) -> Iterator[ServerTool]:
-    """Yield what a request's vendor runs for it, or has taught its models to call."""
+    """Yield the tools of a request that its vendor runs, or has trained its models to call."""
     for item in request.vendor_tools:
         match item.format:
             case "messages":
@@ -99,7 +99,7 @@ def server_tools(request: CompletionRequest) -> Iterator[ServerTool]:
 
 
 def uses_at_most(request: CompletionRequest) -> dict[str, int]:
-    """Return how often tools with a fee may be used for a request's answer."""
+    """Return the most uses of each tool with a fee for a request's answer."""
     found: dict[str, int] = {}
     for tool in server_tools(request):
         if tool.fee:
@@ -108,17 +108,17 @@ def uses_at_most(request: CompletionRequest) -> dict[str, int]:
 
 
 def server_tool_tokens(request: CompletionRequest) -> int:
-    """Return how many tokens are held for what the tools of the vendor's put before the model."""
+    """Return the input tokens held for the results of the vendor's tools."""
     return sum(tool.tokens for tool in server_tools(request))
 
 
 def tokens_of_uses(request: CompletionRequest) -> int:
-    """Return how much of :func:`server_tool_tokens` is for uses that show in the answer's stream when they begin."""
+    """Return the part of :func:`server_tool_tokens` for tools whose uses show in the answer's stream."""
     return sum(tool.tokens for tool in server_tools(request) if tool.fee and not tool.fee.startswith("chat:"))
 
 
 def needs_calls_max(request: CompletionRequest) -> bool:
-    """Whether a request of responses must carry a bound on tool calls, for its hold to be enough."""
+    """Whether a bound on tool calls must be added to a request of responses, for its hold to be enough."""
     return any(tool.fee for tool in server_tools(request)) and _said(request.vendor_fields, "max_tool_calls") is None
 
 
@@ -172,7 +172,7 @@ def _of_responses(item: VendorItem, calls: int) -> ServerTool:
 
 
 def container_of(tool: dict[str, Any]) -> str:
-    """Return under which name the container of a tool is paid; empty where it has none."""
+    """Return the name of the fee for a tool's container; empty if it has none."""
     kind = tool.get("type")
     place = tool.get("container") if kind == "code_interpreter" else tool.get("environment")
     if kind not in {"code_interpreter", "shell"} or (kind == "shell" and not isinstance(place, dict)):

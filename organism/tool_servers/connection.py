@@ -1,4 +1,4 @@
-"""One connection to an MCP server through the official SDK: opened, asked, lost."""
+"""One connection to an MCP server, through the official SDK."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -40,10 +40,10 @@ _NO_HANDSHAKE = frozenset({NOT_SENT, UNCERTAIN})
 
 
 class LostError(Exception):
-    """The connection cannot be used any more.
+    """The connection is lost.
 
     Attributes:
-        not_run: Whether what was asked is known not to have been done, so that it may be asked again.
+        not_run: Whether the request is known not to have been carried out, so that it may be repeated.
     """
 
     def __init__(self, reason: str, *, not_run: bool) -> None:
@@ -52,7 +52,7 @@ class LostError(Exception):
 
 
 class _Watched:
-    """The SDK's stream of messages, which reports its end before it fails those who wait for an answer."""
+    """The SDK's stream of messages; its end is reported before calls that wait for an answer fail."""
 
     def __init__(self, stream: Any, lost: anyio.Event) -> None:
         self._stream = stream
@@ -91,9 +91,9 @@ class _Watched:
 
 
 class _Dispatcher(JSONRPCDispatcher[TransportContext]):
-    """The SDK's matching of answers to requests, which gets to see every answer as it is read for its meaning.
+    """The SDK's dispatcher, with answers repaired before the SDK validates them.
 
-    Behind it the SDK checks answers strictly, and one that is wrong in a detail would be lost whole.
+    The SDK is strict: an answer that is wrong in a detail would be lost as a whole.
     """
 
     def __init__(self, read_stream: Any, write_stream: Any) -> None:
@@ -104,7 +104,7 @@ class _Dispatcher(JSONRPCDispatcher[TransportContext]):
     async def send_raw_request(
         self, method: str, params: Mapping[str, Any] | None, opts: Any = None, **more: Any
     ) -> Any:
-        """Send a request and return its answer, made regular."""
+        """Send a request and return its repaired answer."""
         raw = await super().send_raw_request(method, params, opts, **more)
         match method:
             case "initialize":
@@ -118,7 +118,7 @@ class _Dispatcher(JSONRPCDispatcher[TransportContext]):
                 return raw
 
     async def run(self, *args: Any, **options: Any) -> None:
-        """Match until the other side is gone."""
+        """Dispatch until the other side is gone."""
         try:
             await super().run(*args, **options)
         finally:
@@ -129,7 +129,7 @@ class ToolServerConnection:
     """An open connection.
 
     Attributes:
-        lost: Set when the other side is gone, or is given up.
+        lost: Set when the other side is gone or has been given up.
     """
 
     def __init__(self, dispatcher: _Dispatcher, program: Program | None) -> None:
@@ -146,7 +146,7 @@ class ToolServerConnection:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Say hello, and keep the session inside.
+        """Initialize the session, and keep it open within the block.
 
         Servers know the handshake, older ones nothing else; who is too new for it is asked in the newer way.
         """
@@ -218,7 +218,7 @@ class ToolServerConnection:
         return read_result(raw)
 
     async def answers(self, within_s: float) -> bool:
-        """Whether the server says anything to a ping, be it that it knows none."""
+        """Whether the server answers a ping in time, if only with an error."""
         with anyio.move_on_after(within_s) as scope:
             try:
                 await self._session.send_ping()
@@ -228,9 +228,9 @@ class ToolServerConnection:
         return not self._is_silent
 
     def complaint(self, tool: str, result: Result) -> str | None:
-        """Say how a result misses what the server has said of its results; ``None`` if it does not.
+        """Return how a result violates the tool's output schema; ``None`` if it does not.
 
-        A schema that is itself wrong is no fault of the result.
+        A schema that is itself invalid is ignored.
         """
         schema = self._dispatcher.schemas.get(tool)
         if schema is None or result.is_error:
@@ -251,7 +251,7 @@ class ToolServerConnection:
         return None if error is None else in_one_line(error.message, 200)
 
     def reason(self, error: BaseException | None = None) -> str:
-        """Say why the connection is gone."""
+        """Return why the connection is lost, in words."""
         if self._is_silent:
             return "it hangs: a call was not answered in time, and neither was a ping"
         if self._program is not None and self._program.ended is not None:
@@ -261,7 +261,7 @@ class ToolServerConnection:
 
     @contextmanager
     def _lost_or_refused(self) -> Iterator[None]:
-        """Tell a connection that is gone from a server that refuses."""
+        """Raise :class:`LostError` for errors that mean a lost connection, and others as they are."""
         gone = self.lost.is_set()
         try:
             yield
@@ -276,7 +276,7 @@ class ToolServerConnection:
 
 
 def _plain_initialize(raw: dict[str, Any]) -> dict[str, Any]:
-    """Take a version that we do not know for the newest we do that is not newer: tools have always been the same."""
+    """Replace an unknown protocol version by the newest known one before it: tools are the same in all versions."""
     version = raw.get("protocolVersion")
     if version not in HANDSHAKE_PROTOCOL_VERSIONS:
         older = [known for known in HANDSHAKE_PROTOCOL_VERSIONS if known <= str(version)]
@@ -294,7 +294,7 @@ def _plain_initialize(raw: dict[str, Any]) -> dict[str, Any]:
 
 @asynccontextmanager
 async def connect(target: WebAddress | Program, timeout_s: float) -> AsyncIterator[ToolServerConnection]:
-    """Open a connection and keep it inside.
+    """Open a connection, and keep it open within the block.
 
     Raises:
         TimeoutError: If the server is not ready in time.

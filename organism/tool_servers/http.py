@@ -1,8 +1,8 @@
-"""MCP servers on the web: a failure of a server or of the network becomes the answer of the one request it hit.
+"""MCP servers over HTTP: a failure of the server or the network fails only the request that it hits.
 
-The SDK's transport ends the whole session when one request fails, and does not tell a session that is gone from a tool
-that has failed. So each request is guarded below it: whatever comes back is read, bounded, and given to the SDK as the
-JSON-RPC answer that it means, with a code that says whether the request can have been carried out.
+The SDK's transport ends the whole session when one request fails, and does not tell a lost session from a failed tool.
+So a guard sits below it: whatever comes back is read, bounded, and passed to the SDK as a JSON-RPC answer, with a code
+that says whether the request can have been carried out.
 """
 
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ from organism.tool_servers.web_answers import answer_to, answers_in, readable_ev
 
 _CONNECT_TIMEOUT_S = 10.0
 _ASIDE_TIMEOUT_S = 5.0
-"""For what has no answer to wait for: notifications, and the end of a session."""
+"""Seconds for requests without an answer: notifications, and the end of a session."""
 
 _SESSION = "mcp-session-id"
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
@@ -40,7 +40,7 @@ _SAID_CHARACTERS = 200
 
 @asynccontextmanager
 async def web_transport(target: WebAddress) -> AsyncIterator[tuple[Any, Any]]:
-    """Yield the SDK's two streams to a server."""
+    """Connect to a server within the block, and yield the SDK's two streams."""
     from mcp.client.streamable_http import streamable_http_client
 
     headers = {} if target.token is None else {"authorization": f"Bearer {target.token}"}
@@ -54,13 +54,13 @@ async def web_transport(target: WebAddress) -> AsyncIterator[tuple[Any, Any]]:
 
 
 class _Guarded(httpx2.AsyncBaseTransport):
-    """Answers for a server that does not answer as the SDK can take it."""
+    """Turns failures, and answers that the SDK cannot take, into JSON-RPC answers."""
 
     def __init__(self, inner: httpx2.AsyncBaseTransport) -> None:
         self._inner = inner
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send a request; of one that carries a call, every outcome is an answer."""
+        """Send an HTTP request; every outcome of one with a JSON-RPC request is an answer."""
         number = _number(await request.aread()) if request.method == "POST" else None
         if number is None and request.method != "GET":
             waits = request.extensions.get("timeout", {})
@@ -76,7 +76,7 @@ class _Guarded(httpx2.AsyncBaseTransport):
             if number is None and request.method != "POST":
                 raise
             code = NOT_SENT if isinstance(error, _NOT_SENT) else UNCERTAIN
-            if number is None:  # a notification: nobody waits for it, and the session must not end with it
+            if number is None:  # a notification, whose failure must not end the session
                 return httpx2.Response(503)
             return _as_answer(failure(number, code, with_type(error)))
 
@@ -86,7 +86,7 @@ class _Guarded(httpx2.AsyncBaseTransport):
 
 
 async def _answer(request: httpx2.Request, number: int | str, response: httpx2.Response) -> httpx2.Response:
-    """Read what has come back on a request whose answer is no stream; what has no body is the SDK's to read."""
+    """Read the answer to a request that is not a stream; one without a body is left to the SDK."""
     status, media_type = response.status_code, _media_type(response)
     if _NO_SUCCESS <= status < _ERROR or status == 202:  # noqa: PLR2004
         return response
@@ -108,7 +108,7 @@ def _media_type(response: httpx2.Response) -> str:
 
 
 def _as_events(response: httpx2.Response, number: int | str | None) -> httpx2.Response:
-    """Return a stream whose messages the SDK can read: one that it cannot has its call wait until its time is up."""
+    """Return a stream of messages that the SDK can read; after any other, the call would wait for its timeout."""
     plain = {name: value for name, value in response.headers.items() if name not in _OF_THE_BODY}
     return httpx2.Response(response.status_code, headers=plain, stream=_ReadableEvents(response, number))
 
@@ -117,7 +117,7 @@ _OF_THE_BODY = frozenset({"content-encoding", "content-length", "transfer-encodi
 
 
 class _ReadableEvents(httpx2.AsyncByteStream):
-    """The events of a stream, each with a message that every reader takes."""
+    """A stream's events, repaired for the SDK."""
 
     def __init__(self, response: httpx2.Response, number: int | str | None) -> None:
         self._response = response
@@ -132,12 +132,12 @@ class _ReadableEvents(httpx2.AsyncByteStream):
 
 
 def _tells_of_lost_session(status: int, body: bytes) -> bool:
-    """404 by the protocol; some servers answer 400 or 410 and speak of the session."""
+    """Whether an answer says that the session is lost: 404 by the protocol, 400 or 410 with words from some servers."""
     return status == 404 or (status in (400, 410) and b"session" in body.lower())  # noqa: PLR2004
 
 
 async def _body(response: httpx2.Response) -> bytes | None:
-    """Read an answer whole; ``None`` if it is too large."""
+    """Read a whole body; ``None`` if it is too large."""
     body = bytearray()
     try:
         async for part in response.aiter_bytes():
@@ -157,6 +157,6 @@ def _as_answer(message: dict[str, Any], session: str | None = None) -> httpx2.Re
 
 
 def _number(body: bytes) -> int | str | None:
-    """Return the number of a request; ``None`` of a notification or of an answer to the server."""
+    """Return the id of a JSON-RPC request; ``None`` for a notification, or an answer to the server."""
     found = next((message for message in read_messages(body) if not is_answer(message)), None)
     return None if found is None else found.get("id")

@@ -1,8 +1,8 @@
-"""MCP servers, through the official SDK: programs that are run here, and servers on the web.
+"""MCP servers, through the official SDK: child processes and HTTP servers.
 
-What a server says is shown to a model, and nothing else is done with it: it gets no model calls, no files and no
-questions to people from us, because none of the callbacks for these is given to the SDK. Whatever a server does wrong
-costs the call in which it does it.
+What a server sends is shown to a model, and nothing else is done with it: it gets no model calls, no files and no
+questions to people, because the SDK is given none of the callbacks for these. A misbehaving server fails only the call
+in which it misbehaves.
 """
 
 import importlib.util
@@ -30,22 +30,22 @@ _log = structlog.get_logger("organism.tools")
 _STOP_TIMEOUT_S = 10.0
 
 _PING_S = 5.0
-"""Seconds within which a server must give a sign of life, after a call that it has not answered in time."""
+"""Seconds within which a server must answer a ping, after a call that it has not answered in time."""
 _PROGRESS_S = 0.5
 _LATE_MAX = 2
-"""So often in a row a server may not be ready in time before those who need it are told so at once for a while."""
+"""Late starts in a row after which callers fail at once for a while."""
 
 
 def _unheard() -> None:
-    """Hear of progress that nobody waits for."""
+    """Ignore progress."""
 
 
 class MCPServer:
-    """One MCP server, started or connected to when it is first needed, and again after it was lost.
+    """One MCP server, connected on first use, and again after its connection was lost.
 
     Args:
         name: Its name in the configuration.
-        target: Where it is.
+        target: The command or address of the server.
         start_timeout_s: Seconds until it must be ready.
 
     Raises:
@@ -79,7 +79,7 @@ class MCPServer:
                 await self._keep()
 
     async def tools(self) -> tuple[Tool, ...]:
-        """Ask what it offers, once a connection and again when it says that this has changed.
+        """Return the tools it offers; asked once a connection, and again when it says that they have changed.
 
         Raises:
             ToolServerError: It cannot be reached.
@@ -103,9 +103,9 @@ class MCPServer:
         raise ToolServerError(self.name, str(lost))
 
     async def call(self, tool: str, arguments: str, progress: OnProgress = _unheard) -> ToolOutput:
-        """Run a tool; whatever goes wrong with it is said in its output.
+        """Run a tool; every failure becomes its output.
 
-        A call is made again, once and in a new session, only when it is known not to have been carried out.
+        A call is repeated, once and in a new session, only if it is known not to have been carried out.
         """
         from organism.tool_servers.connection import LostError
 
@@ -128,7 +128,7 @@ class MCPServer:
                     )
             except Exception as error:  # noqa: BLE001 - the SDK has its own errors, and the transports theirs
                 return ToolOutput(f"the server failed: {describe(error)}", is_error=True, ran=None)
-            except BaseException:  # it has taken too long, or nobody waits for it any more
+            except BaseException:  # cancelled: it has taken too long, or the caller has gone
                 self._check(connection)
                 raise
             else:
@@ -136,7 +136,7 @@ class MCPServer:
         raise AssertionError("the second try returns")
 
     def _output(self, connection: "ToolServerConnection", tool: str, result: "Result") -> ToolOutput:
-        """Show a result; one that is not what the server has promised is shown and marked."""
+        """Return a result as output; one that misses the tool's output schema is marked."""
         parts = result.parts
         if (complaint := connection.complaint(tool, result)) is not None:
             _log.warning("tool_result_misses_schema", server=self.name, tool=tool, error=complaint)
@@ -147,10 +147,10 @@ class MCPServer:
         return ToolOutput(parts, result.is_error)
 
     async def _connected(self, progress: OnProgress = _unheard) -> "ToolServerConnection":
-        """Return the open connection; ask the running task for one if there is none.
+        """Return the open connection; have the server's task open one if there is none.
 
         Args:
-            progress: Called while it is looked whether the server is still there: that is none of a call's own time.
+            progress: Called while a check of the server is awaited, which does not count as the call's own time.
 
         Raises:
             ToolServerError: It cannot be opened.
@@ -167,7 +167,7 @@ class MCPServer:
             if self._opening is None:
                 self._opening = anyio.Event()
                 self._wanted.set()
-            # The opening has its own deadline; this one is for an organism that does not run its servers.
+            # Opening has its own deadline; this one is for an organism whose servers do not run.
             with anyio.move_on_after(2 * self._start_timeout_s + _STOP_TIMEOUT_S):
                 await self._opening.wait()
         if self._connection is None:
@@ -175,7 +175,7 @@ class MCPServer:
         return self._connection
 
     def _check(self, connection: "ToolServerConnection") -> None:
-        """Look at a server that has not answered in time: one that hangs is given up, one that is slow is not."""
+        """Check a server that has not answered in time: a hanging one is given up, a slow one is not."""
         if self._checking is None and self._tasks is not None and not connection.lost.is_set():
             self._checking = anyio.Event()
             self._tasks.start_soon(self._end_if_silent, connection)
@@ -191,13 +191,13 @@ class MCPServer:
                 checking.set()
 
     def _lose(self, connection: "ToolServerConnection") -> None:
-        """Give up a connection that has failed; the next use opens another."""
+        """Drop a connection that has failed; the next use opens another."""
         connection.lost.set()
         if self._connection is connection:
             self._connection = None
 
     async def _keep(self) -> None:
-        """Open a connection and hold it until it is lost."""
+        """Open a connection and keep it until it is lost."""
         from organism.tool_servers.connection import connect
 
         program = Program(self._target) if isinstance(self._target, Command) else None
@@ -221,14 +221,14 @@ class MCPServer:
                 self._opened()
 
     def _opened(self) -> None:
-        """Wake all who wait for the connection, whether it is there or has failed."""
+        """Wake everybody who waits for the connection, whether it is open or has failed."""
         opening, self._opening = self._opening, None
         if opening is not None:
             opening.set()
 
 
 def _failure(error: Exception, program: Program | None) -> str:
-    """Say why a server could not be opened: what it said itself tells more than what the SDK makes of it."""
+    """Return why a server could not be opened; its own words tell more than the SDK's error."""
     if program is None:
         return describe(error)
     words = describe(error) if program.ended is None else program.ended

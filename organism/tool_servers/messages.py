@@ -1,8 +1,8 @@
-"""JSON-RPC messages as servers write them: one line or one body, understood or dropped. Pure.
+"""Reads JSON-RPC messages as servers write them, a line or a body at a time. Pure.
 
 Source: JSON-RPC 2.0 and the transports of the Model Context Protocol (one message a line; revision 2025-03-26 also
-lists of messages). What is plainly an answer to a request is made one that the SDK takes, so that its call ends at
-once and not at the end of its time.
+lists of messages). Malformed answers are repaired so that the SDK takes them: one that it dropped would leave the call
+waiting until its timeout.
 """
 
 import re
@@ -17,15 +17,15 @@ MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 """A larger message is not read; the call that it answers fails."""
 
 NOT_SENT = -31001
-"""Code of an answer of our own: the request has not left, and may be sent again."""
+"""Error code of our own: the request was not sent, and may be sent again."""
 SESSION_LOST = -31002
-"""The server has refused the request because it does not know the session; in a new one it may be sent again."""
+"""The server does not know the session; the request may be sent again in a new one."""
 UNCERTAIN = -31003
-"""The request has left, and what became of it is not known; it must not be sent again."""
+"""The request was sent and its fate is unknown; it must not be sent again."""
 TOO_LARGE = -31004
-"""There is an answer, which is too large to be read."""
+"""The answer is too large to be read."""
 UNREADABLE = -31005
-"""There is an answer, which is none of the protocol's."""
+"""The answer is not a message of the protocol."""
 
 _SERVER_ERROR = -32000
 _HEAD = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d{1,15}|"[^"\\]{1,80}")\s*,')
@@ -34,13 +34,13 @@ _HEAD_CHARACTERS = 1024
 
 
 def read_messages(text: bytes | str) -> Iterator[dict[str, Any]]:
-    """Yield the messages of a line or a body: requests, notifications and answers; none of what is something else.
+    """Yield the messages of a line or a body; anything else in it is ignored.
 
-    An answer that breaks off, or is no JSON, is one that failed: who waits for it would wait until its time is up.
+    A broken answer whose id can be read is yielded as a failure, so that its call does not wait for its timeout.
     """
     plain = (text.decode("utf-8", "replace") if isinstance(text, bytes) else text).lstrip("\ufeff \t\r\n")
     if not plain.startswith(("{", "[")):
-        return  # a line of a log, as a rule: parsing each would take longer than a talkative server takes to write it
+        return  # usually a log line: parsing each would take longer than a talkative server takes to write it
     try:
         document = document_of(plain)
     except ValueError as error:
@@ -53,10 +53,10 @@ def read_messages(text: bytes | str) -> Iterator[dict[str, Any]]:
 
 
 def document_of(text: str) -> Any:
-    """Read JSON as programs write it: Python's ``NaN``, and half a character, which JavaScript escapes.
+    """Read JSON as programs write it, with Python's ``NaN`` and lone surrogates, which JavaScript escapes.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If it is not JSON.
     """
     try:
         return msgspec.json.decode(text)
@@ -104,7 +104,7 @@ def _error(error: Any) -> dict[str, Any]:
 
 
 def id_of_head(head: bytes) -> int | str | None:
-    """Return the request that an answer is for, from its first bytes; ``None`` if they do not say."""
+    """Return the request id in the first bytes of an answer; ``None`` if it is not there."""
     found = _HEAD.match(head)
     try:
         return None if found is None else msgspec.json.decode(found[1], type=int | str)
@@ -113,7 +113,7 @@ def id_of_head(head: bytes) -> int | str | None:
 
 
 def failure(number: int | str, code: int, words: str) -> dict[str, Any]:
-    """Return an answer of our own in place of one that cannot be had."""
+    """Return an error answer of our own."""
     return {"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": words[:_SAID_CHARACTERS]}}
 
 
@@ -123,10 +123,10 @@ def too_large(number: int | str) -> dict[str, Any]:
 
 
 class LineReader:
-    """Cuts what a program writes into lines, and bounds what is kept of one.
+    """Splits a program's output into lines of bounded length.
 
     Args:
-        line_bytes: The longest line; of a longer one only the head is kept, and only to tell whose answer it was.
+        line_bytes: The longest line; of a longer one only the head is returned, from which the request id can be read.
     """
 
     def __init__(self, line_bytes: int) -> None:
@@ -135,7 +135,7 @@ class LineReader:
         self._overlong = False
 
     def feed(self, data: bytes) -> Iterator[tuple[bytes, bool]]:
-        """Take what was read; yield each line, and whether it is only the head of one that is too long.
+        """Take more output; yield each line, and whether it is only the head of one that is too long.
 
         The head is yielded as soon as the line is too long: its end may never come.
         """

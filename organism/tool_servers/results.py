@@ -1,8 +1,8 @@
-"""What an MCP server has answered, read for its meaning: tools, and results of tools. Pure.
+"""Reads lists of tools and results of tools leniently. Pure.
 
 Source: the Model Context Protocol, revisions 2024-11-05 to 2025-11-25 (``tools/list``, ``tools/call``). Servers are
-written by hand as often as with an SDK, and what they leave out, put elsewhere or get wrong is understood where it can
-be; what no model can be shown is named in the place where it stood. A result is never lost for its form.
+written by hand as often as with an SDK; what they leave out, misplace or get wrong is understood where possible, and
+content that cannot be shown to a model is replaced by a note. A result is never lost for its form.
 """
 
 import base64
@@ -20,7 +20,7 @@ ResultPart = TextPart | ImagePart
 
 BLOCKS_MAX = 1_000
 IMAGES_MAX = 20
-"""So many parts of one result are looked at; what is shown of them is bounded again by the tool's rules."""
+"""The most parts, and images, of one result that are read; the tool's rules bound what is shown."""
 
 NO_SCHEMA: dict[str, Any] = {"type": "object", "properties": {}}
 
@@ -40,9 +40,9 @@ _TEXT_TYPES = re.compile(r"text/.*|application/(?:.*\+)?(?:json|xml|yaml|javascr
 
 
 def plain_tools(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a page of tools as the protocol has it; a tool without a name is left out, one without a schema takes any.
+    """Return a page of tools in the protocol's form; tools without a name are left out.
 
-    Output schemas are not among it: a result is used whatever it keeps to, see :func:`read_result`.
+    Output schemas are removed: a result is used even if it violates its schema, see :func:`read_result`.
     """
     listed = result.get("tools")
     tools = []
@@ -55,7 +55,7 @@ def plain_tools(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def output_schemas(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return what each tool of a page says its structured results look like."""
+    """Return the output schemas of a page of tools, by tool."""
     listed = result.get("tools")
     return {
         tool["name"]: tool["outputSchema"]
@@ -76,9 +76,9 @@ class Result(msgspec.Struct, frozen=True):
     """A result of a tool.
 
     Attributes:
-        parts: What it shows; texts that follow one another are one.
+        parts: Its content; adjacent texts are joined.
         is_error: Whether the tool says that it failed.
-        structured: What it says in JSON besides; ``None`` for nothing.
+        structured: Its structured content; ``None`` if there is none.
     """
 
     parts: tuple[ResultPart, ...]
@@ -87,7 +87,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def read_result(result: Mapping[str, Any]) -> Result:
-    """Read a result, in whatever form it is."""
+    """Read a result of any form."""
     is_error = result.get("isError") in (True, 1, "true", "True") or result.get("is_error") is True
     content = result.get("content")
     structured = result.get("structuredContent", result.get("toolResult"))
@@ -120,7 +120,7 @@ def _parts(blocks: list[Any]) -> Iterator[ResultPart]:
 
 
 def _joined(parts: list[ResultPart]) -> Iterator[ResultPart]:
-    """Make one text of those that follow one another."""
+    """Join adjacent texts."""
     texts: list[str] = []
     for part in parts:
         if isinstance(part, TextPart):
@@ -135,7 +135,7 @@ def _joined(parts: list[ResultPart]) -> Iterator[ResultPart]:
 
 
 def _part(block: Any) -> ResultPart:
-    """Take what a model can be shown; name what it cannot."""
+    """Return a block that can be shown to a model; a note for one that cannot."""
     if not isinstance(block, dict):
         return TextPart(block if isinstance(block, str) else _json(block))
     kind = block.get("type") or next((kind for key, kind in _KINDS if key in block), None)
@@ -157,7 +157,7 @@ def _part(block: Any) -> ResultPart:
 
 
 _KINDS = (("text", "text"), ("resource", "resource"), ("data", "image"), ("uri", "resource_link"))
-"""What a part is that does not say its kind, by a key that only this kind has."""
+"""The type of a block without one, by a key that only this type has."""
 
 
 def _link(block: Mapping[str, Any]) -> str:
@@ -193,7 +193,7 @@ def _media(data: Any, media_type: str, name: str) -> ResultPart:
 
 
 def _bytes(data: Any) -> bytes | None:
-    """Read base64 of either alphabet, padded or not, in lines or not, with or without the head of a data URL."""
+    """Decode base64 of either alphabet, with or without padding, line breaks and the head of a data URL."""
     if not isinstance(data, str):
         return None
     if data.startswith("data:"):
@@ -206,7 +206,7 @@ def _bytes(data: Any) -> bytes | None:
 
 
 def _says(texts: list[str], structured: Any) -> bool:
-    """Whether the texts say what is structured, as servers do for clients that read only one of the two."""
+    """Whether the texts repeat the structured content, as servers do for clients that read only one of the two."""
     wrapped = isinstance(structured, dict) and list(structured) == ["result"]
     meant = structured["result"] if wrapped else structured
     said = [_value(text) for text in texts]

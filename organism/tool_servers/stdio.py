@@ -1,8 +1,8 @@
-"""MCP servers that are run here: one message a line over standard input and output, each line bounded.
+"""MCP servers run as child processes: one message a line over standard input and output, of bounded length.
 
-The SDK's own transport keeps a line until it ends and all that is written to standard error, however long. Here a line
-that is too long costs the call that it answers, a program that writes no MCP ends, and of standard error the last words
-are kept.
+The SDK's own transport keeps a line until it ends, and all of standard error, however long. Here a line that is too
+long fails only the call that it answers, a program that writes no MCP is ended, and only the end of standard error is
+kept.
 """
 
 from collections.abc import AsyncIterator
@@ -35,7 +35,7 @@ _log = structlog.get_logger("organism.tools")
 
 _JUNK_BYTES_MAX = 4 * MESSAGE_BYTES_MAX
 _JUNK_LINES_MAX = 100_000
-"""So much may a program write that is no message, before it is taken for no MCP server."""
+"""Output without a message after which a program is taken for no MCP server."""
 
 _READ_BYTES = 65_536
 _LAST_WORDS_BYTES = 2000
@@ -46,7 +46,7 @@ _GONE = (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError
 
 
 class Program:
-    """A server's process, and what is known of its end.
+    """A server's process.
 
     Attributes:
         ended: How it ended, in words; ``None`` while it runs.
@@ -62,12 +62,12 @@ class Program:
 
     @property
     def last_words(self) -> str:
-        """What it wrote last to standard error: one line, empty if there is none."""
+        """Its last line on standard error; empty if there is none."""
         return lines_of(self._said.decode("utf-8", "replace").strip())[-1][:200]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[tuple[Any, Any]]:
-        """Run it inside, and yield the SDK's two streams.
+        """Run the process within the block, and yield the SDK's two streams.
 
         Raises:
             OSError: If it cannot be started.
@@ -105,7 +105,7 @@ class Program:
                 await process.aclose()
 
     async def _listen(self, process: anyio.abc.Process, to_session: "MemoryObjectSendStream[Any]") -> None:
-        """Hand on what it says; a program whose session is gone is still read, so that it can end."""
+        """Pass its messages to the session; without a session go on reading, so that the program can end."""
         lines, junk, junk_lines, heard = LineReader(MESSAGE_BYTES_MAX), 0, 0, True
         assert process.stdout is not None  # noqa: S101 - opened with pipes
         try:
@@ -132,14 +132,14 @@ class Program:
         to_session.close()
 
     async def _tell(self, process: anyio.abc.Process, from_session: Any, to_session: Any) -> None:
-        """Hand on what the session says; a program that does not hear any more is lost to it."""
+        """Pass the session's messages to the program; end the session if the program no longer reads them."""
         assert process.stdin is not None  # noqa: S101 - opened with pipes
         try:
             async for message in from_session:
                 line = message.message.model_dump_json(by_alias=True, exclude_unset=True)
                 await process.stdin.send(line.encode() + b"\n")
         except _GONE:
-            # Woken by the reader as a rule, which knows why; this is for one that has closed its input only.
+            # Usually the reader ends the session, and knows why; this is for a program that has closed only its input.
             with anyio.move_on_after(_LAST_WORDS_S):
                 await self._told.wait()
             self.ended = self.ended or "it has closed its input"
@@ -153,7 +153,7 @@ class Program:
         self._silent.set()
 
     async def _epitaph(self, process: anyio.abc.Process) -> str:
-        """Say how it ended, once the system has noticed."""
+        """Return how the process ended, in words, waiting briefly for its status."""
         with anyio.move_on_after(_LAST_WORDS_S):
             await _exited(process)
             await self._silent.wait()
@@ -175,7 +175,7 @@ def _messages(lines: LineReader, data: bytes) -> "list[SessionMessage]":
 
 
 def session_message(plain: dict[str, Any]) -> "SessionMessage | None":
-    """Make the SDK's message of one that was read; an answer that cannot be converted becomes a failure."""
+    """Convert a message to the SDK's type; an answer that cannot be converted becomes a failure."""
     from mcp.shared.message import SessionMessage
     from mcp_types import jsonrpc_message_adapter
 
@@ -189,13 +189,13 @@ def session_message(plain: dict[str, Any]) -> "SessionMessage | None":
 
 
 async def _exited(process: anyio.abc.Process) -> None:
-    """Wait for a process's end; not for its pipes, which a child of it may hold open."""
+    """Wait until a process has ended, but not for its pipes, which a child of it may hold open."""
     while process.returncode is None:  # noqa: ASYNC110 - the event of asyncio waits for the pipes too
         await anyio.sleep(_POLL_S)
 
 
 async def _stop(process: anyio.abc.Process) -> None:
-    """Close its input, give it time to end by itself, then end it with all that it has started."""
+    """Close a process's input, give it time to end, then kill it with its children."""
     from mcp.os.posix.utilities import terminate_posix_process_tree
 
     assert process.stdin is not None  # noqa: S101 - opened with pipes
@@ -203,7 +203,7 @@ async def _stop(process: anyio.abc.Process) -> None:
         await process.stdin.aclose()
     with anyio.move_on_after(_GRACE_S):
         await _exited(process)
-    # Even if it has ended: what it has started may live on, in the group that bears its number.
+    # Even if it has ended: its children may live on, in its process group.
     await terminate_posix_process_tree(process, _GRACE_S)
     with anyio.move_on_after(_GRACE_S):
         await _exited(process)

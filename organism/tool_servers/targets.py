@@ -1,4 +1,4 @@
-"""Where an MCP server is. Pure."""
+"""The command or the address of an MCP server. Pure."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ import msgspec
 
 
 class Command(msgspec.Struct, frozen=True):
-    """A server that is run here.
+    """A server that is run as a child process.
 
     Attributes:
         command: The program and its arguments.
-        environment: What it is given besides ``HOME``, ``PATH`` and the like.
-        folder: Where it runs.
+        environment: Variables beside ``HOME``, ``PATH`` and the like.
+        folder: Its working folder.
     """
 
     command: tuple[str, ...]
@@ -20,7 +20,7 @@ class Command(msgspec.Struct, frozen=True):
 
 
 class WebAddress(msgspec.Struct, frozen=True):
-    """A server that is spoken to over streamable HTTP.
+    """A server reached over streamable HTTP.
 
     Attributes:
         url: Its address.

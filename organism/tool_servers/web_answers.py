@@ -1,8 +1,8 @@
-"""What a server on the web has answered to one request, as messages: JSON, a list, a line each, or a stream of events.
+"""Reads the answer to one HTTP request as messages: JSON, a list, a line each, or an event stream.
 
-Servers say one media type and write another, end an event without a blank line, and send on one request's stream what
-belongs to another. The SDK takes the first answer that comes for the one to its request, and what it cannot read has
-the call wait until its time is up, so it is given messages that are in order.
+Servers announce one media type and write another, end an event without a blank line, and send another request's answer
+on a stream. The SDK takes the first answer for the one it waits for, and after an unreadable one it waits for its
+timeout, so it is given only messages in order.
 """
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
@@ -17,12 +17,12 @@ _Message = dict[str, Any]
 
 _SAID_CHARACTERS = 200
 _OTHERS_MAX = 2
-"""Of more than one that has another number none is the answer."""
+"""Answers with other ids that are kept: if there is more than one, none of them is the answer."""
 _BLANK = b" \t\r\n\xef\xbb\xbf"
 
 
 def answers_in(body: bytes) -> list[_Message]:
-    """Return the answers of a whole body, whatever it is said to be."""
+    """Return the answers in a body, whatever its media type."""
     whole = [message for message in read_messages(body) if is_answer(message)]
     if whole and not _is_unreadable(whole[0]):
         return whole
@@ -34,17 +34,17 @@ def answers_in(body: bytes) -> list[_Message]:
 
 
 def answer_to(number: int | str, answers: list[_Message]) -> _Message | None:
-    """Return the answer to a request: the one with its number, or the only one there is."""
+    """Return the answer to a request: the one with its id, or the only one there is."""
     found = next((one for one in answers if str(one["id"]) == str(number)), answers[0] if len(answers) == 1 else None)
     return None if found is None else {**found, "id": number}
 
 
 async def readable_events(chunks: AsyncIterable[bytes], number: int | str | None) -> AsyncIterator[bytes]:
-    """Yield a stream of events anew, with one message each that the SDK can read.
+    """Yield the events of a stream, rewritten so that each has one message that the SDK can read.
 
     Args:
-        chunks: The stream as the server has written it.
-        number: The request that it answers; ``None`` for the stream of what a server says by itself.
+        chunks: The stream as the server wrote it.
+        number: The id of the request that it answers; ``None`` for the stream of the server's own messages.
     """
     reader = _EventReader(number)
     try:
@@ -60,7 +60,7 @@ async def readable_events(chunks: AsyncIterable[bytes], number: int | str | None
 
 
 class _EventReader:
-    """Takes the bytes of one stream; gives its messages as events, and at its end what had to wait until then."""
+    """Rewrites one stream; answers that had to wait are given at its end."""
 
     def __init__(self, number: int | str | None) -> None:
         self._number = number
@@ -90,7 +90,7 @@ class _EventReader:
             yield from self._read(event)
 
     def end(self) -> Iterator[bytes]:
-        """Yield what is left: an answer with another number is this one's only where no other has come."""
+        """Yield what is left: without a proper answer, the only answer with another id is taken for it."""
         if self._is_json:
             self._others = answers_in(bytes(self._head))
         elif (last := self._parser.end()) is not None:
@@ -117,7 +117,7 @@ class _EventReader:
         if not messages:
             if event.data.strip() not in ("", "{}"):
                 self._unread = " ".join(event.data.split())[:_SAID_CHARACTERS]
-            if marks:  # from there the stream can be gone on with
+            if marks:  # the SDK resumes the stream from here
                 yield f"{marks}data: \n\n".encode()
 
 

@@ -1,4 +1,4 @@
-"""Answers of Anthropic's messages, read: whole, and as a stream of events. Pure.
+"""Reads answers of Anthropic's messages: whole, and as a stream of events. Pure.
 
 Source: the reference of ``POST /v1/messages`` and of its streams. Usage comes twice there: with the first event and,
 cumulative, with the last delta.
@@ -24,7 +24,7 @@ from organism.llm.deltas import ProviderSink
 from organism.llm.requests import CompletionRequest, VendorItem
 
 _FIELDS = ("container", "context_management", "stop_sequence", "stop_details")
-"""What a message says of itself beside its blocks, its reason and its usage."""
+"""Fields of a message, other than blocks, stop reason and usage, that are kept for clients of the format."""
 
 
 class MessagesReader(OneAnswerReader):
@@ -84,7 +84,7 @@ class MessagesReader(OneAnswerReader):
                 pass
 
     def _read_head(self, message: JsonObject) -> None:
-        """Read a message: all of one, or the beginning of a stream's, in which blocks may stand already."""
+        """Read a message: a whole one, or the head of a stream, which may contain blocks already."""
         self._answer.model = text_of(message.get("model")) or self._answer.model
         content = message.get("content")
         if isinstance(content, str):
@@ -99,7 +99,7 @@ class MessagesReader(OneAnswerReader):
         self._usage.add(usage)
 
     def _open_block(self, index: object, block: object) -> None:
-        """Begin a block. Servers that number nothing, or all alike, begin a new one with each all the same."""
+        """Begin a block; a new one even if its index is missing or used before, as some servers write it."""
         place = len(self._blocks)
         number = whole_number(index)
         self._open[place if number is None else number] = place
@@ -128,14 +128,14 @@ class MessagesReader(OneAnswerReader):
                 pass
 
     def _close_block(self, index: object) -> None:
-        """End a block: one that only this format has a word for is whole now."""
+        """End a block; one of this format's own is complete now."""
         number = whole_number(index)
         block = self._native.pop(self._open.get(-1 if number is None else number, len(self._blocks) - 1), None)
         if block is not None and self._takes_items:
             self._answer.take(block.item)
 
     def _note_fields(self, message: object) -> None:
-        """Keep what is said of the whole answer that only clients of this format understand."""
+        """Keep fields of the whole answer that only clients of this format understand."""
         for name in _FIELDS:
             if value := part(message, name):
                 self._fields[name] = value
@@ -145,7 +145,7 @@ class MessagesReader(OneAnswerReader):
         place = self._open.get(-1 if number is None else number, len(self._blocks) - 1)
         match part(delta, "type"):
             case "input_json_delta" if self._is_of_server(place):
-                if (block := self._native.get(place)) is not None:  # what the server's own tools are given
+                if (block := self._native.get(place)) is not None:  # input of a tool that the vendor runs
                     block.written += text_of(part(delta, "partial_json"))
             case "input_json_delta":
                 self._answer.call(ToolCallPiece(place=place, arguments=_written(part(delta, "partial_json"))))
@@ -164,12 +164,12 @@ class MessagesReader(OneAnswerReader):
                 self._answer.write(text_of(part(delta, "text")))
 
     def _is_of_server(self, place: int) -> bool:
-        """Whether a block is none of those whose JSON is a call of ours: the server runs tools itself, too."""
+        """Whether JSON in a block is input of a tool that the vendor runs, not of a call for us."""
         return 0 <= place < len(self._blocks) and self._blocks[place] != "tool_use"
 
     def completion(self) -> Completion:
         """Return the answer."""
-        for place in list(self._native):  # of a server that does not say where blocks end
+        for place in list(self._native):  # some servers do not say where blocks end
             if self._takes_items:
                 self._answer.take(self._native[place].item)
         self._native.clear()
@@ -182,7 +182,7 @@ class MessagesReader(OneAnswerReader):
 
 
 def _written(given: object) -> object:
-    """Return arguments as they stand in a block: an empty object says that pieces of them follow, or that none do."""
+    """Return the arguments in the start of a block; ``None`` for an empty object, after which pieces may follow."""
     if not given:
         return None
     return given if isinstance(given, str) else msgspec.json.encode(given).decode()

@@ -1,4 +1,4 @@
-"""Blocks of Anthropic's messages that no other format has a word for, and what words in it rest on, read. Pure."""
+"""Reads blocks of Anthropic's messages that no other format has, uses of its tools, and citations. Pure."""
 
 from collections.abc import Iterator
 
@@ -13,11 +13,11 @@ _USED = {"web_search": "messages:web_search", "web_fetch": "messages:web_fetch"}
 
 
 class NativeBlock(msgspec.Struct):
-    """A block while it is written.
+    """A block of this format's own while it is written.
 
     Attributes:
-        value: As it has begun.
-        written: What was written of the JSON it is given.
+        value: The block as it began.
+        written: The JSON of its input so far.
     """
 
     value: JsonObject
@@ -25,7 +25,7 @@ class NativeBlock(msgspec.Struct):
 
     @property
     def item(self) -> VendorItem:
-        """The block, whole."""
+        """The complete block."""
         value = self.value
         if self.written:
             try:
@@ -37,7 +37,7 @@ class NativeBlock(msgspec.Struct):
 
 
 def note_use(uses: dict[str, int], block: JsonObject) -> None:
-    """Count what a block says of tools that the vendor runs: a container once, however often it is used."""
+    """Count the use of a vendor's tool that a block reports; a container counts once."""
     if block.get("type") != "server_tool_use":
         return
     name = text_of(block.get("name"))
@@ -48,7 +48,7 @@ def note_use(uses: dict[str, int], block: JsonObject) -> None:
 
 
 def counted_uses(uses: dict[str, int], usage: JsonObject) -> dict[str, int]:
-    """Return how often tools were used: as the usage says, where it says it."""
+    """Return the number of uses of each tool; counts in the usage win."""
     said = usage.get("server_tool_use")
     told = {
         fee: count for name, fee in _USED.items() if (count := whole_number(part(said, f"{name}_requests"))) is not None
@@ -57,14 +57,14 @@ def counted_uses(uses: dict[str, int], usage: JsonObject) -> dict[str, int]:
 
 
 def citations_in(value: object) -> Iterator[Citation]:
-    """Yield what a block of text rests on."""
+    """Yield the citations of a block of text."""
     for each in value if isinstance(value, list) else ():
         if isinstance(each, dict):
             yield citation_of(each)
 
 
 def citation_of(value: JsonObject) -> Citation:
-    """Translate one source."""
+    """Translate one citation."""
     title = text_of(value.get("title")) or text_of(value.get("document_title"))
     url = text_of(value.get("url")) or text_of(value.get("source"))
     quoted = text_of(value.get("cited_text"))

@@ -1,4 +1,4 @@
-"""The messages format, spoken by Anthropic, by servers compatible with it, and by llama.cpp. Pure."""
+"""Writes requests of Anthropic's messages, for Anthropic, compatible servers and llama.cpp. Pure."""
 
 from collections.abc import Iterator
 
@@ -12,17 +12,17 @@ from organism.llm.requests import CompletionRequest, OneTool, Tool, VendorItem
 from organism.llm.server_tools import USES_MAX
 
 THINKING_MIN_TOKENS = 1024
-"""Anthropic takes no smaller budget for thinking."""
+"""Anthropic's smallest budget for thinking."""
 
 TOOL_TOKENS = 1000
-"""Anthropic publishes up to 804 tokens of its own instructions when there are tools."""
+"""Anthropic adds up to 804 tokens of instructions when there are tools, by its documentation."""
 
 IMAGES = (ImageRule(most=4_784, patch=28, patch_permille=1_046),)
 """What Anthropic publishes: a token for each 28 x 28 pixels, by its older rule one for each 750; at most 4,784 with its
 newest models, to which larger images are made smaller, and 1,568 with older ones. Source: "Images and vision"."""
 
 BETAS = "betas"
-"""What a request has switched on beside its fields: a header of the API, and a parameter of its SDKs."""
+"""The beta features that a request switches on: a header of the API, and a parameter of its SDKs."""
 
 _BILLED_BY_USE = ("web_search_", "web_fetch_")
 _CHOICES = {"auto": "auto", "required": "any", "none": "none"}
@@ -31,12 +31,12 @@ _SCHEMA_IN_WORDS = "Answer with one JSON object, and nothing else"
 
 
 COUNTED = frozenset({"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "mcp_servers"})
-"""What of a request the vendor wants to see to count its input; source: ``POST /v1/messages/count_tokens``."""
+"""Fields of a request that count towards its input; source: ``POST /v1/messages/count_tokens``."""
 
 
 def untaken(request: CompletionRequest) -> str | None:
-    """Return what a request asks for that this format has no word for; ``None`` when there is nothing."""
-    if request.verbosity not in {None, "medium"}:  # which is what one has without a wish
+    """Return, in words, what a request needs and this format lacks; ``None`` if there is nothing."""
+    if request.verbosity not in {None, "medium"}:  # medium is the default
         return "'verbosity'"
     for name in ("presence_penalty", "frequency_penalty", "logit_bias"):
         if getattr(request, name):
@@ -45,19 +45,19 @@ def untaken(request: CompletionRequest) -> str | None:
 
 
 def encode(request: CompletionRequest, *, stream: bool, holds_to_schemas: bool = True) -> JsonObject:
-    """Write a request as the format's JSON object: instructions stand apart from the conversation in it.
+    """Write a request as the format's JSON object, in which instructions are apart from the conversation.
 
     Args:
-        request: What to ask.
-        stream: Whether to ask for pieces.
-        holds_to_schemas: Whether the server holds an answer to a JSON Schema; if not, it is asked to in words.
+        request: The request.
+        stream: Whether to ask for a stream.
+        holds_to_schemas: Whether the server enforces JSON Schemas; if not, the schema is put into the instructions.
     """
     system, turns = conversation_of(request.messages)
     system += [{"type": "text", "text": words} for words in _form_in_words(request, holds_to_schemas)]
     body: JsonObject = {"model": request.model, "messages": turns, "max_tokens": request.max_output_tokens}
     fields = {name: value for name, value in fields_for(request, "messages").items() if name != BETAS}
     options: JsonObject = {
-        # A lone text is written as text: some compatible servers know no other form.
+        # A single text is written as a string: some compatible servers take nothing else.
         "system": system[0]["text"] if len(system) == 1 and "cache_control" not in system[0] else system or None,
         "temperature": request.temperature,
         "top_p": request.top_p,
@@ -85,12 +85,12 @@ def _form_in_words(request: CompletionRequest, holds_to_schemas: bool) -> Iterat
 
 
 def _thinking(request: CompletionRequest, turns: list[JsonObject], shown: JsonObject) -> JsonObject:
-    """Ask for thinking within the output cap, which the router may have shrunk.
+    """Return the ``thinking`` field, within the output cap that the router may have shrunk.
 
     Args:
-        request: What to ask.
-        turns: The conversation, as it is sent.
-        shown: What of the thoughts is wanted to be seen.
+        request: The request.
+        turns: The conversation as it is sent.
+        shown: How much of the thinking the client wants to see.
     """
     if request.reasoning_tokens is not None:
         budget = min(request.reasoning_tokens, request.max_output_tokens - 1)
@@ -129,12 +129,12 @@ def _tool(tool: Tool, holds_to_schemas: bool) -> JsonObject:
 
 
 def _bounded(item: VendorItem) -> JsonObject:
-    """Write a tool that the vendor runs, with how often it may: the hold relies on it."""
+    """Write a tool that the vendor runs, with a bound on its uses, which the hold relies on."""
     if item.kind.startswith(_BILLED_BY_USE) and item.value.get("max_uses") is None:
         return {**item.value, "max_uses": USES_MAX}
     return item.value
 
 
 def betas_of(request: CompletionRequest) -> list[str]:
-    """Return what the request's header switches on."""
+    """Return the beta features that a request switches on."""
     return list(fields_for(request, "messages").get(BETAS, ()))

@@ -1,4 +1,4 @@
-"""Answers of Anthropic's messages, written: whole, and as a stream of events. Pure."""
+"""Writes answers of Anthropic's messages: whole, and as a stream of events. Pure."""
 
 import msgspec
 
@@ -19,11 +19,11 @@ _REASONS = {
     "tool_calls": "tool_use",
     "content_filter": "refusal",
     "pause_turn": "pause_turn",
-    "error": "max_tokens",  # of the words that clients of this format know, the one for what goes on
+    "error": "max_tokens",  # of the reasons that clients know, the one that they continue from
 }
 _TIERS = frozenset({"standard", "priority", "batch"})
 _OWN = frozenset({"model_context_window_exceeded"})
-"""Words of the vendor's own that say more than those above."""
+"""Anthropic's own reasons that say more than those above."""
 
 
 def answered(asked: Asked, meta: Meta, answer: Completion) -> Json:
@@ -41,7 +41,7 @@ def answered(asked: Asked, meta: Meta, answer: Completion) -> Json:
 
 
 class MessagesWriter:
-    """Writes the events of a message: thoughts, words and the arguments of calls as they come, each in its block."""
+    """Writes an answer as the events of a message, block by block."""
 
     def __init__(self, asked: Asked, meta: Meta) -> None:
         self._message = _message(meta, asked.request.model)
@@ -56,7 +56,7 @@ class MessagesWriter:
         return _event({"type": "message_start", "message": message}) + self.alive()
 
     def delta(self, delta: Delta) -> bytes:
-        """Write a piece, after the beginning of its block where it is the first of it."""
+        """Write a piece, preceded by the beginning of its block if it is the first."""
         match delta:
             case str():
                 begun = {"type": "text", "text": ""}
@@ -78,7 +78,7 @@ class MessagesWriter:
         return _event({"type": "ping"})
 
     def end(self, answer: Completion) -> bytes:
-        """Write why it ended, and usage."""
+        """Write the stop reason and usage."""
         beside = _beside(answer)
         delta = _ends(answer) | {name: beside.pop(name) for name in ("container",) if name in beside}
         data = self._stop() + _event({"type": "message_delta", "delta": delta, "usage": _usage(answer), **beside})
@@ -89,7 +89,7 @@ class MessagesWriter:
         return _event(error_body(fault))
 
     def _native(self, item: VendorItem) -> bytes:
-        """Write a block of this format's own; one of another nobody can have asked for in this."""
+        """Write a block of this format's own; items of other formats cannot be shown here."""
         if item.format != "messages":
             return b""
         given = item.value.get("input")
@@ -101,7 +101,7 @@ class MessagesWriter:
         return data + self._stop()
 
     def _cite(self, citation: Citation) -> bytes:
-        """Write what the words of the open block rest on."""
+        """Write a citation of the open text block."""
         cited = citation_in_words(citation)
         if cited is None or self._open != ("text", self._texts):
             return b""
@@ -120,7 +120,7 @@ class MessagesWriter:
     def _call(self, delta: ToolCallDelta) -> bytes:
         more: Json = {"type": "input_json_delta", "partial_json": delta.arguments}
         if (index := self._calls.get(delta.place)) is not None:
-            # Of a call whose block has ended, where a provider goes back to it: readers go by the index.
+            # Some providers go back to a call whose block has ended; clients match pieces by index.
             return self._more(more, index)
         told = id_with_extra(ToolCall(delta.id, delta.name, "", delta.extra))
         data = self._in(("call", delta.place), {"type": "tool_use", "id": told, "name": delta.name, "input": {}})
@@ -128,7 +128,7 @@ class MessagesWriter:
         return data + (self._more(more) if delta.arguments else b"")
 
     def _in(self, block: "_Block", begun: Json) -> bytes:
-        """End the open block and begin another, unless it is the open one."""
+        """Make a block the open one: end the open block and begin this one, unless it is open already."""
         if block == self._open:
             return b""
         data = self._stop()
@@ -147,11 +147,11 @@ class MessagesWriter:
 
 
 _Block = tuple[str, int]
-"""What is in a block, and the place of it in the answer."""
+"""The kind of a block's content, and its place among those of its kind."""
 
 
 def _event(data: Json) -> bytes:
-    """Write an event, whose name stands in it as well in this format."""
+    """Write an event; its name is also its ``type`` in this format."""
     return event(data, str(data["type"]))
 
 
@@ -166,7 +166,7 @@ def _reason(answer: Completion) -> str:
 
 
 def _ends(answer: Completion) -> Json:
-    """Say why it ended; where a text of the client's has ended it, which."""
+    """Write the stop reason, and the stop sequence if one has ended the answer."""
     fields = answer.vendor_fields
     said = fields.value.get("stop_sequence") if fields is not None and fields.format == "messages" else None
     if isinstance(said, str) and answer.is_complete:
@@ -175,7 +175,7 @@ def _ends(answer: Completion) -> Json:
 
 
 def _beside(answer: Completion) -> Json:
-    """Return what the provider has said beside the answer in this format."""
+    """Return the fields that the provider has set beside the answer in this format."""
     fields = answer.vendor_fields
     if fields is None or fields.format != "messages":
         return {}
@@ -201,7 +201,7 @@ def _block(part: Part) -> Json | None:
 
 
 def citation_in_words(citation: Citation) -> Json | None:
-    """Write what words rest on: as it came in this format, else as a page of the web; ``None`` for anything else."""
+    """Write a citation: unchanged if it came in this format, else as a web page; ``None`` if it has no URL."""
     if citation.format == "messages":
         return citation.native
     if not citation.url:
@@ -216,7 +216,7 @@ def citation_in_words(citation: Citation) -> Json | None:
 
 
 def _usage(answer: Completion) -> Json:
-    """Write what was used, tools that the vendor has run among it."""
+    """Write usage, with the uses of the vendor's tools."""
     used = {
         f"{tool.removeprefix('messages:')}_requests": count
         for tool, count in answer.tool_uses.items()
@@ -228,7 +228,7 @@ def _usage(answer: Completion) -> Json:
 
 
 def _usage_of(usage: TokenUsage | None) -> Json:
-    """Write usage. The format has no word for a provider that has counted nothing: that shows as zeros."""
+    """Write token usage; zeros where the provider sent none, which the format cannot express."""
     counted = usage or TokenUsage()
     return {
         "input_tokens": counted.input,

@@ -1,6 +1,6 @@
-"""Tools and blocks that only servers of Anthropic's messages understand, told apart from all others. Pure.
+"""Separates tools and blocks that only servers of Anthropic's messages understand. Pure.
 
-They are passed on as they are. Which there are, and why some are refused, is one table.
+They are passed on unread. Those that cannot be honoured are refused, with the reasons of :mod:`fields`.
 
 Source: the reference of ``POST /v1/messages``, "tools" and "content".
 """
@@ -16,7 +16,7 @@ NATIVE_TOOLS = (
     "bash_", "text_editor_", "memory_", "computer_20", "web_search_", "web_fetch_", "code_execution_",
     "tool_search_tool_", "mcp_toolset",
 )  # fmt: skip
-"""How types of tools begin that the vendor runs, or has taught its models to call."""
+"""Prefixes of the types of tools that the vendor runs, or has trained its models to call."""
 
 NATIVE_BLOCKS = frozenset(
     {
@@ -26,11 +26,11 @@ NATIVE_BLOCKS = frozenset(
         "web_search_tool_result",
     }
 )  # fmt: skip
-"""Blocks that come with tools of the vendor's, or only its models can read."""
+"""Types of blocks that come with the vendor's tools, or that only its models can read."""
 
 
 def native_apart(raw: Json) -> tuple[Json, tuple[VendorItem, ...]]:
-    """Return a request with its native blocks wrapped and without its native tools, and these.
+    """Return a request with native blocks wrapped and native tools removed, and the native tools.
 
     Raises:
         FaultError: If there is a tool or a block that cannot be honoured.
@@ -61,7 +61,7 @@ def _refuse_tool(kind: str, param: str) -> None:
 
 
 def _wrapped(turn: Any, at: str) -> Any:
-    """Return a turn whose native blocks, also those within results of tools, are wrapped."""
+    """Return a turn with its native blocks wrapped, also those within results of tools."""
     content = turn.get("content") if isinstance(turn, dict) else None
     if not isinstance(content, list):
         return turn

@@ -1,4 +1,4 @@
-"""Errors in the shape that Anthropic's clients expect. Pure."""
+"""Writes errors as Anthropic's clients expect them. Pure."""
 
 import msgspec
 
@@ -17,11 +17,11 @@ _TYPES: dict[FaultKind, str] = {
 }
 
 THREADS_UNSUPPORTED = "thread_unsupported_request"
-"""Anthropic's own code for a conversation that it cannot keep: its clients then send all of it with each request."""
+"""Anthropic's code for a server that keeps no conversations; its clients then send all of it each time."""
 
 
 def error_body(fault: Fault) -> dict[str, object]:
-    """Write an error; what only organism has to say is under a name of its own."""
+    """Write an error; fields of organism's own are under ``organism``."""
     organism: dict[str, object] = {"code": fault.code}
     if fault.param is not None:
         organism["param"] = fault.param

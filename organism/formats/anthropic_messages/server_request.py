@@ -1,4 +1,4 @@
-"""From a request of Anthropic's messages to a call: turns, tools, thinking and the form of the answer. Pure."""
+"""Translates a request of Anthropic's messages into a call: turns, tools, thinking, response format. Pure."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, TypedDict, cast
@@ -34,7 +34,7 @@ from organism.llm.requests import (
 )
 
 KNOWN_FIELDS = frozenset(body.MessagesBody.__struct_fields__) | {rule.name.partition(".")[0] for rule in FIELDS}
-"""The fields of a request that are read, or are known to change nothing."""
+"""Fields of a request that are read, or are known to change nothing."""
 
 _CHOICES: dict[type, ToolChoice] = {body.AutoChoice: "auto", body.AnyChoice: "required", body.NoChoice: "none"}
 _PDF = "application/pdf"
@@ -47,7 +47,7 @@ def read_request(raw: Json, default_cap: int) -> Asked:
         FaultError: It is wrong, or asks for what cannot be honoured.
     """
     raw, native = native_apart(raw)
-    # What a tool was given may hold null, and goes back to the provider just as it was.
+    # Nulls are kept: the input of a tool goes back to the provider unchanged.
     asked = convert(raw, body.MessagesBody, conversation=())
     _refuse_fields(asked)
     form = asked.output_config.format or asked.output_format
@@ -86,10 +86,10 @@ def read_request(raw: Json, default_cap: int) -> Asked:
 
 
 def _refuse_fields(asked: body.MessagesBody) -> None:
-    """Refuse what would change what the answer is or costs.
+    """Refuse fields that would change the answer or its cost and cannot be honoured.
 
     Raises:
-        FaultError: If something would.
+        FaultError: If there is one.
     """
     for name, why in REFUSED.items():
         if name != "thread" and getattr(asked, name, None):
@@ -107,7 +107,7 @@ def _unsupported(param: str, why: str = "this gateway cannot honour it") -> Faul
 
 
 def _instructions(system: str | list[body.Text]) -> Iterator[ChatMessage]:
-    """Translate instructions: one turn, or as many as there are marks to keep what stands up to them."""
+    """Translate instructions into one turn, or one for each cache mark."""
     blocks = [body.Text(text=system)] if isinstance(system, str) else system
     words: list[str] = []
     for block in blocks:
@@ -121,7 +121,7 @@ def _instructions(system: str | list[body.Text]) -> Iterator[ChatMessage]:
 
 
 def _turns(asked: body.MessagesBody) -> Iterator[ChatMessage]:
-    """Translate turns. What was thought comes first in each, where vendors want it, wherever a stream has put it."""
+    """Translate turns; reasoning comes first in each, where vendors want it."""
     for place, turn in enumerate(asked.messages):
         mark = _mark(asked) if place == len(asked.messages) - 1 else {}
         if isinstance(turn.content, str):
@@ -137,26 +137,26 @@ def _turns(asked: body.MessagesBody) -> Iterator[ChatMessage]:
 
 
 class _Mark(TypedDict, total=False):
-    """The fields of a turn or a tool that ask to keep what stands up to it."""
+    """The fields of a turn or tool that ask the provider to cache everything up to it."""
 
     cache: bool
     cache_ttl: CacheTTL
 
 
 def _mark(marked: object) -> _Mark:
-    """Return the mark of a block, a tool or a whole request; nothing where it has none."""
+    """Return the cache mark of a block, a tool or a whole request; empty if it has none."""
     wish = getattr(marked, "cache_control", None)
     return {"cache": True, "cache_ttl": wish.ttl or "5m"} if isinstance(wish, body.CacheControl) else {}
 
 
 def _native_mark(block: object) -> _Mark:
-    """Return the mark of a block that is passed on as it is; it stands at the turn's end, like any other."""
+    """Return the cache mark of a native block, which is moved to its turn; empty if it has none."""
     wish = block.value.get("cache_control") if isinstance(block, body.Native) else None
     return {"cache": True, "cache_ttl": "1h" if wish.get("ttl") == "1h" else "5m"} if isinstance(wish, dict) else {}
 
 
 def _plain(parts: Sequence[Part]) -> str | tuple[Part, ...]:
-    """Write a lone text as text, which is what every provider knows best."""
+    """Return a single plain text as a string, which every provider takes."""
     match parts:
         case [TextPart(text=text, citations=())]:
             return text
@@ -191,10 +191,10 @@ _Result = str | tuple[TextPart | ImagePart | VendorItem, ...]
 
 
 def _result(content: str | Sequence[Any], at: str) -> _Result:
-    """Translate what came of a call; a document in it must be text.
+    """Translate the result of a tool; a document in it must be text.
 
     Raises:
-        FaultError: If it is another.
+        FaultError: If a document in it is not text.
     """
     if isinstance(content, str):
         return content
@@ -222,7 +222,7 @@ def _document(document: body.Document) -> Iterator[Part]:
 
 
 def _effort(asked: body.MessagesBody) -> Effort | None:
-    """Say how much is to be thought: as much as is said, as much as is usual, or not at all."""
+    """Return the reasoning effort: none where thinking is off, high where it is on without an effort."""
     effort: Effort | None = asked.output_config.effort
     match asked.thinking:
         case body.ThinkingOff():

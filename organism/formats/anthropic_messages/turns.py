@@ -1,8 +1,8 @@
-"""Turns of a conversation as Anthropic's messages take them, wherever the conversation was begun. Pure.
+"""Writes the turns of a conversation as Anthropic's messages take them. Pure.
 
-The API refuses empty texts, thoughts without its own seal, results that do not follow their call, a conversation
-without turns, one that begins with the model's, and one that ends in white space of the model's. Other vendors bring
-all of that forth. Source: the reference of ``POST /v1/messages`` and its errors.
+The API refuses empty texts, thinking without its own signature, results that do not follow their call, and a
+conversation that is empty, begins with the model, or ends in white space of the model's. Conversations with other
+vendors have all of these. Source: the reference of ``POST /v1/messages`` and its errors.
 """
 
 from base64 import b64encode
@@ -47,15 +47,15 @@ def conversation_of(messages: Iterable[ChatMessage]) -> tuple[list[JsonObject], 
 
 
 def cache_mark(ttl: Literal["5m", "1h"]) -> JsonObject:
-    """Write the wish to keep what stands up to here; five minutes are the vendor's own usual time."""
+    """Write a cache mark; the vendor's default time is five minutes."""
     return {"cache_control": {"type": "ephemeral"} | ({"ttl": ttl} if ttl != "5m" else {})}
 
 
 def acts_without_thought(turns: list[JsonObject]) -> bool:
-    """Whether the model is in the middle of calling tools, and what it thought before is not there.
+    """Whether the conversation ends in results of a tool call that was made without thinking.
 
-    With a budget to think, the API takes no call of its own that does not begin with its thought: such as one that
-    another vendor's model has made.
+    With a thinking budget, the API refuses a call that does not begin with thinking, such as one that another vendor's
+    model has made.
     """
     if len(turns) < 2 or _first_kind(turns[-1]) != "tool_result":  # noqa: PLR2004
         return False
@@ -68,7 +68,7 @@ def _first_kind(turn: JsonObject) -> object:
 
 
 def _add(turns: list[JsonObject], turn: ChatMessage) -> None:
-    """Add a turn, to the one before where both are of the same role: not every server joins them itself."""
+    """Append a turn; merge it into the last one if both have the same role, as not every server does so."""
     if isinstance(turn.content, str) and not turn.cache and not (turns and turns[-1]["role"] == turn.role):
         if turn.content.strip():
             turns.append({"role": turn.role, "content": turn.content})
@@ -90,7 +90,7 @@ def _items(content: object) -> Iterable[JsonObject]:
 
 
 def _trim_end(turn: JsonObject) -> None:
-    """Take white space off the end of an answer that is to be gone on with."""
+    """Strip white space from the end of an answer that the model is to continue."""
     if turn["role"] != "assistant":
         return
     content = turn["content"]
@@ -101,7 +101,7 @@ def _trim_end(turn: JsonObject) -> None:
 
 
 def _blocks(turn: ChatMessage) -> Iterator[JsonObject]:
-    """Write a turn's parts; the mark to keep the conversation goes to the last one."""
+    """Write a turn's parts; its cache mark goes to the last block that takes one."""
     blocks = [block for piece in turn.parts if (block := _block(piece)) is not None]
     if turn.cache and blocks:
         place = max((at for at, block in enumerate(blocks) if block["type"] not in _UNMARKED), default=None)
@@ -111,11 +111,11 @@ def _blocks(turn: ChatMessage) -> Iterator[JsonObject]:
 
 
 _UNMARKED = frozenset({"thinking", "redacted_thinking"})
-"""Kinds of blocks that take no mark."""
+"""Types of blocks that take no cache mark."""
 
 
 def _block(piece: Part) -> JsonObject | None:
-    """Write a part; ``None`` for what is nothing here: empty text, and thoughts that Anthropic has not sealed."""
+    """Write a part; ``None`` for empty text, and for reasoning that Anthropic has not signed."""
     match piece:
         case TextPart():
             return _text(piece) if piece.text.strip() else None
@@ -128,18 +128,18 @@ def _block(piece: Part) -> JsonObject | None:
             return _result(piece)
         case Reasoning():
             return _thought(piece)
-        case VendorItem(value=value):  # of this format: any other is refused before anything is held
+        case VendorItem(value=value):  # items of other formats were refused before anything was held
             return value
 
 
 def _text(piece: TextPart) -> JsonObject:
-    """Write words, with what they rest on where this format has said so itself."""
+    """Write text, with citations that came in this format."""
     cited = [each.native for each in piece.citations if each.format == "messages"]
     return {"type": "text", "text": piece.text} | ({"citations": cited} if cited else {})
 
 
 def _thought(piece: Reasoning) -> JsonObject | None:
-    """Write a thought that Anthropic has sealed itself; an id is another vendor's."""
+    """Write reasoning that Anthropic has signed; reasoning with an id is another vendor's."""
     if not piece.signature or piece.id:
         return None
     if piece.redacted:
@@ -170,7 +170,7 @@ def _attachment(piece: ImagePart | FilePart) -> JsonObject:
 
 
 def _cited(piece: FilePart, words: str) -> JsonObject:
-    """Write a document of plain text as one: what an answer cites is counted in its characters."""
+    """Write a plain text as a document, so that the answer can cite it by character."""
     data = piece.data.decode("utf-8", "replace") or words
     source = {"type": "text", "media_type": "text/plain", "data": data}
     return {"type": "document", "title": piece.name, "source": source, "citations": {"enabled": True}}

@@ -1,4 +1,4 @@
-"""What a server says when it says no, found in whatever shape: JSON of any make, a page, a line of text. Pure.
+"""Finds the words of an error in a body of any shape: JSON of any make, a web page, a line of text. Pure.
 
 Sources: the error objects in the references of OpenAI (``error.message/type/code``), Anthropic (``type: error``),
 Google (an array, ``error.status``, ``error.details[].reason``), Mistral and FastAPI (``detail``), vLLM
@@ -18,7 +18,7 @@ from organism.text.error_text import in_one_line
 from organism.text.plain_text import lines_of
 
 WORDS_MAX = 300
-"""More of what a server says does not go into an error."""
+"""Characters of a server's words that go into an error."""
 
 _NODES_MAX = 200
 _BODY_MAX = 64 * 1024
@@ -34,13 +34,13 @@ _CODE = re.compile(r"[A-Za-z0-9_.:/ -]{1,80}")
 
 
 class ErrorWords(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found.
+    """The words of an error.
 
     Attributes:
         text: The words for people, on one line, cut short; empty when there are none.
         codes: The words for programs, in lower case.
         status: The HTTP status that the body names; ``None`` when it names none.
-        structured: Whether they stood in JSON: the server's own error, and not a page of something before it.
+        structured: Whether they come from JSON: the server's own error, and not a proxy's page.
     """
 
     text: str = ""
@@ -50,7 +50,7 @@ class ErrorWords(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def words_of(body: bytes) -> ErrorWords:
-    """Find the words in the body of an answer."""
+    """Return the words of an error in the body of an answer."""
     text = body[:_BODY_MAX].decode("utf-8", "replace").lstrip("\ufeff").strip()
     value = _json(_data_of(text))
     if value is not None:
@@ -59,7 +59,7 @@ def words_of(body: bytes) -> ErrorWords:
 
 
 def words_in(value: object) -> ErrorWords:
-    """Find the words in JSON, what stands outermost first."""
+    """Return the words of an error in JSON, the outermost first."""
     texts: list[str] = []
     codes: set[str] = set()
     status: int | None = None
@@ -93,7 +93,7 @@ def _status(value: object) -> int | None:
 
 
 def _json(text: str) -> object:
-    """Read JSON that has something in it; ``None`` for anything else."""
+    """Read JSON that is not empty; ``None`` for anything else."""
     if not text.startswith(("{", "[", '"')):
         return None
     try:
@@ -104,7 +104,7 @@ def _json(text: str) -> object:
 
 
 def _data_of(text: str) -> str:
-    """Return the first data of a text that is an event stream, else the text."""
+    """Return the first data of an event stream; any other text unchanged."""
     if not text.startswith(("data:", "event:", "id:", ":")):
         return text
     lines = (line for line in lines_of(text) if line.startswith("data:"))
@@ -112,9 +112,9 @@ def _data_of(text: str) -> str:
 
 
 def _page(text: str) -> str:
-    """Return what a page of HTML says: its title, and then what is seen of it.
+    """Return the title and the visible text of an HTML page.
 
-    Each tag is looked at once: patterns that look for the end of each would take minutes for a page made of beginnings.
+    Each tag is looked at once: patterns that search for its end would take minutes for a page of unclosed tags.
     """
     title: list[str] = []
     seen: list[str] = []

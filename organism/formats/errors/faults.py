@@ -1,7 +1,7 @@
-"""What can go wrong with a call from outside, before any vendor's words for it. Pure.
+"""Faults of calls through the gateway, before a format writes them. Pure.
 
-Clients go by the status, and try again what they take for a passing trouble: 408, 409, 429 and everything from 500 on.
-What would only be refused again, or has been charged, says that it is not worth it.
+Clients go by the status and retry what they take for transient: 408, 409, 429 and everything from 500 on. A fault that
+would recur, or that has been charged, says that a retry is not worth it.
 """
 
 from typing import Literal
@@ -11,11 +11,11 @@ import msgspec
 FaultKind = Literal[
     "request", "key", "permission", "not_found", "too_large", "budget", "rate", "upstream", "unavailable"
 ]
-"""What sort of trouble it is; each format has its own word for each."""
+"""The kind of a fault; each format has its own word for each."""
 
 
 class BudgetRefusal(msgspec.Struct, frozen=True, kw_only=True):
-    """A budget's "no" in numbers; amounts are integers of their unit.
+    """A budget's refusal in numbers; amounts are integers of their unit.
 
     Attributes:
         scope: The account that refused, such as ``thread:key-ci`` or ``organism@day:2026-11-24``.
@@ -44,16 +44,16 @@ class BudgetRefusal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """A call that was not answered.
+    """Why a call was not answered.
 
     Attributes:
         status: The HTTP status.
-        kind: What sort of trouble it is.
-        code: What went wrong, for programs: stable, in snake case.
+        kind: The kind of fault.
+        code: A stable code for programs, in snake case.
         message: What went wrong and what to do about it, for people.
         param: The field of the request that is to blame.
-        retry: Whether the client should try again by itself; ``None`` leaves it to its habits.
-        retry_after_s: Seconds after which it may be worth it.
+        retry: Whether the client should retry by itself; ``None`` leaves it to the client.
+        retry_after_s: Seconds after which a retry may succeed.
         refusal: The numbers, where a budget refused.
         request_id: The request's, by which the daemon's log has more.
     """
@@ -78,5 +78,5 @@ class FaultError(Exception):
 
 
 def bad_request(message: str, param: str | None = None, code: str = "invalid_request") -> FaultError:
-    """Return the error of a request that is wrong, or asks for what cannot be honoured."""
+    """Return the error for a request that is wrong, or asks for what cannot be honoured."""
     return FaultError(Fault(status=400, kind="request", code=code, message=message, param=param))

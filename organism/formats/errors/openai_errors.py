@@ -1,4 +1,4 @@
-"""Errors in the shape that OpenAI's clients expect, for both of its formats. Pure."""
+"""Writes errors as OpenAI's clients expect them, in all of its formats. Pure."""
 
 import msgspec
 
@@ -19,7 +19,7 @@ _TYPES: dict[FaultKind, str] = {
 
 
 def error_body(fault: Fault) -> dict[str, object]:
-    """Write an error; what only organism has to say is under a name of its own."""
+    """Write an error; fields of organism's own are under ``organism``."""
     error: dict[str, object] = {
         "message": fault.message,
         "type": _TYPES[fault.kind],

@@ -1,4 +1,4 @@
-"""Which words and which statuses of a provider mean what: the table. Pure.
+"""The table of what a provider's words and statuses mean. Pure.
 
 Sources: the error references of OpenAI, Anthropic, Google, Azure, AWS Bedrock, Mistral, Groq, xAI, OpenRouter and
 Cloudflare; Envoy's and nginx's own pages. ``docs/PROVIDERS.md`` has the table for readers.
@@ -13,13 +13,13 @@ from organism.formats.errors.error_words import ErrorWords
 
 
 class RefusalRule(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the table: which words mean what.
+    """A row of the table.
 
     Attributes:
-        meaning: What they mean; ``None``: the work may have been done.
-        codes: Words for programs, in lower case.
-        phrases: What the words for people have in them.
-        of_request: Whether it may be said of a request that is wrong (400, 413, 422), whose own words are often quoted.
+        meaning: What the words mean; ``None``: the work may have been done.
+        codes: Error codes, in lower case.
+        phrases: A pattern of the words for people.
+        of_request: Whether it applies to statuses of a wrong request (400, 413, 422), which often quote the request.
     """
 
     meaning: Meaning | None
@@ -28,7 +28,7 @@ class RefusalRule(msgspec.Struct, frozen=True, kw_only=True):
     of_request: bool = False
 
     def fits(self, words: ErrorWords) -> bool:
-        """Whether the words are of these."""
+        """Whether an error's words fit this row."""
         return not self.codes.isdisjoint(words.codes) or (
             self.phrases is not None and self.phrases.search(words.text) is not None
         )
@@ -43,7 +43,7 @@ def _phrases(*patterns: str) -> re.Pattern[str]:
 
 
 RULES: tuple[RefusalRule, ...] = (
-    # A gateway says that the server took the request and then fell silent: it may have worked.
+    # A proxy says that the server took the request and then fell silent: it may have done the work.
     RefusalRule(
         meaning=None,
         phrases=_phrases(

@@ -1,9 +1,9 @@
-"""What a provider's "no" means, by its words and not by its status alone: one table. Pure.
+"""Decides what a provider's error means, by its words and not by its status alone. Pure.
 
-An attempt that failed is *refused* when nothing was worked on: nothing is charged, and what follows goes by what the
-refusal is about. It is *uncertain* when the work may have been done and billed. Statuses alone cannot tell: a 400 may
-say that an account is empty, a 200 that a limit is reached, a 503 that an answer broke off behind a gateway. So the
-first row of :data:`RULES` that fits the words decides, and where none fits, :data:`STATUSES` does.
+A failed attempt is *refused* if no work was done: nothing is charged, and the refusal's meaning decides what follows.
+It is *uncertain* if the work may have been done and billed. Statuses alone cannot tell: a 400 may say that an account
+is empty, a 200 that a limit is reached, a 503 that an answer broke off behind a proxy. So the first row of
+:data:`RULES` that fits the words decides; if none fits, :data:`STATUSES` does.
 
 Sources: the error references of OpenAI, Anthropic, Google, Azure, AWS Bedrock, Mistral, Groq, xAI, OpenRouter and
 Cloudflare; Envoy's and nginx's own pages. ``docs/PROVIDERS.md`` has the table for readers.
@@ -27,12 +27,12 @@ _HIDDEN_BEHIND = frozenset({408, 499, 502, 504, 520, 524})
 
 
 def refused_or_uncertain(provider: str, status: int, body: bytes, headers: Mapping[str, str]) -> ProviderError:
-    """Say what an HTTP error status means for money, and for what follows.
+    """Return the error of an HTTP status: rejected, at no cost, or uncertain.
 
     Args:
         provider: Its name in the configuration.
         status: The status of its answer.
-        body: The body, decompressed, as far as it was read.
+        body: The decompressed body, as far as it was read.
         headers: The headers.
     """
     words = words_of(body)
@@ -60,16 +60,16 @@ def parse_answer(raw: bytes | str, provider: str) -> JsonObject:
 
 
 def refused_in(value: object, provider: str, *, begun: bool = False, started: bool = False) -> ProviderError | None:
-    """Say what an error means that came with status 200: in place of an answer, or as an event of its stream.
+    """Return the error in JSON that came with status 200: in place of an answer, or as an event of its stream.
 
-    ``None`` when the value is no error. A refusal that comes before any of the answer is one like any other; that the
-    provider broke on it says less when it had already begun to answer.
+    ``None`` if the value is no error. Before any of the answer it means what it would mean with an error status; a mere
+    failure after the answer's head is uncertain.
 
     Args:
-        value: The JSON that came.
-        provider: Its name in the configuration.
-        begun: Whether some of the answer had come, so that the work is at least partly done.
-        started: Whether its head had come, so that the provider may have begun to work.
+        value: The JSON.
+        provider: The provider's name in the configuration.
+        begun: Whether a part of the answer has come, so that the work is at least partly done.
+        started: Whether its head has come, so that the provider may have begun to work.
     """
     error = error_in(value)
     if error is None:
@@ -86,9 +86,9 @@ def refused_in(value: object, provider: str, *, begun: bool = False, started: bo
 
 
 def refused_text(text: bytes, provider: str) -> RejectedError | None:
-    """Say what a page or a line of text means that came with status 200 where an answer belongs.
+    """Return the refusal in a page or text that came with status 200 in place of an answer.
 
-    ``None`` when its words do not say that nothing was worked on.
+    ``None`` if its words do not say that no work was done.
     """
     words = words_of(text)
     meaning = next((rule.meaning for rule in RULES if rule.fits(words)), None)
@@ -96,7 +96,7 @@ def refused_text(text: bytes, provider: str) -> RejectedError | None:
 
 
 def error_in(value: object) -> object:
-    """Return the error that JSON carries instead of an answer; ``None`` when it carries none."""
+    """Return the error in JSON; ``None`` if there is none."""
     if isinstance(value, list):
         found = [error_in(each) for each in value[:4]]
         return found[0] if found and None not in found else None
@@ -109,18 +109,18 @@ def error_in(value: object) -> object:
         return value
     if whole_number(part(value, "base_resp", "status_code")):  # MiniMax; 0 says that it is none
         return value
-    is_none = not _ANSWERS.isdisjoint(value)  # seen first: nearly all values are answers
-    said = not is_none and any(isinstance(value.get(name), str | list) for name in _SAYINGS)
+    is_answer = not _ANSWERS.isdisjoint(value)  # checked first: nearly all values are answers
+    said = not is_answer and any(isinstance(value.get(name), str | list) for name in _SAYINGS)
     return value if said else None
 
 
 _SAYINGS = ("detail", "message", "msg", "Message", "error_msg", "error_message", "errmsg")
 _ANSWERS = frozenset({"choices", "content", "output", "data", "type", "candidates", "usage", "delta", "response"})
-"""What answers, and their events, have at least one of."""
+"""Fields of which every answer, and every event of one, has at least one."""
 
 
 def request_id(headers: Mapping[str, str]) -> str:
-    """Return the name that the provider gives the request, by which its support finds it."""
+    """Return the provider's id of the request, for its support; empty if it gives none."""
     return next((headers[name][:80] for name in _REQUEST_IDS if headers.get(name)), "")
 
 
@@ -131,12 +131,12 @@ _REQUEST_IDS = (
 
 
 def _meaning(status: int, words: ErrorWords, *, told: bool) -> Meaning | None:
-    """Return what is meant; ``None`` when the work may have been done."""
+    """Return the meaning of an error; ``None`` if the work may have been done."""
     of_request = status in _OF_REQUEST
     for rule in RULES:
         if (of_request and not rule.of_request) or not rule.fits(words):
             continue
-        # Where a gateway lost sight of the server, only that it never reached it makes nothing of the request.
+        # A proxy that lost the server may have reached it; only words that say otherwise make the request undone.
         if status in _HIDDEN_BEHIND and rule.meaning not in _UNREACHED:
             return None
         return rule.meaning

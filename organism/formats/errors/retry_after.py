@@ -1,4 +1,4 @@
-"""When does a provider want to be asked again? It says so in a header, in one of many forms, or in its words. Pure.
+"""Reads when a provider may be asked again, from headers of many forms or from its words. Pure.
 
 Sources: RFC 9110 (``Retry-After``: seconds or a date), OpenAI and Azure (``retry-after-ms``, ``x-ratelimit-reset-*``
 such as ``6m0s``), Anthropic (``anthropic-ratelimit-*-reset``: an instant), OpenRouter (``x-ratelimit-reset``:
@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 RETRY_AFTER_MAX_S = 366 * 86_400.0
-"""No wait is longer: what is asked for may be a mistake in a unit, and has to stay a time that can be counted."""
+"""The longest wait: a longer one is taken for a mistake in the unit."""
 
 _RESETS_MAX_S = 30.0
-"""A limit that is full again later than that mostly lets a request through long before: it fills up all the time."""
+"""The longest wait for a limit's reset: limits refill continuously, so a request fits long before."""
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 _AMOUNT = r"\d+(?:\.\d+)? ?(?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?)(?![a-z])"
@@ -26,7 +26,7 @@ _IN_WORDS = re.compile(
 )
 _PARTS = re.compile(r"(\d+(?:\.\d+)?) ?([a-z]+)", re.IGNORECASE)
 _UNITS_S = (("ms", 0.001), ("mil", 0.001), ("m", 60.0), ("s", 1.0), ("h", 3600.0), ("d", 86_400.0))
-"""By how the unit begins; the first that fits."""
+"""Seconds of a unit, by its prefix; the first that fits."""
 
 _EPOCH_MS = 1e11
 _EPOCH_S = 1e8
@@ -35,11 +35,11 @@ _ANTHROPIC = tuple(f"anthropic-ratelimit-{what}-reset" for what in ("requests", 
 
 
 def retry_after_s(headers: Mapping[str, str], words: str = "") -> float | None:
-    """Return the seconds until the provider wants to be asked again, capped; ``None`` where it does not say.
+    """Return the seconds until the provider may be asked again, capped; ``None`` if it does not say.
 
     Args:
-        headers: Of its answer, by names in lower case or of any case where the mapping allows it.
-        words: What it says besides.
+        headers: The headers of its answer, looked up by lower-case names.
+        words: The body's text.
     """
     date = _instant(headers.get("date"))
     said = [*_asked(headers, date)] or [*_in_words(words)] or [min(s, _RESETS_MAX_S) for s in _resets(headers, date)]
@@ -58,7 +58,7 @@ def _asked(headers: Mapping[str, str], date: datetime | None) -> Iterator[float]
 
 
 def _resets(headers: Mapping[str, str], date: datetime | None) -> Iterator[float]:
-    """Yield when what has run out is there again: the provider's own limits, where nothing of them is left."""
+    """Yield the seconds until each exhausted limit of the provider resets."""
     for name in (*_RESETS, *_ANTHROPIC):
         left = headers.get(name.replace("-reset", "-remaining"))
         if (value := headers.get(name)) is None or (left is not None and (_number(left) or 0) > 0):

@@ -1,1 +1,1 @@
-"""Google's format for its models: generated content, as a server speaks it."""
+"""Google's ``generateContent`` and embeddings, the server side."""

@@ -1,4 +1,4 @@
-"""Google's ``embedContent`` and ``batchEmbedContents``, as a server speaks them. Pure.
+"""Google's ``embedContent`` and ``batchEmbedContents``, the server side. Pure.
 
 Source: the references of ``POST /v1beta/models/{model}:embedContent`` and ``:batchEmbedContents``.
 """
@@ -17,17 +17,17 @@ from organism.llm.embeddings import EmbeddingRequest, Embeddings
 EmbeddingsAsked = AskedFor[EmbeddingRequest]
 
 TEXTS_MAX = 2048
-"""So many texts at a time, as in OpenAI's embeddings: Google takes fewer."""
+"""Texts of one request, as in OpenAI's embeddings; Google itself takes fewer."""
 
 REFUSED: Mapping[str, str] = {
     "taskType": "providers are asked for a text's own vector; leave it out",
     "title": "providers are asked for a text's own vector; put it into the text",
 }
-"""Why fields are refused that would make another vector of a text."""
+"""Why fields that would change a text's vector are refused."""
 
 
 class Embed(body.Body, frozen=True, kw_only=True):
-    """One text that becomes a vector."""
+    """A request for the vector of one text."""
 
     content: body.Content
     model: str = ""
@@ -35,7 +35,7 @@ class Embed(body.Body, frozen=True, kw_only=True):
 
 
 class Batch(body.Body, frozen=True, kw_only=True):
-    """Several of them."""
+    """A request for the vectors of several texts."""
 
     model: str
     requests: Annotated[list[Json], msgspec.Meta(min_length=1, max_length=TEXTS_MAX)]
@@ -81,10 +81,10 @@ def batch_answered(asked: EmbeddingsAsked, meta: Meta, answer: Embeddings) -> Js
 
 
 def _asked(model: str, texts: list[Embed], at: str) -> EmbeddingsAsked:
-    """Return the call for some texts.
+    """Return the call for texts.
 
     Raises:
-        FaultError: If something is no text, or their vectors are to have different sizes.
+        FaultError: If one is empty or not text, or their vectors are to have different sizes.
     """
     sizes = {each.output_dimensionality for each in texts}
     if len(sizes) > 1:
@@ -96,7 +96,7 @@ def _asked(model: str, texts: list[Embed], at: str) -> EmbeddingsAsked:
 
 
 def _text(content: body.Content) -> str:
-    """Return a content's text; nothing if there is anything else in it."""
+    """Return a content's text; empty if it has anything but text."""
     texts = [part.text or "" for part in content.parts if part == body.Part(text=part.text)]
     return "".join(texts) if len(texts) == len(content.parts) else ""
 

@@ -1,4 +1,4 @@
-"""Answers of Google's ``generateContent``, written: whole, and as a stream of responses. Pure."""
+"""Writes answers of Google's ``generateContent``: whole, and as a stream of responses. Pure."""
 
 import msgspec
 
@@ -33,7 +33,7 @@ def answered(asked: Asked, meta: Meta, answer: Completion) -> Json:
 
 
 class GenerateWriter:
-    """Writes responses that each have a piece of the answer; a call comes whole, as the format has it."""
+    """Writes an answer as responses with a piece each; calls come whole at the end, as the format wants."""
 
     def __init__(self, asked: Asked, meta: Meta) -> None:
         self._asked = asked
@@ -41,11 +41,11 @@ class GenerateWriter:
         self._between = b"["
 
     def begin(self) -> bytes:
-        """Write nothing: the first piece says all that there is to say."""
+        """Write nothing: the first piece needs no head."""
         return b""
 
     def _response(self, body: Json, *, last: bool = False) -> bytes:
-        """Write a response: as an event, or as one more of an array."""
+        """Write a response as an event, or as the next element of an array."""
         if self._asked.stream_type == EVENT_STREAM:
             return event(body)
         between, self._between = self._between, b",\n"
@@ -62,11 +62,11 @@ class GenerateWriter:
                 return b""
 
     def alive(self) -> bytes:
-        """Write a piece with nothing in it: the vendor's own client takes a comment for a broken answer."""
+        """Write an empty piece: the vendor's own client takes a comment for a broken answer."""
         return self._said({"text": ""})
 
     def end(self, answer: Completion) -> bytes:
-        """Write the calls, why it ended, and usage."""
+        """Write the calls, the finish reason and usage."""
         last = _candidate(0, answer, self._asked)
         last["content"]["parts"] = [_call(call) for call in answer.tool_calls] or [{"text": ""}]
         others = [_candidate(place, each, self._asked) for place, each in enumerate(answer.alternatives, 1)]
@@ -84,7 +84,7 @@ class GenerateWriter:
 
 
 def error_body(fault: Fault) -> Json:
-    """Write an error; what only organism has to say is among its details."""
+    """Write an error; fields of organism's own are among its details."""
     organism: Json = {"@type": "organism", "code": fault.code}
     if fault.param is not None:
         organism["param"] = fault.param

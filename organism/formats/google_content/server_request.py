@@ -1,4 +1,4 @@
-"""From a request of Google's ``generateContent`` to a call: turns, functions and the form of the answer. Pure."""
+"""Translates a request of Google's ``generateContent`` into a call: turns, functions, response format. Pure."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -29,15 +29,15 @@ from organism.llm.requests import (
 )
 
 THOUGHTS = "thoughts"
-"""The dialect of those who want to see thoughts, which this format leaves out unless they are asked for."""
+"""The dialect of clients that ask for thoughts, which this format leaves out by default."""
 
 STREAM_TYPES = {"sse": EVENT_STREAM, "json": JSON_ARRAY}
-"""Of what media type pieces are, by the words of the path."""
+"""Media types of a stream, by the ``alt`` of the path."""
 
 _CHOICES: dict[str, ToolChoice] = {"ANY": "required", "NONE": "none"}
 _SNAKE = re.compile(r"_([a-z])")
 _OPAQUE = frozenset({"args", "response", "parameters", "parametersJsonSchema", "responseSchema", "responseJsonSchema"})
-"""Fields whose names inside are the client's own."""
+"""Fields whose content has names of the client's own."""
 
 
 def read_request(raw: Json, default_cap: int) -> Asked:
@@ -76,7 +76,7 @@ def read_request(raw: Json, default_cap: int) -> Asked:
 
 
 def camel(value: Any) -> Any:
-    """Return a request with its fields as the reference writes them: servers of this format take snake case too."""
+    """Return a request with fields in camel case; clients may write snake case, too."""
     if isinstance(value, list):
         return [camel(each) for each in value]
     if not isinstance(value, dict):
@@ -95,21 +95,21 @@ def _effort(thinking: body.ThinkingConfig) -> Effort | None:
 
 
 class _Calls:
-    """Names calls that have no name: results without one belong to the first open call of their function."""
+    """Gives ids to calls without one; a result without one belongs to the first open call of its function."""
 
     def __init__(self) -> None:
         self._open: list[tuple[str, str]] = []
         self._count = 0
 
     def begin(self, call: body.FunctionCall) -> str:
-        """Return the id of a call."""
+        """Open a call and return its id."""
         self._count += 1
         call_id = call.id or f"call_{self._count}"
         self._open.append((call.name, call_id))
         return call_id
 
     def end(self, result: body.FunctionResponse) -> str:
-        """Return the id of the call that a result belongs to."""
+        """Close the call that a result belongs to and return its id."""
         found = next(
             (each for each in self._open if result.id == each[1] or (not result.id and result.name == each[0])), None
         )
@@ -160,7 +160,7 @@ def _parts(part: body.Part, calls: _Calls, at: str) -> Iterator[Part]:
 
 
 def _sealed(part: body.Part) -> dict[str, Any]:
-    """Return the seal on a call where it stands in OpenAI's words for Gemini."""
+    """Return the thought signature of a call in the field that Gemini's OpenAI format has for it."""
     seal = part.thought_signature
     return {"extra_content": {"google": {"thought_signature": seal}}} if seal else {}
 
@@ -173,7 +173,7 @@ def _tools(tools: Iterable[body.Tool]) -> Iterator[Tool]:
 
 
 def _schema(value: Any) -> Any:
-    """Return a schema in the vendor's words as JSON Schema: types in small letters, and null among them."""
+    """Return Google's form of a schema as JSON Schema: lower-case types, and null for ``nullable``."""
     if isinstance(value, list):
         return [_schema(each) for each in value]
     if not isinstance(value, dict):

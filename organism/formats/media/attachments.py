@@ -1,4 +1,4 @@
-"""How many tokens images and files can become at most: as a provider publishes, or its user vouches for. Pure."""
+"""Bounds on the tokens of images and files: published by vendors, or vouched for by the user. Pure."""
 
 import msgspec
 
@@ -9,17 +9,17 @@ from organism.llm.provider import Request
 from organism.llm.requests import FilePart, ImagePart
 
 _FILE_NAME_TOKENS = 300
-"""A file's name has at most 255 bytes, and a few words go around it."""
+"""A file's name has at most 255 bytes, plus a few words around it."""
 
 
 class ImageRule(msgspec.Struct, frozen=True, kw_only=True):
-    """The most tokens of an image with some models, as their vendor publishes.
+    """The published bound on the tokens of an image, for some models.
 
     Attributes:
-        models: How the models' names begin; ``""`` is any other.
-        most: Of the largest image that is taken.
-        low: With detail ``low``, where that is less.
-        high: With detail ``high``, where that is less.
+        models: The prefix of the models' names; ``""`` matches any.
+        most: The most tokens of any image.
+        low: The most with detail ``low``, where that is less.
+        high: The most with detail ``high``, where that is less.
         patch: The edge in pixels of the squares that are counted; 0 where size does not matter, or images are enlarged.
         patch_permille: Thousandths of a token for each of them.
     """
@@ -32,7 +32,7 @@ class ImageRule(msgspec.Struct, frozen=True, kw_only=True):
     patch_permille: int = 1000
 
     def tokens(self, image: ImagePart) -> int:
-        """Bound an image: by its size, if it is known and counts, and never above what the largest one takes."""
+        """Return the most tokens of an image, by its size where that is known and counts."""
         if image.detail == "low" and self.low is not None:
             return self.low
         most = self.high if image.detail == "high" and self.high is not None else self.most
@@ -44,10 +44,10 @@ class ImageRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AttachmentBounds(msgspec.Struct, frozen=True, kw_only=True):
-    """What the user of a provider vouches for, where nothing is published or less is known to do.
+    """Bounds that the user of a provider vouches for, where none or larger ones are published.
 
     Attributes:
-        image_tokens: The most tokens of an image; ``None`` goes by what is published.
+        image_tokens: The most tokens of an image; ``None`` uses the published bound.
         file_tokens: The most tokens of a file that is not plain text; ``None`` refuses such files.
     """
 
@@ -64,19 +64,19 @@ def extra_tokens(
     *,
     embeds: bool = True,
 ) -> int:
-    """Bound what a request's input has beyond its texts; see :meth:`organism.llm.provider.Provider.extra_tokens`.
+    """Return the most tokens of input beyond a request's texts; see :meth:`.Provider.extra_tokens`.
 
     Args:
         request: The request.
         provider: The provider's name in the configuration.
-        bounds: What its user vouches for.
-        published: What its vendor publishes of images; the first rule that fits the model holds.
-        tool_tokens: The most tokens the provider adds of its own accord when there are tools or a form to keep.
-        embeds: Whether it embeds texts.
+        bounds: The user's bounds.
+        published: The vendor's bounds on images; the first rule that fits the model holds.
+        tool_tokens: The most tokens that the provider adds for tools or a response format.
+        embeds: Whether the provider serves embeddings.
 
     Raises:
         UnboundedError: Nothing bounds an image or a file of the request.
-        UnsupportedError: It is to embed, and cannot.
+        UnsupportedError: The request is for embeddings, which the provider does not serve.
     """
     if isinstance(request, EmbeddingRequest):
         if not embeds:
@@ -103,7 +103,7 @@ def extra_tokens(
 
 
 def file_text(piece: FilePart) -> str | None:
-    """Return what a file of plain text is sent as: text, which every provider reads; ``None`` for any other."""
+    """Return the text as which a plain text file is sent; ``None`` for any other file."""
     if not piece.media_type.startswith("text/") or piece.url:
         return None
     return f"[file {piece.name[:255]}]\n{piece.data.decode('utf-8', 'replace')}"

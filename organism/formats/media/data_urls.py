@@ -1,4 +1,4 @@
-"""Addresses that carry the bytes they point to, read and written. Pure."""
+"""Reads and writes ``data:`` URLs. Pure."""
 
 from base64 import b64decode, b64encode
 from typing import NoReturn
@@ -7,10 +7,10 @@ from organism.formats.errors.faults import bad_request
 
 
 def unpack(url: str, param: str) -> tuple[str, bytes]:
-    """Return the media type and the bytes of a ``data:`` address in base 64.
+    """Return the media type and the bytes of a ``data:`` URL in base64.
 
     Raises:
-        FaultError: If it is none.
+        FaultError: If it is not such a URL.
     """
     head, comma, data = url.partition(",")
     kind = head.removeprefix("data:").removesuffix(";base64")
@@ -27,5 +27,5 @@ def _no_data(param: str) -> NoReturn:
 
 
 def data_url(media_type: str, data: bytes) -> str:
-    """Write bytes as an address that carries them."""
+    """Return bytes as a ``data:`` URL."""
     return f"data:{media_type};base64,{b64encode(data).decode()}"

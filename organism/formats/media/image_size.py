@@ -1,4 +1,4 @@
-"""How large a picture is, from the first bytes of its file: PNG, JPEG, GIF and WebP. Pure.
+"""Reads the size of an image from the head of its file: PNG, JPEG, GIF and WebP. Pure.
 
 Sources: the PNG specification (IHDR), ITU-T T.81 (frame headers), GIF89a (screen descriptor) and RFC 9649 (VP8, VP8L
 and VP8X).
@@ -7,16 +7,16 @@ and VP8X).
 _PNG = b"\x89PNG\r\n\x1a\n"
 _MARKER = 0xFF
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
-"""JPEG's markers that no length follows."""
+"""JPEG markers without a length."""
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""JPEG's markers of a frame; the three left out are tables."""
+"""JPEG markers of a frame; the three left out are tables."""
 
 Size = tuple[int, int]
 """Width and height, in pixels."""
 
 
 def size_of_image(data: bytes) -> Size | None:
-    """Return the size that a picture's file gives it; ``None`` if it is of no known kind, or cut short."""
+    """Return the size of an image; ``None`` if its format is unknown or its head is cut short."""
     try:
         if data.startswith(_PNG):
             return _whole(data, 16, 20, 4, "big")

@@ -1,4 +1,4 @@
-"""Answers of chat completions, read: whole, and as a stream of chunks. Pure.
+"""Reads answers of chat completions: whole, and as a stream of chunks. Pure.
 
 Sources: the references of chat completions of OpenAI and of each vendor in :mod:`organism.formats.vendors`; what is
 understood beyond them, and where it was seen, stands in docs/PROVIDERS.md.
@@ -28,7 +28,7 @@ class ChatReader:
 
     Args:
         request: What was asked.
-        vendor: What is peculiar to the server.
+        vendor: The quirks of the server.
         on_text: Called with each piece.
     """
 
@@ -58,18 +58,18 @@ class ChatReader:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it has ended in order; that a choice nobody asked for has ended says nothing of the first."""
+        """Whether it has ended properly; the end of another choice says nothing of the first."""
         awaited = self._answer if self._is_first_seen else self._chosen()
         return self.is_ended or self._answer.is_counted_out or awaited.is_complete
 
     @property
     def is_concluded(self) -> bool:
-        """Whether it has said itself that it has ended, or why."""
+        """Whether it says that it has ended, or why, and no reason is an error."""
         return self._chosen().is_concluded
 
     @property
     def is_void(self) -> bool:
-        """Whether it says of itself that nobody has served it, as relays do with null choices and no count."""
+        """Whether it says that no model has served it, as relays do with null choices and no count."""
         counts, _ = self._usage.merged()
         return self._is_void and not self.is_started and not any(whole_number(count) for count in counts.values())
 
@@ -79,11 +79,11 @@ class ChatReader:
         return bool(self._usage)
 
     def end(self) -> None:
-        """Take ``[DONE]``: an end in order, if there was anything before it."""
+        """Take ``[DONE]``: a proper end if anything came before it."""
         self._answer.is_ended = self.is_begun or self.is_started
 
     def whole(self, value: JsonObject) -> None:
-        """Take a whole answer, which says all that it says at once; a single chunk, of those a line each, does not."""
+        """Take a whole answer. A single chunk that came as plain JSON is not one, unless it has usage."""
         self.event(value)
         is_all = not _is_chunk(value) or self.is_counted
         self._answer.is_ended = self._answer.is_ended or (self.is_started and is_all)
@@ -113,7 +113,7 @@ class ChatReader:
         answer = self._choices.get(index)
         self._is_first_seen = self._is_first_seen or answer is self._answer
         if answer is None:
-            # It is read, because it is billed, but not followed: nobody may have asked for another choice.
+            # It is read, because it is billed, but not shown: the caller may not have asked for another choice.
             answer = self._choices[index] = AnswerCollector(self._request, self._count_only, self._usage)
         delta, message = choice.get("delta"), choice.get("message")
         answer.logprobs += logprobs_in(choice)
@@ -127,7 +127,7 @@ class ChatReader:
         answer.end(choice.get("finish_reason") or choice.get("native_finish_reason"))
 
     def _without_custom(self, answer: AnswerCollector, message: JsonObject, *, is_whole: bool) -> JsonObject:
-        """Return a message, or a piece of one, without calls of tools that are given free text; these are kept."""
+        """Return a message, or a piece of one, without calls of custom tools, which are collected apart."""
         calls = message.get("tool_calls")
         custom = [each for each in calls if isinstance(part(each, "custom"), dict)] if isinstance(calls, list) else []
         if not custom or answer is not self._answer:
@@ -138,7 +138,7 @@ class ChatReader:
         return {**message, "tool_calls": [each for each in cast("list[JsonObject]", calls) if each not in custom]}
 
     def _count_only(self, piece: ProviderPiece) -> None:
-        """Hand on a piece of what is not shown; what a choice has not shown of a call is counted when it does."""
+        """Hand on a piece of a choice that is not shown, so that its tokens are counted."""
         if self._on_text is None:
             return
         match piece:
@@ -148,9 +148,9 @@ class ChatReader:
                 self._on_text("")
 
     def _read_message(self, answer: AnswerCollector, message: JsonObject, choice: JsonObject, index: int) -> None:
-        """Take a message where a piece of one belongs: the whole after its pieces, or in place of them.
+        """Take a message in place of a delta: the whole after its pieces, a growing whole, or a piece.
 
-        A server whose messages have once not gone on from all before writes pieces, whatever a later one begins with.
+        A server whose message has once not begun with all text before writes pieces, whatever a later one begins with.
         """
         text, said = text_of(message.get("content")), answer.text
         goes_on = bool(said) and text.startswith(said)
@@ -162,13 +162,13 @@ class ChatReader:
         _read(answer, message, is_whole=True, repeats=answer.is_begun and (index in self._streamed or is_all))
 
     def counted(self, usage: JsonObject) -> Completion:
-        """Return what has come, with the usage that an error brings which ends it."""
+        """Return what has come before an error ended it, with the usage that the error carries."""
         self._usage.add(usage)
         self._chosen().end("error")
         return self.completion()
 
     def _chosen(self) -> AnswerCollector:
-        """Return the first choice, or the first there is."""
+        """Return the first choice, or the first that has any content."""
         has_first = self._answer.is_begun or not any(answer.is_begun for answer in self._choices.values())
         return self._answer if has_first else next(each for each in self._choices.values() if each.is_begun)
 
@@ -178,7 +178,7 @@ class ChatReader:
         chosen = self._chosen()
         chosen.model, chosen.service_tier = self._answer.model, self._answer.service_tier
         if not self.is_started:
-            chosen.end("error")  # counted, but without a choice
+            chosen.end("error")  # there is usage, but no choice
         wanted = self._request.choices - 1
         others = [each for _, each in sorted(self._choices.items()) if each is not chosen]
         vendor = self._vendor
@@ -204,17 +204,17 @@ def _is_chunk(value: JsonObject) -> bool:
 
 
 def _read(answer: AnswerCollector, message: JsonObject, *, is_whole: bool = False, repeats: bool = False) -> None:
-    """Add a message, or a piece of one: both have the same fields.
+    """Add a message, or a piece of one, to an answer; both have the same fields.
 
     Args:
-        answer: Collects them.
-        message: The message.
-        is_whole: Whether it is all of the message.
-        repeats: Whether pieces of it have come before.
+        answer: The answer so far.
+        message: The message or piece.
+        is_whole: Whether it is the whole message.
+        repeats: Whether it repeats pieces that have come before.
     """
     content = message.get("content")
     if message.keys() <= _WORDS and isinstance(content, str) and not is_whole:
-        answer.write(text_of(content))  # nearly all pieces are
+        answer.write(text_of(content))  # the fast path: nearly all pieces are text alone
         return
     for words in _thoughts(message):
         if not (repeats and answer.is_begun):
@@ -241,7 +241,7 @@ def _read(answer: AnswerCollector, message: JsonObject, *, is_whole: bool = Fals
 
 
 def _piece(call: JsonObject, *, repeats: bool) -> ToolCallPiece:
-    """Read a piece of a call; some servers leave the object around name and arguments out."""
+    """Read a piece of a call; some servers leave out the object around name and arguments."""
     function = call.get("function")
     said = function if isinstance(function, dict) else call
     return ToolCallPiece(
@@ -255,7 +255,7 @@ def _piece(call: JsonObject, *, repeats: bool) -> ToolCallPiece:
 
 
 def _listed(value: object) -> list[object]:
-    """Return what is a list; some servers leave the brackets of a list of one object out."""
+    """Return a list; some servers leave out the brackets of a list of one object."""
     return value if isinstance(value, list) else [value] if isinstance(value, dict) else []
 
 
@@ -269,7 +269,7 @@ def _texts(content: object) -> Iterator[str]:
 
 
 def _thoughts(message: JsonObject) -> Iterator[str]:
-    """Yield what was thought: under one of its names, of which many servers write several, or in the text (Mistral)."""
+    """Yield reasoning: from the content (Mistral), and from one of its fields, of which servers may write several."""
     content = message.get("content")
     for piece in _listed(content):
         thinking = part(piece, "thinking")
@@ -282,7 +282,7 @@ def _thoughts(message: JsonObject) -> Iterator[str]:
 
 
 def _read_details(answer: AnswerCollector, details: object) -> None:
-    """Add reasoning as OpenRouter writes it: typed, sealed, and to be sent back as it was.
+    """Add reasoning as OpenRouter writes it: typed, signed, and to be sent back unchanged.
 
     Source: "Reasoning tokens", the guide to OpenRouter's API. Pieces of one detail share its type and index.
     """

@@ -1,4 +1,4 @@
-"""What messages of chat completions have beside text, thoughts and calls of functions, read. Pure.
+"""Reads citations, log probabilities and calls of custom tools in chat completions. Pure.
 
 Source: the reference of ``POST /v1/chat/completions``: ``annotations``, ``logprobs``, calls of custom tools.
 """
@@ -15,7 +15,7 @@ from organism.llm.citations import Citation
 
 
 def citations_in(message: JsonObject) -> Iterator[Citation]:
-    """Yield what a message, or a piece of one, rests on; of what has no address only this format has a word."""
+    """Yield the citations of a message, or of a piece of one."""
     listed = message.get("annotations")
     for each in listed if isinstance(listed, list) else ():
         if not isinstance(each, dict):
@@ -28,13 +28,13 @@ def citations_in(message: JsonObject) -> Iterator[Citation]:
 
 
 def logprobs_in(choice: JsonObject) -> list[JsonObject]:
-    """Return how likely the tokens of a choice, or of a piece of one, were."""
+    """Return the log probabilities of a choice, or of a piece of one."""
     listed = part(choice, "logprobs", "content")
     return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
 
 
 class _CustomCall(msgspec.Struct):
-    """The call of a tool that is given free text, while it is written."""
+    """A call of a custom tool while it is written."""
 
     id: str = ""
     name: str = ""
@@ -42,7 +42,7 @@ class _CustomCall(msgspec.Struct):
 
 
 class CustomCalls:
-    """Collects calls of tools that are given free text: what they are given is known when it is whole."""
+    """Collects calls of custom tools, whose free text becomes arguments when it is complete."""
 
     def __init__(self) -> None:
         self._calls: dict[int, _CustomCall] = {}

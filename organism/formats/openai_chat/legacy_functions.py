@@ -1,4 +1,4 @@
-"""Functions of chat completions as they were before tools: translated when read, and written again. Pure.
+"""Translates chat completions' functions, the predecessor of tools, to tools and back. Pure.
 
 Source: the reference of ``POST /v1/chat/completions``, ``functions`` and ``function_call``, which are deprecated there.
 """
@@ -13,9 +13,9 @@ LEGACY = "function_call"
 
 
 def with_tools(raw: Json) -> tuple[Json, bool]:
-    """Return a request with tools in place of functions, and whether its answer is to be written with a function.
+    """Return a request with tools in place of functions, and whether its answer needs the old form.
 
-    A turn could hold one call, and the result after it was told apart by its function's name: ids are made up.
+    The old form has one call a turn and no ids; ids are made up so that results find their calls.
     """
     messages = raw.get("messages")
     has_turns = isinstance(messages, list) and any(map(_is_legacy, messages))
@@ -54,5 +54,5 @@ def _turns(messages: list[Any]) -> list[Any]:
 
 
 def function_call(call: ToolCall) -> Json:
-    """Write a call as the field that a message had for it."""
+    """Write a call in the old form."""
     return {LEGACY: {"name": call.name, "arguments": call.arguments}}

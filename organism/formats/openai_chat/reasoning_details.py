@@ -1,8 +1,8 @@
-"""Reasoning in chat completions beyond its text: typed, sealed, and sent back as it was. Pure.
+"""Reasoning in chat completions beyond its text: typed, signed, and sent back unchanged. Pure.
 
 Source: "Reasoning tokens", the guide to OpenRouter's API, whose ``reasoning_details`` several relays and clients speak.
-What other vendors seal (Anthropic's signatures, OpenAI's encrypted reasoning) is sent to clients in the same way, so
-that it comes back to its vendor with the next request.
+Anthropic's signatures and OpenAI's encrypted reasoning are sent to clients in the same form, so that they come back to
+their vendor with the next request.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,34 +21,34 @@ _SUMMARY = "reasoning.summary"
 
 
 def kept_of(detail: JsonObject) -> JsonObject:
-    """Return what of a detail is kept beside its text and its seal, for it to be written again."""
+    """Return the fields of a detail, other than text and seal, that are needed to write it again."""
     return {FIELD: {name: detail[name] for name in _KEPT if name in detail}}
 
 
 def is_sealed(detail: JsonObject) -> bool:
-    """Whether there is nothing but unreadable content."""
+    """Whether a detail is encrypted, without readable text."""
     return detail.get("type") == _SEALED
 
 
 def words_of_detail(detail: JsonObject) -> str:
-    """Return its text, which stands under the name of its type."""
+    """Return the readable text of a detail."""
     return text_of(detail.get("text")) or text_of(detail.get("summary"))
 
 
 def seal_of(detail: JsonObject) -> str:
-    """Return its unreadable content, or the seal on what can be read."""
+    """Return the encrypted content of a detail, or the signature of its readable text."""
     return text_of(detail.get("data")) if is_sealed(detail) else text_of(detail.get("signature"))
 
 
 def read_details(details: Iterable[JsonObject]) -> Iterator[Reasoning]:
-    """Translate details that a client gives back."""
+    """Translate details that a client sends back."""
     for detail in details:
         thought_id, extra = text_of(detail.get("id")), kept_of(detail)
         yield Reasoning(words_of_detail(detail), seal_of(detail), thought_id, is_sealed(detail), extra)
 
 
 def write_details(thoughts: Iterable[Reasoning]) -> list[JsonObject]:
-    """Write reasoning that has more to it than its text; nothing where none has."""
+    """Write details of reasoning; none where all of it is plain text."""
     told = list(thoughts)
     if not any(thought.signature or thought.redacted or FIELD in thought.extra for thought in told):
         return []

@@ -1,4 +1,4 @@
-"""The chat completions format, spoken by OpenAI, by servers compatible with it, and by llama.cpp. Pure."""
+"""Writes requests of chat completions, for OpenAI, compatible servers and llama.cpp. Pure."""
 
 from collections.abc import Iterable, Iterator
 
@@ -32,7 +32,7 @@ _SCHEMA_IN_WORDS = "Answer with one JSON object, and nothing else, that fits thi
 
 
 def untaken(request: CompletionRequest, vendor: Vendor) -> str | None:
-    """Return what a request asks for that the vendor has no word for; ``None`` when there is nothing."""
+    """Return, in words, what a request needs and the vendor lacks; ``None`` if there is nothing."""
     own = own_fields(request, vendor.own_fields)
     if not vendor.effort and own.get("reasoning_effort", request.reasoning_effort) not in {None, "none"}:
         return "'reasoning_effort'"
@@ -47,12 +47,12 @@ def encode(request: CompletionRequest, vendor: Vendor, *, stream: bool) -> JsonO
     """Write a request as the format's JSON object.
 
     Args:
-        request: What to ask.
-        vendor: What is peculiar to the server.
-        stream: Whether to ask for pieces, with usage in the last one.
+        request: The request.
+        vendor: The quirks of the server.
+        stream: Whether to ask for a stream, with usage at its end.
     """
     body: JsonObject = {"model": request.model, vendor.cap: request.max_output_tokens}
-    own = request.tools if vendor.custom_tools else ()  # families of tools are no word of this format
+    own = request.tools if vendor.custom_tools else ()  # this format has no namespaces of tools
     names = CallNames(tool for tool in own if native_of(tool, "responses").get("type") == "custom")
     messages = list(_turns_of(mended(request.messages, vendor.call_ids), vendor, names))
     options: JsonObject = {
@@ -86,13 +86,13 @@ def encode(request: CompletionRequest, vendor: Vendor, *, stream: bool) -> JsonO
 
 
 def _search(request: CompletionRequest) -> JsonObject:
-    """Write the wish to search the web, which is a field in this format and a tool in all others."""
+    """Write the wish to search the web, a field in this format and a tool in all others."""
     tool = next((item.value for item in request.vendor_tools if item.format == "chat"), None)
     return {} if tool is None else {"web_search_options": {name: tool[name] for name in tool if name != "type"}}
 
 
 def _turns_of(messages: Iterable[ChatMessage], vendor: Vendor, names: CallNames) -> Iterator[JsonObject]:
-    """Write all turns; instructions that follow each other are one: templates of many models take no second."""
+    """Write all turns; adjacent instructions are joined, as templates of many models take only one."""
     instructions: list[str] = []
     for message in messages:
         if message.role == "system":
@@ -131,7 +131,7 @@ def _turns(message: ChatMessage, vendor: Vendor, names: CallNames) -> Iterator[J
 
 def _assistant(message: ChatMessage, vendor: Vendor, names: CallNames) -> JsonObject:
     calls = [piece for piece in message.parts if isinstance(piece, ToolCall)]
-    # Only beside calls may there be no content: a turn of thoughts that are not given back has an empty one.
+    # Content may be null only beside calls; a turn of reasoning alone has an empty one.
     turn: JsonObject = {"role": "assistant", "content": message.text or (None if calls else "")}
     if calls:
         written = [_call(call, vendor, names) for call in calls]
@@ -151,7 +151,7 @@ def _call(call: ToolCall, vendor: Vendor, names: CallNames) -> JsonObject:
 
 
 def _thoughts_back(message: ChatMessage, vendor: Vendor, *, beside_calls: bool) -> JsonObject:
-    """Give back what a vendor wants of what its model thought; each in the field that it came in."""
+    """Write the reasoning that a vendor wants back, in the fields in which it came."""
     thoughts = [piece for piece in message.parts if isinstance(piece, Reasoning)]
     back: JsonObject = {}
     for thought in thoughts:
@@ -201,7 +201,7 @@ def _function(tool: Tool) -> JsonObject:
 
 
 def _custom(tool: Tool) -> JsonObject:
-    """Write a tool that is given free text; its grammar stands one object deeper than in responses."""
+    """Write a custom tool; its grammar is one object deeper than in responses."""
     own = native_of(tool, "responses")
     custom = {name: own[name] for name in ("name", "description") if own.get(name)}
     form = own.get("format")

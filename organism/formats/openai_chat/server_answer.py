@@ -1,4 +1,4 @@
-"""Answers of chat completions, written: whole, and as a stream of chunks. Pure."""
+"""Writes answers of chat completions: whole, and as a stream of chunks. Pure."""
 
 from organism.amounts import TokenUsage
 from organism.formats.answers.annotations import chat_annotations_of
@@ -15,13 +15,13 @@ from organism.llm.requests import ToolCall, VendorItem
 
 _REASONS = frozenset({"stop", "length", "tool_calls", "content_filter"})
 _NOT_WHOLE = "length"
-"""The word, among those that clients of this format know, for an answer that was paused or broke: it goes on."""
+"""The finish reason of an answer that was paused or broke, of those that clients of this format know."""
 _LEGACY_REASON = {"tool_calls": LEGACY}
 _DONE = b"data: [DONE]\n\n"
 
 
 def answered(asked: Asked, meta: Meta, answer: Completion) -> Json:
-    """Write a whole answer: as many choices as there are."""
+    """Write a whole answer with all its choices."""
     names, dialect = CallNames(asked.request.tools), asked.dialect
     choices = (answer, *answer.alternatives)
     return {
@@ -51,7 +51,7 @@ def _choice(place: int, answer: Completion, names: CallNames, dialect: frozenset
 
 
 def _thought(text: str, dialect: frozenset[str]) -> Json:
-    """Write what was thought, in the fields in which a client looks for it."""
+    """Write reasoning in the fields in which the client looks for it."""
     if not text or NO_REASONING in dialect:
         return {}
     return {"reasoning_content": text} | ({"reasoning": text} if REASONING in dialect else {})
@@ -66,7 +66,7 @@ def _tier(answer: Completion) -> Json:
 
 
 class ChatWriter:
-    """Writes chunks: text, reasoning and the arguments of calls as they come."""
+    """Writes an answer as chunks."""
 
     def __init__(self, asked: Asked, meta: Meta) -> None:
         self._usage = asked.usage
@@ -82,11 +82,11 @@ class ChatWriter:
         }
 
     def begin(self) -> bytes:
-        """Write whose turn it is."""
+        """Write the chunk with the role."""
         return self._chunk({"role": "assistant", "content": "", "refusal": None})
 
     def delta(self, delta: Delta) -> bytes:
-        """Write a piece; the first of a call says which tool it is for."""
+        """Write a piece; the first of a call names its tool."""
         match delta:
             case str():
                 return self._chunk({"content": str(delta)})
@@ -94,7 +94,7 @@ class ChatWriter:
                 return self._chunk(shown) if (shown := _thought(text, self._dialect)) else b""
             case ToolCallDelta():
                 return self._call(delta)
-            case VendorItem() | TextBreak() | CitationDelta():  # what the format has a field for is sent at the end
+            case VendorItem() | TextBreak() | CitationDelta():  # citations are sent at the end
                 return b""
 
     def alive(self) -> bytes:
@@ -102,7 +102,7 @@ class ChatWriter:
         return COMMENT
 
     def end(self, answer: Completion) -> bytes:
-        """Write what a client must give back of it, why it ended, and usage."""
+        """Write what a client must send back, other choices, the finish reason and usage."""
         beside = _kept(answer, self._dialect) | ({"refusal": answer.refusal} if answer.refusal else {})
         late = [
             {"index": index, **call.extra}
@@ -127,7 +127,7 @@ class ChatWriter:
         return event(error_body(fault))
 
     def _whole(self, place: int, answer: Completion) -> bytes:
-        """Write another choice, whole: it was not followed while it came."""
+        """Write another choice as a whole: only the first is streamed."""
         choice = _choice(place, answer, self._names, self._dialect)
         message = choice.pop("message")
         for at, call in enumerate(message.get("tool_calls", ())):
@@ -138,7 +138,7 @@ class ChatWriter:
         )
 
     def _custom_calls(self, answer: Completion) -> bytes:
-        """Write the calls of tools that are given free text: it is the text within that counts."""
+        """Write calls of custom tools, whose text is known only when their arguments are complete."""
         data = b""
         for call in answer.tool_calls:
             if self._names.is_custom(call.name):
@@ -166,7 +166,7 @@ class ChatWriter:
         return self._chunk({"tool_calls": [{"index": index, **_call(call, self._names)}]})
 
     def _function_call(self, delta: ToolCallDelta) -> bytes:
-        """Write a piece of the one call that there could be before tools."""
+        """Write a piece of the first call in the old form; it has no place for others."""
         if not self._places:
             self._places[delta.place] = 0
             return self._chunk(function_call(ToolCall(delta.id, delta.name, delta.arguments)))
@@ -182,7 +182,7 @@ def _call(call: ToolCall, names: CallNames) -> Json:
 
 
 def _kept(answer: Completion, dialect: frozenset[str]) -> Json:
-    """Write what a client must give back of what was thought: its seals, and a vendor's own fields."""
+    """Write what a client must send back of the reasoning: its seals, and a vendor's own fields."""
     kept: Json = {}
     if NO_REASONING in dialect:
         return kept
@@ -193,7 +193,7 @@ def _kept(answer: Completion, dialect: frozenset[str]) -> Json:
 
 
 def _reason(answer: Completion, dialect: frozenset[str]) -> dict[str, str]:
-    """Say why it ended, in the vendor's words and, for what is not whole, in the provider's own beside them."""
+    """Write the finish reason, and for an answer that is not whole the provider's own word beside it."""
     reason: str = answer.finish_reason if answer.finish_reason in _REASONS else _NOT_WHOLE
     reason = _LEGACY_REASON.get(reason, reason) if LEGACY in dialect else reason
     own = {} if answer.is_complete or not answer.provider_reason else {"native_finish_reason": answer.provider_reason}

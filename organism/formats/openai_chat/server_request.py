@@ -1,4 +1,4 @@
-"""From a request of chat completions to a call: turns, tools and the form of the answer. Pure."""
+"""Translates a request of chat completions into a call: turns, tools, response format. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypedDict
@@ -85,10 +85,8 @@ def read_request(raw: Json, default_cap: int) -> Asked:
     )
 
 
-def _turns(
-    messages: list[body.Turn],
-) -> Iterator[ChatMessage]:
-    """Translate turns; results of tools that follow each other are parts of one."""
+def _turns(messages: list[body.Turn]) -> Iterator[ChatMessage]:
+    """Translate turns; adjacent results of tools are parts of one turn."""
     results: list[Part] = []
     mark: _Mark = {}
     for place, message in enumerate(messages):
@@ -114,27 +112,27 @@ def _turns(
 
 
 class _Mark(TypedDict, total=False):
-    """The fields of a turn that ask to keep the conversation up to it."""
+    """The fields of a turn or tool that ask the provider to cache everything up to it."""
 
     cache: bool
     cache_ttl: CacheTTL
 
 
 def _mark(turn: body.Turn) -> _Mark:
-    """Return the mark on a turn, a part of it or a call, as some clients write it for models with such a cache."""
+    """Return the cache mark of a turn, which clients write on the turn, one of its parts or a call."""
     calls = turn.tool_calls or () if isinstance(turn, body.Assistant) else ()
     parts = turn.content if isinstance(turn.content, list) else ()
     return _wish(*(getattr(each, "cache_control", None) for each in (*parts, *calls, turn)))
 
 
 def _wish(*wishes: body.CacheControl | None) -> _Mark:
-    """Return the last wish to keep the conversation, if there is any."""
+    """Return the last of several cache marks; empty if there is none."""
     said = [wish for wish in wishes if wish is not None]
     return {"cache": True, "cache_ttl": said[-1].ttl or "5m"} if said else {}
 
 
 def _kept_whole(turns: Iterable[ChatMessage], wish: body.CacheControl | None) -> Iterator[ChatMessage]:
-    """Put the wish to keep the conversation as a whole on its last turn."""
+    """Put the cache mark of the whole request on its last turn, unless that has one."""
     *before, last = turns
     yield from before
     yield last if wish is None or last.cache else replace(last, **_wish(wish))
@@ -143,7 +141,7 @@ def _kept_whole(turns: Iterable[ChatMessage], wish: body.CacheControl | None) ->
 def _result(
     content: str | list[body.TextPart | body.ImagePart], message: int
 ) -> str | tuple[TextPart | ImagePart, ...]:
-    """Translate what came of a call: words, and pictures in their places among them."""
+    """Translate the result of a tool: text, or text and images in order."""
     if isinstance(content, str):
         return content
     if all(isinstance(part, body.TextPart) for part in content):
@@ -186,7 +184,7 @@ def _said(message: body.Assistant, at: str) -> str | tuple[Part, ...]:
 
 
 def _thoughts(message: body.Assistant) -> Iterator[Reasoning]:
-    """Translate what was thought: with its seals where the client has kept them, else its text."""
+    """Translate reasoning: with its seals where the client has kept them, else its text."""
     if message.reasoning_details:
         yield from read_details(message.reasoning_details)
     elif message.thinking_blocks:
@@ -198,16 +196,16 @@ def _thoughts(message: body.Assistant) -> Iterator[Reasoning]:
 
 
 def _block(block: Json) -> Reasoning:
-    """Translate a thought in Anthropic's words, in which LiteLLM keeps them."""
+    """Translate a thinking block of Anthropic's, which is how LiteLLM keeps reasoning."""
     sealed = text_of(block.get("data"))
     return Reasoning(text_of(block.get("thinking")), sealed or text_of(block.get("signature")), redacted=bool(sealed))
 
 
 def _call(call: body.Call, at: str) -> ToolCall:
-    """Translate a call; free text is the one argument of a function.
+    """Translate a call; the free text of a custom tool becomes the one argument of a function.
 
     Raises:
-        FaultError: If it calls nothing.
+        FaultError: If it names neither a function nor a custom tool.
     """
     call_id, extra = split_id(call.id)
     extra |= {"extra_content": call.extra_content} if call.extra_content else {}
@@ -250,7 +248,7 @@ def _choice(choice: object) -> ToolChoice:
 
 
 def _is_allowed(tool: Tool, choice: object) -> bool:
-    """Whether a tool is among those that a choice leaves: the others are as good as not there."""
+    """Whether a tool choice allows a tool; tools that it does not allow are left out of the call."""
     if not isinstance(choice, body.AllowedChoice):
         return True
     named = (
@@ -260,17 +258,17 @@ def _is_allowed(tool: Tool, choice: object) -> bool:
 
 
 def tier_of(tier: str) -> str | None:
-    """Return how fast a call is to be served; ``None`` where that is left to the account."""
+    """Return the service tier of a call; ``None`` leaves it to the account."""
     return {"auto": None, "fast": "priority"}.get(tier, tier)
 
 
 def _searches(options: Json | None) -> tuple[VendorItem, ...]:
-    """Return the tool that the wish to search the web is, in a format that has no other word for it."""
+    """Return the web search that a request asks for, as the vendor's tool that it is in other formats."""
     return () if options is None else (VendorItem({"type": "web_search", **options}, "chat"),)
 
 
 def _fields(own: Json, effort: Effort | None) -> VendorItem | None:
-    """Return the fields that are one server's own, with the effort that stands beside its word for thinking."""
+    """Return the fields that are one server's own, with the effort beside its own field for thinking."""
     beside = {"reasoning_effort": effort} if own and effort is not None else {}
     return VendorItem(own | beside, "chat") if own else None
 

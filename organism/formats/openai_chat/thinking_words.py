@@ -1,4 +1,4 @@
-"""How clients of chat completions say that a model is to think: in one vendor's words or another's. Pure.
+"""How clients of chat completions ask for reasoning, in the fields of several vendors. Pure.
 
 Sources: the public references of OpenRouter (``reasoning``), Anthropic, DeepSeek, Moonshot and Zhipu (``thinking``),
 Qwen (``enable_thinking``), Groq (``reasoning_format``) and Gemini (``extra_body``).
@@ -14,22 +14,22 @@ from organism.formats.server_format import Json, OutputCap, convert
 from organism.llm.requests import Effort
 
 OPENROUTERS = frozenset({"reasoning", "include_reasoning"})
-"""What clients of OpenRouter write."""
+"""Fields that clients of OpenRouter write."""
 
 REASONING = "reasoning"
-"""The dialect of those who look for thoughts in the field of this name, where most look in ``reasoning_content``."""
+"""The dialect of clients that read reasoning in this field; most read ``reasoning_content``."""
 
 NO_REASONING = "no reasoning"
-"""The dialect of those who do not want to see any."""
+"""The dialect of clients that want no reasoning shown."""
 
 _USUAL: Effort = "medium"
-"""What is meant by a wish to think that says no more."""
+"""The effort where a request turns reasoning on and says no more."""
 
 _Budget = Annotated[int, Meta(ge=-1, le=10_000_000)]
 
 
 class OpenRouters(Body, frozen=True, kw_only=True):
-    """How much to think, in OpenRouter's words."""
+    """OpenRouter's ``reasoning``."""
 
     effort: Effort | None = None
     max_tokens: OutputCap | None = None
@@ -39,7 +39,7 @@ class OpenRouters(Body, frozen=True, kw_only=True):
 
 
 class Switch(Body, frozen=True, kw_only=True):
-    """Whether to think, and with how many tokens."""
+    """The ``thinking`` of Anthropic, DeepSeek, Moonshot and Zhipu."""
 
     type: Literal["enabled", "disabled", "adaptive", "auto"]
     budget_tokens: OutputCap | None = None
@@ -48,7 +48,7 @@ class Switch(Body, frozen=True, kw_only=True):
 
 
 class ThinkingConfig(Body, frozen=True, kw_only=True):
-    """The same in Gemini's words; ``-1`` leaves it to the model."""
+    """Gemini's ``thinking_config``; a budget of -1 leaves it to the model."""
 
     thinking_budget: _Budget | None = None
     thinking_level: str | None = None
@@ -56,24 +56,24 @@ class ThinkingConfig(Body, frozen=True, kw_only=True):
 
 
 class Googles(Body, frozen=True, kw_only=True):
-    """What Gemini has no field of OpenAI's for."""
+    """Gemini's own fields."""
 
     thinking_config: ThinkingConfig | None = None
 
 
 class ExtraBody(Body, frozen=True, kw_only=True):
-    """Where that stands."""
+    """``extra_body``, in which Gemini's fields are."""
 
     google: Googles | None = None
 
     @property
     def thinking(self) -> ThinkingConfig | None:
-        """What it says of thinking."""
+        """Gemini's thinking config, if there is one."""
         return None if self.google is None else self.google.thinking_config
 
 
 class ThinkingWords(Body, frozen=True, kw_only=True):
-    """All that clients say of it."""
+    """All fields about reasoning."""
 
     reasoning: OpenRouters | None = None
     thinking: Switch | None = None
@@ -86,7 +86,7 @@ class ThinkingWords(Body, frozen=True, kw_only=True):
 
 
 class ThinkingWish(Body, frozen=True, kw_only=True):
-    """What is asked for, in the words that all formats have.
+    """What a request asks of reasoning, in terms that all formats have.
 
     Attributes:
         effort: How much to think.
@@ -100,14 +100,14 @@ class ThinkingWish(Body, frozen=True, kw_only=True):
 
 
 def thinking_wish(own: Json, effort: Effort | None) -> ThinkingWish:
-    """Return what a client asks for.
+    """Return what a request asks of reasoning.
 
     Args:
-        own: The fields of its request that are one server's own.
-        effort: What it says in OpenAI's word, which goes before all others.
+        own: The fields of the request that are one server's own.
+        effort: OpenAI's ``reasoning_effort``, which wins over all others.
 
     Raises:
-        FaultError: A field has a value that no server knows.
+        FaultError: A field has an unknown value.
     """
     said = {name: value for name, value in own.items() if name in THINKING}
     switch = template_switch(own)
@@ -136,7 +136,7 @@ def _tokens(words: ThinkingWords) -> int | None:
 
 
 def _thinks(words: ThinkingWords, switch: bool | None) -> bool | None:
-    """Return whether the model is to think; ``None`` where that is left to it."""
+    """Return whether the model is to think; ``None`` leaves it to the model."""
     said: list[bool | None] = [switch, words.enable_thinking]
     if words.reasoning is not None:
         said.append(words.reasoning.enabled)

@@ -1,7 +1,7 @@
-"""OpenAI's completions of plain text, as a server speaks them: requests in, answers and streams out. Pure.
+"""OpenAI's completions of plain text, the server side: requests in, answers and streams out. Pure.
 
-The prompt becomes a conversation's one turn, since all that models are served by today takes conversations. What has
-no meaning there (text after the place to fill, tokens in place of text, the best of several) is refused by its name.
+The prompt becomes the one turn of a conversation, which is what today's providers take. What a conversation cannot
+express (``suffix``, tokens in place of text, ``best_of``) is refused by name.
 
 Source: the reference of ``POST /v1/completions``.
 """
@@ -86,14 +86,14 @@ def answered(asked: Asked, meta: Meta, answer: Completion) -> Json:
 
 
 class CompletionsWriter:
-    """Writes pieces of text; there is no word for anything else."""
+    """Writes an answer as chunks of text; the format has nothing else."""
 
     def __init__(self, asked: Asked, meta: Meta) -> None:
         self._usage = asked.usage
         self._head = _head(meta, asked.request.model)
 
     def begin(self) -> bytes:
-        """Write nothing: the first piece says all that there is to say."""
+        """Write a comment: the first piece needs no head."""
         return COMMENT
 
     def delta(self, delta: Delta) -> bytes:
@@ -123,10 +123,10 @@ class CompletionsWriter:
 
 
 def _prompt(prompt: object) -> str:
-    """Return the one text to go on with.
+    """Return the one text to complete.
 
     Raises:
-        FaultError: If there is another number of them, or tokens in their place.
+        FaultError: If there are several texts, none, or tokens.
     """
     if isinstance(prompt, list) and len(prompt) == 1:
         prompt = prompt[0]

@@ -1,7 +1,7 @@
-"""The embeddings format, spoken by OpenAI, by servers compatible with it, and by llama.cpp. Pure.
+"""Embeddings, the client side, for OpenAI, compatible servers and llama.cpp. Pure.
 
-Vectors are asked for as base64 where the vendor is known to give them so: four bytes a number instead of up to twenty.
-Others are asked for nothing, because some refuse to be asked; numbers and base64 are read from anybody.
+Vectors are asked for in base64 where the vendor is known to support it: four bytes a number instead of up to twenty.
+Other servers are not asked, because some refuse the field. Answers may have numbers or base64, whatever was asked.
 """
 
 import math
@@ -26,7 +26,7 @@ def encode(request: EmbeddingRequest, vendor: Vendor) -> JsonObject:
 
 
 def decode(raw: bytes, vendor: Vendor, provider: str, request: EmbeddingRequest) -> Embeddings:
-    """Read an answer; usage that cannot be believed is named, not used, and a count of nothing is none.
+    """Read an answer; usage that is not sane becomes its ``usage_error``, and a count of zero is none.
 
     Raises:
         UncertainError: If it is not an answer in this format, or has not one vector for each input.
@@ -60,9 +60,9 @@ def decode(raw: bytes, vendor: Vendor, provider: str, request: EmbeddingRequest)
 
 
 def _places(data: list[object]) -> list[int] | None:
-    """Return which input each vector is for; ``None`` if that is not known.
+    """Return the index of each vector's input; ``None`` if the answer does not tell.
 
-    Some servers write no index, or the same one each time, and mean the order; some count from one.
+    Some servers write no index, or always the same, and mean the order; some count from one.
     """
     told = [whole_number(part(item, "index")) for item in data]
     indices = [index for index in told if index is not None]

@@ -1,4 +1,4 @@
-"""OpenAI's embeddings, as a server speaks them. Pure.
+"""OpenAI's embeddings, the server side. Pure.
 
 Source: the reference of ``POST /v1/embeddings``.
 """
@@ -15,7 +15,7 @@ from organism.llm.embeddings import EmbeddingRequest, Embeddings
 EmbeddingsAsked = AskedFor[EmbeddingRequest]
 Token = Annotated[int, msgspec.Meta(ge=0)]
 Inputs = Annotated[list[str | list[Token] | Token], msgspec.Meta(min_length=1, max_length=2048)]
-"""OpenAI takes no more at a time."""
+"""OpenAI takes at most 2,048 inputs a request."""
 
 
 class EmbeddingsBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,7 +55,7 @@ def answered(asked: EmbeddingsAsked, meta: Meta, answer: Embeddings) -> Json:
 
 
 def _inputs(given: str | list[str | list[int] | int]) -> tuple[str | tuple[int, ...], ...]:
-    """Return what is to become a vector each; tokens that stand in no list of their own are one input together.
+    """Return the inputs, each of which becomes a vector; loose tokens together are one input.
 
     Raises:
         FaultError: If there are texts or lists among such tokens, or an input is empty.

@@ -1,4 +1,4 @@
-"""Providers' adapters at work: their calls run beside the router's own tasks, and their end holds up nobody."""
+"""Runs providers' adapters in tasks of their own, so that a hanging adapter holds up nobody."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -15,13 +15,13 @@ from organism.router.call_state import CallState
 from organism.text.error_text import describe
 
 WARM_UP_MAX_S = 30.0
-"""So many seconds of an adapter's warming up are not counted as a call's time."""
+"""Seconds of an adapter's warm-up that do not count as the call's time."""
 
 _END_S = 1.0
-"""How long adapters whose calls have been given up may take to end, before they are left behind."""
+"""Seconds that adapters of abandoned calls may take to end before they are left behind."""
 
 _CLOSE_S = 5.0
-"""How long an adapter may take to free what it holds."""
+"""Seconds that an adapter may take to close."""
 
 _log = structlog.get_logger("organism.router")
 
@@ -38,16 +38,16 @@ class Adapters:
         return self._tasks.start(call, f"a call of provider {provider!r}")
 
     async def make_ready(self, state: CallState, providers: Mapping[str, Provider]) -> None:
-        """Let the adapter that a call goes to next load what it needs, before anything is held for the call.
+        """Warm up the adapter that a call goes to next, before anything is held for the call.
 
-        Once for each adapter, and however long its first caller waits. What it loads (a client, certificates, a local
-        model) is no part of the call: it takes nothing of the call's time, and costs nothing when it fails.
+        An adapter is warmed up once. What it loads (a client, certificates, a local model) is not part of the call: it
+        takes nothing of the call's time, and costs nothing when it fails.
 
         Args:
-            state: The call; its deadline moves by the time that this takes.
+            state: The call; its deadline is extended by the time that this takes.
 
         Raises:
-            RejectedError: It cannot be made ready, and no other provider serves the call.
+            RejectedError: The warm-up has failed, and no other provider serves the call.
         """
         while (route := state.queue.next()) is not None:
             name = route.provider
@@ -67,7 +67,7 @@ class Adapters:
                 raise task.error if isinstance(task.error, RejectedError) else RejectedError(name, failure)
 
     def _warming(self, name: str, provider: Provider) -> ForeignTask | None:
-        """Return the warming up that is under way; ``None`` if the adapter is ready. One that failed begins anew."""
+        """Return the warm-up that is under way, started again if it has failed; ``None`` if the adapter is ready."""
         known, task = self._warm.get(name, (None, None))
         if known is not provider or (task is not None and task.done and task.error is not None):
             warm_up = _warm_up_of(provider)
@@ -76,7 +76,7 @@ class Adapters:
         return None if task is None or (task.done and task.error is None) else task
 
     async def close(self, name: str, provider: Provider) -> None:
-        """Free what an adapter holds; one that fails, or takes too long, is logged."""
+        """Close an adapter; a failure, or one that takes too long, is logged."""
         with anyio.CancelScope(shield=True):
             closing = await self._tasks.finish(partial(_close, provider), f"the end of provider {name!r}", _CLOSE_S)
         if not closing.done:
@@ -89,18 +89,18 @@ class Adapters:
             del self._warm[name]
 
     async def end(self) -> None:
-        """Leave behind what does not end: the process must be able to."""
+        """Leave adapters behind that do not end, so that the process can."""
         for name in await self._tasks.end(_END_S):
             _log.error("adapter_does_not_end", work=name)
 
 
 def _close(provider: Provider) -> Awaitable[None]:
-    """Look the method up inside the guard: a stranger's adapter may not have it."""
+    """Call ``aclose`` within the guard: a foreign adapter may lack it."""
     return provider.aclose()
 
 
 def _warm_up_of(provider: Provider) -> Callable[[], object] | None:
-    """Return what an adapter wants done before its first call, if it has anything."""
+    """Return an adapter's ``warm_up``; ``None`` if it has none."""
     try:
         found: Any = getattr(provider, "warm_up", None)
     except BaseException:  # noqa: BLE001 - a stranger's `__getattr__` may raise anything
@@ -109,7 +109,7 @@ def _warm_up_of(provider: Provider) -> Callable[[], object] | None:
 
 
 def stops_when_closed(provider: object) -> bool:
-    """Whether an adapter says that its provider stops working, and billing, when a stream is closed."""
+    """Whether an adapter's provider stops working, and billing, when a stream is closed."""
     try:
         return getattr(provider, "stops_when_closed", False) is True
     except BaseException:  # noqa: BLE001 - a stranger's attribute may raise anything

@@ -1,4 +1,4 @@
-"""Emits the events of model calls: one for each fact about money, retries and providers."""
+"""Emits the events of model calls: charges, warnings, refusals, retries, failovers."""
 
 from collections.abc import Callable
 
@@ -29,14 +29,14 @@ from organism.usage.outbox import Outbox
 _log = structlog.get_logger("organism.router")
 
 CallSink = Callable[[Call], None]
-"""Is handed each call that is about to be held; must not block."""
+"""Called with each call that is about to be held; must not block."""
 
 WarningSink = Callable[[Spender, BudgetWarning], None]
 """Delivers a warning to the agent whose call crossed a threshold; must not block."""
 
 
 class CallEvents:
-    """Turns what happens to calls into events."""
+    """Emits events, and calls those who subscribed to calls and warnings."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
@@ -45,11 +45,11 @@ class CallEvents:
         self._told_unpriced: set[str] = set()  # models to degrade to: names of the configuration, so few
 
     def subscribe_calls(self, count: CallSink) -> None:
-        """Have a function called with each call before anything is held for it, but not with what is paid already."""
+        """Have a function called with each call before it is held; not with calls whose answer is paid already."""
         self._call_sinks = (*self._call_sinks, count)
 
     def begin(self, call: Call) -> None:
-        """A call is about to be held: for those who count calls; no event."""
+        """Announce a call that is about to be held to the subscribers; no event."""
         for count in self._call_sinks:
             count(call)
 
@@ -67,7 +67,7 @@ class CallEvents:
         labels: dict[str, str],
         abandoned: bool,
     ) -> None:
-        """An attempt has been settled, or released, which leaves these accounts."""
+        """Emit the usage of an attempt that has been settled or released, with the accounts' new states."""
         whole = settled if isinstance(settled, Settlement) else Settlement(ZERO, (), settled)
         self._outbox.emit(
             UsageEvent(
@@ -100,7 +100,7 @@ class CallEvents:
         )
 
     def emit_warning(self, record: CallRecord, warning: BudgetWarning) -> None:
-        """Spend has reached a threshold."""
+        """Emit that spend has reached a threshold, and deliver the warning."""
         self._outbox.emit(
             ThresholdCrossed(
                 thread_id=record.thread_id,
@@ -113,7 +113,7 @@ class CallEvents:
             deliver(Spender(record.thread_id, record.agent, record.model), warning)
 
     def emit_exceeded(self, record: CallRecord, shortfall: Refusal, *, enforced: bool) -> None:
-        """A limit has refused a call, or would have."""
+        """Emit that a limit has refused a call, or would have in another mode."""
         self._outbox.emit(
             BudgetExceeded(
                 thread_id=record.thread_id,
@@ -126,7 +126,7 @@ class CallEvents:
         )
 
     def emit_retry(self, state: CallState, attempt: Attempt, error: ProviderError, delay_s: float) -> None:
-        """An attempt has failed, and another follows."""
+        """Emit that an attempt has failed and another follows."""
         spender = state.call.spender
         self._outbox.emit(
             LLMRetry(
@@ -143,7 +143,7 @@ class CallEvents:
         )
 
     def emit_failover(self, state: CallState, from_provider: str, to_provider: str, reason: str) -> None:
-        """A call goes to another provider than it would have."""
+        """Emit that a call goes to another provider than it would have."""
         spender = state.call.spender
         self._outbox.emit(
             LLMFailover(
@@ -161,10 +161,10 @@ class CallEvents:
     def emit_degraded(
         self, call: Call, call_id: str, steps: tuple[Degraded, ...], stayed: Degraded | None = None
     ) -> None:
-        """A call is made with another model than was asked for, because of what has been spent.
+        """Emit that a call is made with another model than was asked for, because of what has been spent.
 
         Args:
-            stayed: The step that it does not take, as the cheaper model has no price.
+            stayed: A step that is due and not taken, as the cheaper model has no price.
         """
         for step in steps:
             self._outbox.emit(
@@ -184,7 +184,7 @@ class CallEvents:
             self._tell_stayed(stayed)
 
     def _tell_stayed(self, step: Degraded) -> None:
-        """Say once of each cheaper model without a price that calls stay with the one they have."""
+        """Log, once for each cheaper model without a price, that calls do not degrade to it."""
         if step.to_model in self._told_unpriced:
             return
         self._told_unpriced.add(step.to_model)

@@ -1,4 +1,4 @@
-"""Watches one model call from its caller's side and tells of it when it has ended."""
+"""Observes one model call from its caller's side and publishes its end."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +18,10 @@ from organism.usage.activity import ActivityFeed, CallContent, CallEnded
 
 
 class ObservedCall:
-    """One call while its caller waits: names it as the task's work, so that its requests and log lines carry its ids.
+    """A call while its caller waits. It is the task's current work, so that requests and log lines carry its ids.
 
     Args:
-        streamed: Whether the answer is followed while it is written.
+        streamed: Whether the caller reads the answer as a stream.
     """
 
     def __init__(self, call: Call, call_id: str, *, streamed: bool, feed: ActivityFeed, clock: Clock) -> None:
@@ -55,7 +55,7 @@ class ObservedCall:
 
     @contextmanager
     def attempt(self, attempt: Attempt) -> Iterator[None]:
-        """Count an attempt that leaves within the block, and the time since; of two at a time it counts once."""
+        """Count an attempt that leaves within the block, and its time; overlapping attempts count their time once."""
         self._running.append(attempt)
         try:
             yield
@@ -71,7 +71,7 @@ class ObservedCall:
                     self._since_ns = None
 
     def answered(self, answer: Answer) -> Answer:
-        """Take note of the answer."""
+        """Record the answer, and return it."""
         self._answer = answer
         return answer
 

@@ -1,4 +1,4 @@
-"""One call on its course: which attempts were made, whether another may follow, and where it goes. Pure."""
+"""The state of one call: its attempts, whether another may follow, and where it goes. Pure."""
 
 from organism.errors import ProviderError, RejectedError, TooLargeError, UncertainError
 from organism.router.call import Call, RouterSettings
@@ -10,11 +10,11 @@ _OFTEN = "it has failed too often lately"
 
 
 class CallState:
-    """What one call has behind it and before it.
+    """The attempts of one call, and its remaining routes.
 
     Args:
-        call: What is asked, and who pays.
-        planned: How it is to be made.
+        call: The call.
+        planned: Its model and routes.
         deadline_s: When it must be over, on the event loop's clock.
     """
 
@@ -30,7 +30,7 @@ class CallState:
         self._reason = _OFTEN
 
     def replan(self, planned: Planned, settings: RouterSettings) -> None:
-        """Go on by another plan; what was tried, and when it must end, stays."""
+        """Continue by another plan; attempts, failures and the deadline stay."""
         planned.queue.resume_from(self.queue)
         self.plan = planned.plan
         self.queue = planned.queue
@@ -38,7 +38,7 @@ class CallState:
         self._wanted = self.queue.next()
 
     def goes_to(self, route: Route) -> tuple[str, str] | None:
-        """An attempt goes there; returns which provider it would have gone to, and why it does not, if so."""
+        """Note the route of an attempt; return the provider it was meant for, and why it goes elsewhere, if it does."""
         wanted, reason = self._wanted, self._reason
         self._wanted, self._reason = route, _OFTEN
         if wanted is None or wanted.provider == route.provider:
@@ -46,16 +46,17 @@ class CallState:
         return wanted.provider, reason
 
     def avoids(self, routes: tuple[Route, ...], reason: str) -> bool:
-        """Leave routes out from here on; ``False`` if no other is left."""
+        """Rule routes out from here on; ``False`` if no other is left."""
         self._reason = reason
         return self.queue.rule_out(routes)
 
     def goes_on(self, route: Route, error: ProviderError, *, now_s: float, chance: float) -> bool:
         """Decide whether another attempt follows one that failed, and when.
 
-        What was refused for good is not tried again. What was charged without an answer is only tried again if the
-        settings say so. A provider or a model that cannot take this call at all (a key withdrawn, an account empty, a
-        model gone, a request too long), or not before all its pauses are over, is left out, and the others are asked.
+        A permanent refusal is not tried again; an attempt that was charged without an answer only if the settings say
+        so. A provider or a model that cannot take this call at all (a revoked key, an empty account, a missing model, a
+        request that is too long), or not before all pauses of the call are over, is ruled out, and the others are
+        tried.
 
         Args:
             error: How it failed.
@@ -81,12 +82,12 @@ class CallState:
 
     @property
     def _waits_at_most_s(self) -> float:
-        """How long all pauses of a call can be together, in seconds."""
+        """The most seconds that all pauses of a call can take together."""
         return (self._settings.attempts - 1) * self._settings.backoff.max_s
 
     @property
     def next_provider(self) -> str:
-        """Where the next attempt goes as things stand."""
+        """The provider of the next attempt as things stand; empty if none is left."""
         route = self.queue.next()
         return route.provider if route is not None else ""
 

@@ -1,7 +1,7 @@
-"""Two attempts at one call: the second begins when the first is slow, the first answer counts, the other is let go.
+"""Hedged calls: a second attempt begins if the first is slow; the first answer counts, the other is cancelled.
 
-Letting go is cancelling: the attempt itself reads on for its real usage and is charged for it. A streamed answer is
-taken from whichever attempt speaks first, and never from both.
+A cancelled attempt itself reads on for its real usage and is charged for it. A streamed answer is taken from the
+attempt that speaks first, and never from both.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,14 +15,14 @@ from organism.router.attempt import Attempt
 
 Ended = tuple[Attempt, Answer | ProviderError]
 MakeAttempt = Callable[[DeltaSink | None], Awaitable[Ended | None]]
-"""Makes an attempt, sending text to a sink; ``None`` if there was nothing to attempt."""
+"""Makes an attempt that streams to a sink; ``None`` if no attempt could be made."""
 
 
 async def first_answer(first: MakeAttempt, hedge: MakeAttempt, after_s: float, on_text: DeltaSink | None) -> Ended:
-    """Return how a hedged call ended: with an answer if either attempt gave one, else with the failure.
+    """Make a hedged call and return its end: an answer if either attempt gave one, else the failure.
 
-    A hedge that the budget refuses is not made, and that is no failure: nobody asked for it. An attempt that fails
-    before the hedge begins ends the race; what follows then is for the call to decide.
+    A hedge that the budget refuses is not made, which is no failure. An attempt that fails before the hedge begins ends
+    the race; the caller decides what follows.
 
     Args:
         after_s: Seconds without a word of the first after which the second begins.

@@ -1,9 +1,9 @@
-"""How many tokens has a request's input? Its vendor is asked where it counts for others, else it is estimated.
+"""Counts a request's input: by the vendor's own endpoint where it has one, else by an estimate.
 
-For clients that want to know, and before the first hold of a long text with a model that nothing is known of.
+Used for clients that ask, and before the first hold of a long text with a model of which nothing is known.
 
-Nothing is held, sent to a model or charged for it. A vendor that does not answer in time, or not well, is left alone
-for a while, and the estimate stands.
+Nothing is held, sent to a model or charged for it. A vendor that fails, or does not answer in time, is not asked again
+for a while, and the estimate is used.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,22 +23,22 @@ from organism.router.planning.estimator import InputEstimator
 from organism.router.planning.plan import Route
 
 COUNT_S = 3.0
-"""Seconds within which vendors have to count: clients wait for it before they do anything else."""
+"""Seconds within which a vendor must count: clients wait for it before they do anything else."""
 
 REST_S = 60.0
-"""Seconds for which a vendor is not asked again that has failed to count."""
+"""Seconds after a failed count until the vendor is asked again."""
 
 _NO_SUCH_PLACE_S = 3600.0
 _NO_SUCH_PLACE = frozenset({404, 405, 410, 501})
 _OF_THE_REQUEST = frozenset({400, 413, 422})
-"""A request that cannot be counted says nothing of the next one."""
+"""Statuses that concern only the request, so that the vendor is asked again for the next one."""
 
 
 class InputCounting:
-    """Asks vendors.
+    """Has vendors count input.
 
     Args:
-        adapters: Runs what asks them.
+        adapters: Runs the adapters.
     """
 
     def __init__(self, adapters: Adapters) -> None:
@@ -46,7 +46,7 @@ class InputCounting:
         self._rests_until_s: dict[str, float] = {}
 
     async def count(self, request: Request, likely: Mapping[Route, int], providers: Mapping[str, Provider]) -> int:
-        """Return about how many tokens of input a request has, on the route where they are most.
+        """Return about how many tokens of input a request has: the largest count of its routes.
 
         Args:
             likely: The estimate for each route.
@@ -62,14 +62,14 @@ class InputCounting:
         return max(counts.values())
 
     async def make_ready(self, state: CallState, estimator: InputEstimator, providers: Mapping[str, Provider]) -> None:
-        """Have ready what a call's next hold needs: the adapter it goes to, and a count where nothing is known.
+        """Prepare a call's next hold: warm up its adapter, and have its input counted if its model is not known.
 
         The first request of a coding agent has 30,000 tokens and would be held at twice that. Its vendor counts it for
-        nothing, once for each model and kind of text, and takes no more of the call's time for it than it takes.
+        free, once for each model and kind of text.
 
         Args:
-            state: The call; its deadline moves by the time that this takes.
-            estimator: Knows what has been learnt, and learns.
+            state: The call; its deadline is extended by the time that this takes.
+            estimator: The estimator, which learns from the count.
 
         Raises:
             RejectedError: No adapter can be made ready; see :meth:`organism.router.adapters.Adapters.make_ready`.
@@ -118,7 +118,7 @@ class InputCounting:
 
 
 def _counter_of(provider: object) -> Callable[[CompletionRequest], Awaitable[int | None]] | None:
-    """Return what an adapter counts input with, if it has anything."""
+    """Return an adapter's ``count_input``; ``None`` if it has none."""
     try:
         found = getattr(provider, "count_input", None)
     except BaseException:  # noqa: BLE001 - a stranger's `__getattr__` may raise anything

@@ -1,6 +1,6 @@
-"""Calls that were under way when the process ended: what left the machine is charged, what had not is given back.
+"""Resolves holds of calls that were under way when the process ended: charged if dispatched, else released.
 
-Nobody knows what became of a call that had been let out, so its whole hold is charged: recorded is at least billed.
+The fate of a dispatched call is unknown, so its whole hold is charged: the ledger never has less than the bill.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,10 +23,10 @@ def resolve_orphans(
     labels_of: Callable[[str], Mapping[str, str]],
     warn: Callable[[Spender, BudgetWarning], None],
 ) -> int:
-    """Resolve every hold of a call that a replayed ledger still holds open, and return how many there were.
+    """Resolve every open hold of a call in a replayed ledger, and return how many there were.
 
     Args:
-        labels_of: The labels of a thread.
+        labels_of: Returns the labels of a thread.
         warn: Delivers the warnings of thresholds that this crosses.
     """
     call_events = CallEvents(outbox)

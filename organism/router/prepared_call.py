@@ -1,4 +1,4 @@
-"""What is worked out about an attempt before its budget is held."""
+"""An attempt before its budget is held."""
 
 import msgspec
 
@@ -12,17 +12,17 @@ from organism.router.planning.plan import Route
 
 
 class PreparedCall(msgspec.Struct, frozen=True):
-    """An attempt before it is held.
+    """An attempt before its budget is held.
 
     Attributes:
-        route: Where it goes.
-        spender: On whose behalf.
+        route: Its provider and model.
+        spender: Who spends.
         ask: Its worst case.
         record: Which call it is for, as the ledger notes it.
         rates: The model's usual prices; ``None`` when unknown.
-        guess: What there is to learn from its usage, if there is anything.
-        extra_tokens: How much of the input that is held is for anything but text.
-        last: What is sent in place of the call's request, as the last one that fits.
+        guess: The estimate that its usage will correct; ``None`` if nothing can be learnt.
+        extra_tokens: The part of the held input that is for anything but text.
+        last: The final request that is sent in place of the call's own; ``None`` for an ordinary attempt.
     """
 
     route: Route

@@ -1,4 +1,4 @@
-"""What calls are made with: models, providers and how each is treated, prices. It is replaced whole, never in part."""
+"""The router's configuration: models, providers, settings and prices. It is replaced as a whole, never in part."""
 
 from collections.abc import Mapping
 
@@ -26,14 +26,14 @@ from organism.router.planning.provider_limiters import ProviderLimiters
 
 
 class RouterServices(msgspec.Struct, frozen=True):
-    """What a setup rests on, and what outlives it.
+    """The collaborators of a configuration, which outlive it.
 
     Attributes:
         registry: The budgets.
-        call_events: Tells of refusals and of changes of provider.
+        call_events: Emits events.
         clock: Measures time.
-        calibration: What is known of how many tokens text takes with which model.
-        gate: Keeps attempts from beginning while the organism is handed over.
+        calibration: What has been learnt of how many tokens text takes, by model.
+        gate: Holds attempts back while the organism is handed over.
     """
 
     registry: ThreadBudgetRegistry
@@ -44,7 +44,7 @@ class RouterServices(msgspec.Struct, frozen=True):
 
 
 class RouterConfig:
-    """One setup.
+    """One configuration of the router.
 
     Args:
         models: The models agents may name.
@@ -83,14 +83,14 @@ class RouterConfig:
         )
 
     async def exchange(self, attempt: Attempt, adapters: Adapters) -> None:
-        """Have an attempt talk to its provider."""
+        """Run an attempt's exchange with its provider."""
         known = self._output_calibration.range_of(attempt.route)
         await attempt.exchange(self.providers[attempt.route.provider], adapters, known)
 
     def learn(self, attempt: Attempt, charge: Charge) -> None:
-        """Take note of what a settled attempt's text has taken, sent and answered."""
+        """Learn from a settled attempt how many tokens its text took, request and answer."""
         if charge.outcome == "settled":
-            if not _has_used_tools(attempt):  # what they have found is input too, of which the request has nothing
+            if not _has_used_tools(attempt):  # their results are input, too, and are not in the request's text
                 answered_by = charge.response_model or attempt.route.model
                 self.estimator.learn(attempt.route, attempt.prepared.guess, charge.usage.input_total, answered_by)
             self._output_calibration.learn(attempt.route, attempt.request, attempt.result)
@@ -103,15 +103,15 @@ def _has_used_tools(attempt: Attempt) -> bool:
 
 
 def check_providers(providers: Mapping[str, Provider]) -> None:
-    """Refuse what could answer nothing, before a call is held for it.
+    """Refuse objects that are no providers, before a call is held for one.
 
     Raises:
-        ConfigError: If what stands for a provider is none.
+        ConfigError: If one has no method ``complete``.
     """
     for name, provider in providers.items():
         if isinstance(provider, type) or not callable(getattr(provider, "complete", None)):
             raise ConfigError(
-                # Its type and not its text: what stands there by mistake may be a key.
+                # Its type and not its text: the object given by mistake may be an API key.
                 f"it must be a provider, an object with 'complete', not of type {type(provider).__name__}",
                 path=f"providers.{name}",
             )

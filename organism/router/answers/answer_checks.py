@@ -1,8 +1,8 @@
-"""What adapters return and raise, checked once before it is charged, kept and handed on. Pure.
+"""Checks what adapters return and raise, once, before it is charged, kept and handed on. Pure.
 
-An answer that passes can be kept in the journal and read from there again. A count of tokens or an amount of money that
-cannot be one is named in the answer and not used: the call is then charged its whole hold, as disputed. An answer that
-is none means what a broken connection means: the provider may have done the work and billed it.
+An answer that passes can be stored in the journal and read again. An insane count of tokens or amount of money becomes
+the answer's ``usage_error``: the call is then charged its whole hold, as disputed. An invalid answer means what a
+broken connection means: the provider may have done the work and billed it.
 """
 
 from msgspec.structs import replace
@@ -20,14 +20,14 @@ _OURS = "organism.errors"
 _NAME_MAX = 256
 _FAULT_MAX = 500
 _MODELS_MAX = 64
-"""So many other models may have added to an answer."""
+"""The most other models that may have added to an answer."""
 
 
 def checked_answer(answer: object, request: Request, provider: str) -> Answer:
     """Check what an adapter returned.
 
     Raises:
-        UncertainError: It is no answer to such a request.
+        UncertainError: It is not an answer to such a request.
     """
     kind: type[Answer] = Embeddings if isinstance(request, EmbeddingRequest) else Completion
     if not isinstance(answer, Completion | Embeddings) or not isinstance(answer, kind):
@@ -43,7 +43,7 @@ def checked_answer(answer: object, request: Request, provider: str) -> Answer:
 
 
 def checked_failure(error: BaseException, provider: str) -> ProviderError:
-    """Return what an adapter's error means: its word that nothing was billed counts, everything else is uncertain."""
+    """Return the error that an adapter's error means: a :class:`RejectedError` counts, anything else is uncertain."""
     if not isinstance(error, ProviderError):
         return UncertainError(provider, f"unexpected {with_type(error)}")
     try:
@@ -63,7 +63,7 @@ def checked_failure(error: BaseException, provider: str) -> ProviderError:
 
 
 def _is_sound(error: ProviderError) -> bool:
-    """Whether an error of ours has been made with what it takes."""
+    """Whether the attributes of an error have their proper types."""
     if not (error.status is None or type(error.status) is int) or not isinstance(error.detail, str):
         return False
     if encodable(str(error)) != str(error):
@@ -72,7 +72,7 @@ def _is_sound(error: ProviderError) -> bool:
 
 
 def _keep_counted(error: ProviderError) -> None:
-    """Check what a failure has brought that its provider counts; what is no answer is not charged as one."""
+    """Check the counted answer of a failure, and drop an invalid one."""
     if isinstance(error, UncertainError) and error.counted is not None:
         is_answer = isinstance(error.counted, Completion)
         error.counted = sound(_short(_believed(error.counted)), Completion)[0] if is_answer else None  # type: ignore[arg-type]
@@ -83,7 +83,7 @@ def _is_wait(seconds: object) -> bool:
 
 
 def _believed(answer: Answer) -> Answer:
-    """Return an answer without a count or a cost that cannot be one; what is wrong with it is named instead."""
+    """Return an answer without insane usage or cost, which become its ``usage_error``."""
     fault: object = answer.usage_error
     if fault is not None and not isinstance(fault, str):
         fault = shown(fault)
@@ -98,7 +98,7 @@ def _believed(answer: Answer) -> Answer:
 
 
 def _short(answer: Answer) -> Answer:
-    """Return an answer whose names are no longer than names: they go into every event, and into labels of metrics."""
+    """Return an answer with its names cut short: they go into every event, and into labels of metrics."""
     if len(answer.model) > _NAME_MAX:
         answer = replace(answer, model=answer.model[:_NAME_MAX])
     if isinstance(answer, Completion) and len(answer.finish_reason) > _NAME_MAX:
@@ -119,7 +119,7 @@ def _usage_fault(usage: object) -> str | None:
 
 
 def _elsewhere_fault(usage_by_model: object) -> str | None:
-    """Say what is wrong with what other models have used: a price is looked up for each, and added to the cost."""
+    """Return what is wrong with the usage of other models; a price is looked up for each of them."""
     if not isinstance(usage_by_model, dict) or len(usage_by_model) > _MODELS_MAX:
         return f"usage_elsewhere is of more than {_MODELS_MAX} models, or of none"
     for model, usage in usage_by_model.items():
@@ -137,10 +137,10 @@ def _cost_fault(cost: object) -> str | None:
 
 
 def _checked_vectors(answer: Embeddings, request: Request) -> Embeddings:
-    """Check vectors as they are: written as JSON they would be a third larger.
+    """Check vectors directly: as JSON they would be a third larger.
 
     Raises:
-        ValueError: If they are none, or not one for each input.
+        ValueError: If one is invalid, or there is not one for each input.
     """
     wanted = len(request.inputs) if isinstance(request, EmbeddingRequest) else 0
     if not isinstance(answer.packed, tuple | list) or len(answer.packed) != wanted:

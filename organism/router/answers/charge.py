@@ -1,4 +1,4 @@
-"""What an attempt costs: the table of outcomes of the guarantees page. Pure."""
+"""Decides what an attempt costs, by the table of outcomes of the guarantees page. Pure."""
 
 import msgspec
 
@@ -21,7 +21,7 @@ from organism.usage.attempts import Outcome
 
 _DOUBTFUL_FACTOR = 16
 _DOUBTFUL_NANOUSD = 10_000_000_000
-"""Usage above 16 times its hold and above $10 is taken for a provider's mistake and disputed, not believed."""
+"""Usage above 16 times its hold and above $10 is taken for a provider's mistake, and disputed."""
 
 _NOTE_MAX = 500
 
@@ -29,21 +29,21 @@ PROVIDER_SAYS = "provider"
 """The source of a cost that the provider itself has reported."""
 
 LIKELY_INPUT_PERMILLE = 1250
-"""What the likely count of a request's text is multiplied by where its provider has not come to count it."""
+"""The factor for the likely input of a stream that was closed before its provider counted it."""
 
 
 class Charge(msgspec.Struct, frozen=True, kw_only=True):
-    """How an attempt is resolved.
+    """The charge by which an attempt is resolved.
 
     Attributes:
-        outcome: By what.
+        outcome: How the charge was determined.
         usage: Tokens charged.
-        cost_nanousd: Money charged; ``None`` when no price is known.
-        price_source: Where the cost comes from; ``None`` when it is unknown.
+        cost_nanousd: Money charged; ``None`` if no price is known.
+        price_source: Where the cost comes from; ``None`` if it is unknown.
         response_model: The model that answered, if one did.
         error: What failed.
-        rates: The prices the cost was computed with; ``None`` when the whole hold is charged.
-        usage_note: How the provider's count was read where that was not plain.
+        rates: The prices the cost was computed with; ``None`` if it was not computed from prices.
+        usage_note: How ambiguous counts of the provider were read.
         truncated: Whether the stream was closed because it had passed its hold.
     """
 
@@ -59,17 +59,17 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def amounts(self) -> Amounts:
-        """What the ledger is charged."""
+        """The amounts that the ledger is charged."""
         return Amounts(self.usage.total, self.cost_nanousd or 0, 1)
 
     @property
     def cost(self) -> Cost:
-        """Where these numbers come from, for the ledger."""
+        """The origin of the amounts, for the ledger."""
         return Cost(self.outcome, self.cost_nanousd is not None, self.usage, self.rates, self.truncated)
 
 
 class Charges:
-    """Works out what one attempt costs."""
+    """Determines the charge of one attempt."""
 
     def __init__(self, prepared: PreparedCall, request: Request, held: GrantedHold) -> None:
         self._prepared = prepared
@@ -79,22 +79,22 @@ class Charges:
         self._rates = prepared.rates
 
     def answer(self, answer: Answer, prices: RateSource) -> Charge:
-        """Charge an answer; its hold covers whatever is odd about it."""
+        """Charge an answer; the whole hold if its cost cannot be determined."""
         try:
             return self._answer(answer, prices)
         except Exception as error:  # noqa: BLE001 - what is in an answer is a stranger's
             return self.whole_hold("disputed", f"its cost cannot be worked out: {describe(error)}")
 
     def failed(self, counted: Completion, prices: RateSource, error: ProviderError) -> Charge:
-        """Charge what the provider itself counts for work that it has not brought to an end."""
+        """Charge the usage that a provider has counted for an attempt that failed."""
         return msgspec.structs.replace(self.answer(counted, prices), error=str(error))
 
     def cut(self, streamed: StreamedAnswer, after_s: float, *, by_caller: bool) -> Charge:
-        """Charge what has come of an answer whose stream was closed in the middle.
+        """Charge an answer whose stream was closed in the middle.
 
         Args:
             after_s: Seconds from the request until then.
-            by_caller: Whether its caller had gone; else it had passed its hold.
+            by_caller: Whether its caller has gone; else it has passed its hold.
         """
         used = streamed.has_used_tools
         cap = self._held.output_cap
@@ -115,7 +115,7 @@ class Charges:
         )
 
     def whole_hold(self, outcome: Outcome, error: str, response_model: str | None = None) -> Charge:
-        """Charge all that is held."""
+        """Charge the whole hold."""
         return Charge(
             outcome=outcome,
             usage=TokenUsage(input=self._input_tokens, output=self._held.output_cap),
@@ -127,11 +127,11 @@ class Charges:
 
     @property
     def _uses_tokens(self) -> int:
-        """What is held for what tools of the vendor's put before the model."""
+        """Input tokens held for the results of the vendor's tools."""
         return tokens_of_uses(self._request) if isinstance(self._request, CompletionRequest) else 0
 
     def _input_of_cut(self, *, used: bool) -> int:
-        """Return what the input is taken for: its likely count with a margin, within what is held for it."""
+        """Return the input to charge: its likely count with a margin, at most what is held for it."""
         extra = self._prepared.extra_tokens - (0 if used else self._uses_tokens)
         likely = -(-input_tokens_likely(self._request.texts()) * LIKELY_INPUT_PERMILLE // 1000)
         return min(self._input_tokens, likely + max(0, extra))
@@ -165,14 +165,14 @@ class Charges:
         )
 
     def _rates_of(self, answer: Answer, prices: RateSource) -> Rates | None:
-        """Return the prices of the model that answered; if nobody knows them, those of the model that was asked."""
+        """Return the prices of the model that answered; if unknown, those of the model that was asked."""
         if answer.model == self._request.model:
             return self._rates
         found = rates_for(prices, self._prepared.route.provider, answer.model, self._request)
         return found if found is not None and not found.assumed else self._rates or found
 
     def _cost_of_several(self, rates: Rates, usage: TokenUsage, answer: Completion, prices: RateSource) -> int:
-        """Return what an answer costs to which other models have added; one without a price is charged as its own."""
+        """Return the cost of an answer that other models added to; one without a price is charged as the answer's."""
         cost, own = 0, usage
         for model, spent in answer.usage_elsewhere.items():
             found = rates_for(prices, self._prepared.route.provider, model, self._request)

@@ -1,10 +1,10 @@
-"""How many tokens of an answer have come? At least so many, for certain, and at most about so many. Pure.
+"""Bounds on the tokens of a streamed text: a certain lower one and a likely upper one. Pure.
 
-A stream is closed when it has passed its cap for certain, so what is counted for that must never be more than what its
-provider counts. No tokenizer in use joins words over the space between them, so words are counted; of runs of one
-character, which some do join, one. Where settled answers of a model have shown that to be too much, it is lowered. It
-is never raised: texts of one kind may be in languages of which one takes twice the tokens of another. What is charged
-for a closed stream follows what was learnt.
+A stream is closed when it has passed its cap for certain, so the lower bound must never exceed the provider's count. No
+tokenizer in use joins words across a space, so words are counted; a run of one character, which some tokenizers join,
+counts once. Where settled answers of a model have shown that to be too much, the bound is lowered. It is never raised:
+texts of one kind may be in languages of which one takes twice the tokens of another. The charge of a closed stream uses
+the upper bound.
 """
 
 import re
@@ -20,34 +20,34 @@ from organism.router.answers.partial_usage import is_hidden
 from organism.router.planning.plan import Route
 
 WORD_MAX = 24
-"""A word of so many letters may be one token. What has more is hardly a word, or of a writing without spaces."""
+"""Letters of a word that may be one token; a longer one is hardly a word, or of a script without spaces."""
 
 TAIL_MAX = 8
-"""Beyond that, so many letters may be one token; with three bytes a letter five, of Chinese and kana three."""
+"""Letters a token beyond that; five of three bytes each, three of Chinese and kana."""
 
 PIECES_PER_TOKEN = 8
-"""Servers send one token a piece or several; one that splits them sends no more pieces than that for each."""
+"""The most pieces in which a server sends one token; most send one token or several a piece."""
 
 SHORT_PERMILLE = 1650
-"""What a short word of plain letters takes at most on average: it is one token in languages that models know well."""
+"""The most tokens, in thousandths, that short plain words take on average."""
 
 _SHORT = re.compile(r" ?\b[a-z]{1,5}\b")
 _RUN = 4
 _RUNS = re.compile(r"(.)\1{3,}", re.DOTALL)
 
 RangeOf = Callable[[TextKind], Range | None]
-"""Says what text of a kind takes with the model that answers; ``None`` where it is not known."""
+"""Returns the range of tokens that text of a kind takes with a model; ``None`` if it is not known."""
 
 
 class OutputCount:
-    """Counts text while it comes, piece by piece."""
+    """Counts a text piece by piece."""
 
     def __init__(self) -> None:
         self.words = 0
         self.pieces = 0
         self._text: list[str] = []
         self._open = 0
-        """The length of the word that the last piece ended with, and the next may go on with."""
+        """The length of the word at the end of the last piece, which the next piece may continue."""
         self._size = TextSize()
         self._unsized: list[str] = []
 
@@ -70,32 +70,32 @@ class OutputCount:
 
     @property
     def size(self) -> TextSize:
-        """The text's bytes by what they are, but for the space between words."""
+        """The text's bytes by kind, without the spaces between words."""
         if self._unsized:
             self._size += size_of("".join(self._unsized))
             self._unsized.clear()
         return self._size
 
     def __add__(self, other: "OutputCount") -> "OutputCount":
-        """Count two texts together."""
+        """Return the count of two texts together."""
         both = OutputCount()
         both.words, both.pieces = self.words + other.words, self.pieces + other.pieces
         both._size, both._text = self.size + other.size, self._text + other._text
         return both
 
     def at_least(self, range_of: RangeOf) -> int:
-        """Return how many tokens there are for certain."""
+        """Return a lower bound on the tokens."""
         certain = max(self.words, self.pieces // PIECES_PER_TOKEN)
         known = range_of(kind_of(self.size))
         return certain if known is None else min(certain, self.size.tokens * known.least // 1000)
 
     def passes(self, cap: int, range_of: RangeOf) -> bool:
-        """Whether there are more tokens than that for certain."""
+        """Whether there are more tokens than ``cap`` for certain."""
         may_pass = self.words > cap or self.pieces // PIECES_PER_TOKEN > cap  # which is quicker to see
         return may_pass and self.at_least(range_of) > cap
 
     def at_most(self, range_of: RangeOf) -> int:
-        """Return about how many tokens there are at most."""
+        """Return a likely upper bound on the tokens."""
         if (known := range_of(kind_of(self.size))) is not None:
             return max(self.words, -(-self.size.tokens * known.most // 1000))
         rest, short = _SHORT.subn("", "".join(self._text))
@@ -103,7 +103,7 @@ class OutputCount:
 
 
 def _length(word: str) -> int:
-    """Return the length of a word in thirds of a letter of ASCII."""
+    """Return the length of a word in thirds of an ASCII letter."""
     return 3 * len(word) if word.isascii() else sum(map(_thirds, word))
 
 
@@ -120,22 +120,22 @@ def _tokens(length: int) -> int:
 
 
 class OutputCalibration:
-    """Learns from settled answers what the text of each model takes.
+    """Learns from settled answers how many tokens the text of each model takes.
 
     Args:
-        calibration: Where it is kept, beside what is known of requests.
+        calibration: Where that is kept, beside what is known of requests.
     """
 
     def __init__(self, calibration: Calibration) -> None:
         self._calibration = calibration
 
     def range_of(self, route: Route) -> RangeOf:
-        """Return what is known of the answers of a route's model."""
+        """Return a function with what is known of the answers of a route's model."""
         family = _family(route)
         return lambda kind: self._calibration.range(family, kind)
 
     def learn(self, route: Route, request: Request, answer: object) -> None:
-        """Take note of an answer whose tokens its provider has counted, if all of them show."""
+        """Learn from an answer that its provider has counted, if nothing of it is hidden."""
         if not isinstance(answer, Completion) or not isinstance(request, CompletionRequest) or answer.usage is None:
             return
         if answer.usage_missing or is_hidden(answer, request):

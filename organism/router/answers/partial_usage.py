@@ -1,8 +1,8 @@
-"""What a provider's usage leaves out, estimated: missing is unknown and never zero. Pure.
+"""Estimates what a provider's usage leaves out: missing counts are unknown, never zero. Pure.
 
-A server may count one side of a call and leave out the other, send ``{}`` or ``null``, or count before the end of the
-answer. What it did count is a lower bound. What it did not is taken at what was held for the input, and for the output
-at a generous count of what is seen, or at the whole cap where more may have been generated than shows.
+A server may count only one side of a call, send ``{}`` or ``null``, or count before the end of the answer. Its counts
+are lower bounds. Missing input is charged as held; missing output by a generous count of the visible text, or as the
+whole cap where more may have been generated than shows.
 """
 
 import re
@@ -17,18 +17,18 @@ _THINK_UNASKED = re.compile(
     r"(^|[/._:-])(o[1-9]|gpt-5|gpt-oss|deepseek-r\d|qwq|qwen3|gemini-(2\.5|[3-9])|grok-(3-mini|[4-9])|magistral"
     r"|glm-(4\.[5-9]|[5-9])|minimax-m\d|reasoner|reasoning|thinking|think|r1)($|[/._:@-])"
 )
-"""Names of models that think before they answer without being asked to, so that more is billed than shows."""
+"""Names of models that think without being asked to, so that more is billed than shows."""
 
 
 def thinks_unasked(model: str) -> bool:
-    """Whether a model is known to think although nobody asks it to."""
+    """Whether a model is known to think without being asked to."""
     return _THINK_UNASKED.search(model.lower()) is not None
 
 
 def missing_sides(answer: Answer, request: Request) -> frozenset[UsageSide]:
-    """Return the sides of an answer's usage that nobody has counted.
+    """Return the sides of an answer's usage that are not counted.
 
-    A count of zero is none where something was sent, or is seen to have come back.
+    A count of zero is missing if something was sent, or has visibly come back.
     """
     if answer.usage is None:
         return frozenset({"input", "output"})
@@ -55,14 +55,14 @@ def is_hidden(answer: Answer, request: Request) -> bool:
 
 
 def _hides_output(answer: Answer, request: Request) -> bool:
-    """Whether an answer that shows nothing may have cost output all the same; one that a filter kept back has not."""
+    """Whether an empty answer may have cost output all the same; one that was filtered has not."""
     return answer.finish_reason != "content_filter" and is_hidden(answer, request)
 
 
 def completed_usage(
     answer: Answer, request: Request, missing: frozenset[UsageSide], input_tokens: int, output_cap: int
 ) -> TokenUsage:
-    """Return an answer's usage with its missing sides filled in; what was counted of them is not fallen below.
+    """Return an answer's usage with its missing sides filled in, at least what was counted of them.
 
     Args:
         input_tokens: What was held for the input.

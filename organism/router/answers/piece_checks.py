@@ -1,4 +1,4 @@
-"""Pieces of answers as adapters hand them over, checked before anything is done with them. Pure."""
+"""Checks the pieces of answers that adapters hand over. Pure."""
 
 from msgspec.structs import replace
 
@@ -23,10 +23,10 @@ from organism.text.error_text import shown
 
 
 def checked_piece(piece: ProviderPiece) -> ProviderPiece:
-    """Return a piece whose texts every encoding takes.
+    """Return a piece whose texts can be encoded.
 
     Raises:
-        TypeError: If it is none: an adapter is a stranger's.
+        TypeError: If it is not a piece of an answer: adapters are foreign code.
     """
     match piece:
         case RefusalDelta():

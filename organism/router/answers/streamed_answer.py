@@ -1,8 +1,8 @@
-"""A streamed answer while it comes: has it passed its cap, and what is owed for it if it is closed in the middle? Pure.
+"""Tracks a streamed answer: whether it has passed its cap, and what it costs if it is closed in the middle. Pure.
 
-The input is known where the provider counts it before the end (Anthropic does), and else taken as it was worked out.
-The output is counted generously from what has come, and a little is added for what was on its way. Thinking that does
-not show, or only in summary, is billed too: it is bounded by the time there was for it.
+The input is known if the provider counts it before the end, as Anthropic does; otherwise it is estimated. The output is
+counted generously from what has come, plus a little for what was on its way. Hidden thinking is billed, too: it is
+bounded by the time there was for it.
 """
 
 import math
@@ -25,20 +25,20 @@ from organism.router.answers.output_count import OutputCount, RangeOf
 from organism.router.answers.partial_usage import thinks_unasked
 
 ON_ITS_WAY = 32
-"""Tokens that a provider may have made, and not delivered, when its stream is closed: a third of a second's."""
+"""Tokens generated but not delivered when a stream is closed: those of a third of a second."""
 
 HIDDEN_PER_S = 500
-"""Tokens a second that a model thinks unseen, at most: twice what the fastest of vendors write that hide thoughts."""
+"""The most hidden tokens a second: twice the speed of the fastest vendor that hides thinking."""
 
 COUNTS_MORE = 16
-"""Providers count a few tokens that are no part of an answer, such as the mark of its end."""
+"""Tokens that providers count beyond an answer's own, such as the end mark."""
 
 
 class StreamedAnswer:
-    """Keeps what has come of an answer.
+    """Collects what has come of an answer.
 
     Args:
-        range_of: What text takes with the model that answers.
+        range_of: Returns how many tokens text takes with the model.
     """
 
     def __init__(self, request: Request, range_of: RangeOf = lambda _kind: None) -> None:
@@ -55,10 +55,10 @@ class StreamedAnswer:
         self._has_ended = False
         self.is_begun = False
         self.has_used_tools = False
-        """Whether the vendor is seen to have run tools of its own."""
+        """Whether the vendor has visibly run tools of its own."""
 
     def add(self, piece: ProviderPiece) -> None:
-        """Take note of what came."""
+        """Add a piece."""
         self.is_begun = True
         match piece:
             case str(text):  # the first that is asked for, since nearly all pieces are
@@ -89,13 +89,13 @@ class StreamedAnswer:
 
     @property
     def is_countable(self) -> bool:
-        """Whether what came tells what was billed: the answer has begun, so that the server writes and sees the end."""
+        """Whether the charge can be determined from what came: the answer has begun."""
         return self.is_begun and isinstance(self._request, CompletionRequest)
 
     def passes(self, output_cap: int) -> bool:
-        """Whether there are more tokens than that for certain, by what has come or by the provider's own count.
+        """Whether the answer has more tokens than its cap for certain, by its text or by the provider's own count.
 
-        Once it has ended it is not: nothing is left to be stopped, and its usage is there.
+        Never once it has ended: there is nothing left to stop, and its usage is there.
         """
         if self._has_ended:
             return False
@@ -105,7 +105,7 @@ class StreamedAnswer:
         return count.passes(output_cap, self._range_of)
 
     def _hidden_tokens(self, elapsed_s: float) -> int:
-        """Bound the thinking that does not show: by the time there was for it, and by the bound that was asked for."""
+        """Return the most hidden thinking: by the time since the request, and by the bound that was asked for."""
         request = self._request
         if not isinstance(request, CompletionRequest) or not (request.asks_to_think or thinks_unasked(request.model)):
             return 0
@@ -113,13 +113,13 @@ class StreamedAnswer:
         return thought if request.reasoning_tokens is None else min(thought, request.reasoning_tokens)
 
     def usage(self, input_tokens: int, output_cap: int, elapsed_s: float, tool_tokens: int = 0) -> TokenUsage:
-        """Return what to charge; for the output at most its cap, unless that is passed for certain.
+        """Return the usage to charge; output at most the cap, unless that has been passed for certain.
 
         Args:
-            input_tokens: What the input is taken for where the provider has not counted it.
+            input_tokens: The input to charge if the provider has not counted it.
             output_cap: The most the answer could have.
             elapsed_s: Seconds from the request until it was closed.
-            tool_tokens: What tools of the vendor's have put before the model since its provider counted the input.
+            tool_tokens: Input that the vendor's tools have added since the provider counted the input.
         """
         count = sum(self._unshown.values(), self._count)
         seen = count.at_most(self._range_of) + ON_ITS_WAY
@@ -136,7 +136,7 @@ class StreamedAnswer:
         )
 
     def completion(self) -> Completion:
-        """Return what has come as an answer that was cut at what is held for it."""
+        """Return what has come, as an answer that was cut at its hold."""
         thoughts = (pieces for _, pieces in sorted(self._thoughts.items()))
         calls = (pieces for _, pieces in sorted(self._calls.items()))
         return Completion(

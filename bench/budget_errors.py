@@ -44,6 +44,7 @@ from organism.pricing.rates import FREE, Rates
 from organism.router.call import Call, Estimate, RouterSettings
 from organism.router.planning.plan import ModelPlan, Route
 from organism.router.router import LLMRouter
+from organism.router.router_config import RouterSpec
 from organism.stores.memory import MemoryJournal
 from organism.testing import ScriptedAnswer, ScriptedProvider, SequentialIds, VirtualClock, run
 from organism.usage.outbox import Outbox
@@ -161,15 +162,16 @@ async def measure(estimate: Estimate, samples_min: int, workload: Workload) -> E
     registry = WatchedRegistry(BudgetPlan(final_reserve_percent=0), Ledger(journal.append), clock)
     registry.last = {}
     router = LLMRouter(
-        models={"main": ModelPlan(name="main", routes=(Route("p", "m"),))},
-        providers={"p": ScriptedProvider(answer, name="p")},
+        RouterSpec(
+            models={"main": ModelPlan(name="main", routes=(Route("p", "m"),))},
+            providers={"p": ScriptedProvider(answer, name="p")},
+            prices=Free(),
+            settings=RouterSettings(estimate=estimate),
+        ),
         registry=registry,
-        prices=Free(),
-        journal=journal,
         outbox=Outbox(journal, lambda _event: None, clock),
         clock=clock,
         ids=ids,
-        settings=RouterSettings(estimate=estimate),
         calibration=Calibration(samples_min=samples_min, prefixes_max=0 if samples_min == NEVER else PREFIXES_MAX),
     )
     waiting = ((f"t{thread}", workload.calls(thread)) for thread in range(workload.threads))

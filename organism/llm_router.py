@@ -1,6 +1,5 @@
 """A router of its own, for programs that want hard budgets and several providers, and no agents."""
 
-import random
 from collections.abc import Mapping
 
 from organism.budget.registry import ThreadBudgetRegistry
@@ -11,6 +10,7 @@ from organism.pricing.book import PriceBook, ProviderPrices
 from organism.router.call import RouterSettings
 from organism.router.planning.plan import ModelPlan, check_plans, model_plan
 from organism.router.router import LLMRouter
+from organism.router.router_config import RouterSpec
 from organism.stores.memory import MemoryJournal
 from organism.usage.outbox import Outbox
 from organism.usage.tracker import UsageTracker
@@ -47,15 +47,11 @@ def llm_router(
     plans = {name: model_plan(name, model) for name, model in models.items()}
     check_plans(plans, providers)
     journal, usage = MemoryJournal(), usage or UsageTracker()
+    rates = ProviderPrices(prices or PriceBook(now=lambda: utc(clock)), provider_kinds or {})
     return LLMRouter(
-        models=plans,
-        providers=providers,
+        RouterSpec(models=plans, providers=providers, prices=rates, settings=settings or RouterSettings()),
         registry=budgets,
-        prices=ProviderPrices(prices or PriceBook(now=lambda: utc(clock)), provider_kinds or {}),
-        journal=journal,
         outbox=Outbox(journal, usage.publish, clock, usage.wanted),
         clock=clock,
         ids=RandomIds(),
-        settings=settings,
-        chance=random.random,
     )

@@ -148,19 +148,14 @@ def wire(spec: OrganismSpec, environment: Environment) -> Components:
         spec.limits, ledger, clock, mode=spec.mode, thresholds=spec.thresholds, wait_s=spec.wait_s
     )
     router = LLMRouter(
-        models=spec.models,
-        providers=spec.providers,
+        spec.router_spec(prices.prices, shared.limiters),
         registry=budgets,
-        prices=prices.prices,
-        journal=journal,
         outbox=outbox,
         clock=clock,
         ids=ids,
-        settings=spec.router,
         activity=activity,
         chance=environment.chance,
         calibration=shared.calibration,
-        limiters=shared.limiters,
     )
     services = LoopServices(
         active=active,

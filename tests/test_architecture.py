@@ -40,6 +40,21 @@ def test_module_is_within_its_ceilings(path: Path) -> None:
             assert lines <= 60, f"{path.name}:{node.lineno} {node.name} has {lines} lines"
 
 
+SET_BY_EMBEDDERS = {"organism/app.py": 22, "organism/cluster/node.py": 9}
+"""Constructors with a keyword for each setting; nearly all have defaults."""
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_function_has_at_most_eight_parameters(path: Path) -> None:
+    """What belongs together is handed over together; only a command has as many parameters as it has options."""
+    name = path.relative_to(ROOT).as_posix()
+    for node in ast.walk(tree(path)) if not name.startswith("organism/cli/commands/") else ():
+        if isinstance(node, FUNCTIONS):
+            parameters = [each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+            count = len(parameters) - (parameters[:1] in (["self"], ["cls"]))
+            assert count <= SET_BY_EMBEDDERS.get(name, 8), f"{path.name}:{node.lineno} {node.name} has {count}"
+
+
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.name)
 def test_every_test_says_what_it_promises(path: Path) -> None:
     """A test without a sentence is a test nobody can judge."""

@@ -164,7 +164,7 @@ def agent(
 ) -> Callable[[HandlerFunction], Agent]: ...
 
 
-def agent(  # noqa: PLR0913 - the words of organism.yaml
+def agent(
     name: HandlerFunction | str | None = None,
     *,
     next: str | Sequence[str] = (),  # noqa: A002 - the word of organism.yaml

@@ -210,7 +210,7 @@ def _history(state: dict[str, Any]) -> tuple[ChatMessage, ...]:
     return msgspec.convert(state.get(_HISTORY, ()), tuple[ChatMessage, ...])
 
 
-def llm_agent(  # noqa: PLR0913 - the keys of an agent in organism.yaml; all but the name have defaults
+def llm_agent(
     name: str,
     *,
     model: str | None = None,

@@ -60,7 +60,7 @@ class LLM:
         on_text: TextSink | None = None,
     ) -> Completion: ...
 
-    async def complete(  # noqa: PLR0913 - what a request may say; all but the prompt have defaults
+    async def complete(
         self,
         prompt: str | Sequence[ChatMessage],
         *,

@@ -23,7 +23,9 @@ from organism.pricing.book import Override, PriceBook, ProviderPrices
 from organism.pricing.rates import Rates
 from organism.router.call import RouterSettings
 from organism.router.planning.plan import ModelPlan
+from organism.router.planning.provider_limiters import ProviderLimiters
 from organism.router.router import LLMRouter
+from organism.router.router_config import RouterSpec
 from organism.runtime.active_config import ActiveConfig, OnExhausted
 from organism.runtime.bounds import Bounds
 from organism.runtime.pump import Pump
@@ -58,6 +60,12 @@ class OrganismSpec(msgspec.Struct, frozen=True, kw_only=True):
     on_exhausted: OnExhausted
     wait_s: float
     configuration: str = ""
+
+    def router_spec(self, prices: ProviderPrices, limiters: ProviderLimiters | None) -> RouterSpec:
+        """Return what the router is made of at these prices, with the limiters that several organisms share."""
+        return RouterSpec(
+            models=self.models, providers=self.providers, prices=prices, settings=self.router, limiters=limiters
+        )
 
 
 def check_limited(spec: OrganismSpec) -> None:

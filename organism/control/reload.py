@@ -55,7 +55,7 @@ def apply_spec(components: Components, spec: OrganismSpec, limiters: ProviderLim
     # From here on nothing fails and nothing awaits: every message and every call sees all of it, or none.
     orders = components.orders
     components.prices.replace(prices, spec.provider_kinds)
-    components.router.replace(spec.models, spec.providers, prices, spec.router, limiters)
+    components.router.replace(spec.router_spec(prices, limiters))
     components.budgets.wait_s = spec.wait_s
     orders.budget_changes.replan(spec.limits, spec.thresholds)
     runs = orders.reload.replace(agents)

@@ -22,7 +22,6 @@ from organism.clock import Clock
 from organism.concurrency.loop_time import loop_time
 from organism.errors import ConfigError, ProviderError, RejectedError, StoppedError
 from organism.ids import IdSource
-from organism.journal import Journal
 from organism.llm.answers import Completion
 from organism.llm.deltas import DeltaSink
 from organism.llm.embeddings import EmbeddingRequest, Embeddings
@@ -41,12 +40,11 @@ from organism.router.limits.call_gate import CallGate
 from organism.router.limits.concurrency import ThreadConcurrency
 from organism.router.limits.limiter import ProviderLimiter
 from organism.router.memo import Memo
-from organism.router.planning.call_rates import RateSource
 from organism.router.planning.plan import ModelPlan
 from organism.router.planning.planner import Planned
 from organism.router.planning.provider_limiters import ProviderLimiters, ReplacedError, gone_providers
 from organism.router.planning.request_checks import checked_request
-from organism.router.router_config import RouterConfig, RouterServices, check_providers
+from organism.router.router_config import RouterConfig, RouterServices, RouterSpec, check_providers
 from organism.router.spending.expenses import Expenses
 from organism.text.error_text import describe, shown
 from organism.usage.activity import ActivityFeed
@@ -59,49 +57,38 @@ class LLMRouter:
     """Makes model calls within budgets. Use it as an async context manager: it owns the attempts' tasks.
 
     Args:
-        models: The models agents may name.
-        providers: The providers their routes name.
+        spec: Models, providers, prices and how calls are made.
         registry: The budgets.
-        prices: What models cost.
-        journal: Committed before a call leaves.
-        outbox: Takes the events.
+        outbox: Takes the events; its journal is committed before a call leaves.
         clock: Measures latency.
         ids: Makes call ids.
-        settings: How calls are made.
         activity: Receives every call.
         chance: Gives random numbers from 0 up to 1, so that callers who failed together do not come back together.
         calibration: What is known of how many tokens text takes with which model; nothing unless given.
-        limiters: Those of the providers, where several organisms share them.
     """
 
-    def __init__(  # noqa: PLR0913 - the crossing of four rooms; everything is named at the one place that calls it
+    def __init__(
         self,
+        spec: RouterSpec,
         *,
-        models: Mapping[str, ModelPlan],
-        providers: Mapping[str, Provider],
         registry: ThreadBudgetRegistry,
-        prices: RateSource,
-        journal: Journal,
         outbox: Outbox,
         clock: Clock,
         ids: IdSource,
-        settings: RouterSettings | None = None,
         activity: ActivityFeed | None = None,
         chance: Callable[[], float] = random.random,
         calibration: Calibration | None = None,
-        limiters: ProviderLimiters | None = None,
     ) -> None:
         self._registry, self._reservations = registry, registry.reservations
-        self._journal = journal
+        self._journal = journal = outbox.journal
         self._call_events = CallEvents(outbox)
         self._clock, self._ids, self._chance = clock, ids, chance
         self._activity = activity or ActivityFeed()
         self.gate, known = CallGate(), Calibration() if calibration is None else calibration
         self._services = RouterServices(registry, self._call_events, clock, known, self.gate)
         self.expenses = Expenses(registry, self._call_events, journal, clock, ids)
-        settings = settings or RouterSettings()
-        limiters = limiters or ProviderLimiters(providers, settings.providers, clock)
-        self._config = RouterConfig(models, providers, prices, settings, self._services, limiters)
+        limiters = spec.limiters or ProviderLimiters(spec.providers, spec.settings.providers, clock)
+        self._config = RouterConfig(spec, self._services, limiters)
         self._open = OpenAttempts()
         self._in_flight = ThreadConcurrency(self.settings.calls_in_flight, "bounds.calls_in_flight")
         self._direct = ThreadConcurrency(self.settings.direct_calls_in_flight, "gateway.calls_in_flight")
@@ -152,30 +139,25 @@ class LLMRouter:
         """Have a function called with each warning and with the call that crossed the threshold."""
         self._call_events.subscribe_warnings(deliver)
 
-    def replace(
-        self,
-        models: Mapping[str, ModelPlan],
-        providers: Mapping[str, Provider],
-        prices: RateSource,
-        settings: RouterSettings,
-        limiters: ProviderLimiters | None = None,
-    ) -> None:
+    def replace(self, spec: RouterSpec) -> None:
         """Make the next attempts with other models, providers, prices and settings, in one step.
 
         Attempts under way settle with their provider. A provider that is the same object as before goes on with its
         places, its minute and its circuit; one that is gone is closed here when its last attempt has ended. A call
-        between two attempts is planned anew. The maker of shared ``limiters`` closes what is gone.
+        between two attempts is planned anew.
         """
-        if limiters is None and self._tasks is None:
+        before, providers, settings = self._config, spec.providers, spec.settings
+        if spec.limiters is None and self._tasks is None:
             raise StoppedError
-        before, shared = self._config, limiters is not None
         check_providers(providers)
-        limiters = limiters or before.limiters.succeeded(before.providers, providers, settings.providers, self._clock)
-        self._config = RouterConfig(models, providers, prices, settings, self._services, limiters)
+        limiters = spec.limiters or before.limiters.succeeded(
+            before.providers, providers, settings.providers, self._clock
+        )
+        self._config = RouterConfig(spec, self._services, limiters)
         self._in_flight.change(settings.calls_in_flight)
         self._direct.change(settings.direct_calls_in_flight)
         for name, provider in gone_providers(before.providers, providers).items():
-            if self._tasks is not None and not shared:
+            if self._tasks is not None and spec.limiters is None:
                 self._tasks.start_soon(self._close_unused, before.limiters[name], provider)
 
     @overload

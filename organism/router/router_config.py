@@ -43,29 +43,37 @@ class RouterServices(msgspec.Struct, frozen=True):
     gate: CallGate
 
 
+class RouterSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What a setup is made of.
+
+    Attributes:
+        models: The models agents may name.
+        providers: The providers their routes name.
+        prices: What models cost.
+        settings: How calls are made.
+        limiters: Those of the providers, where several organisms share them: who made them closes what is gone.
+    """
+
+    models: Mapping[str, ModelPlan]
+    providers: Mapping[str, Provider]
+    prices: RateSource
+    settings: RouterSettings = RouterSettings()
+    limiters: ProviderLimiters | None = None
+
+
 class RouterConfig:
     """One configuration of the router.
 
     Args:
-        models: The models agents may name.
-        providers: The providers their routes name.
-        limiters: Those of the providers.
+        limiters: Those of the providers, of the setup before where they go on.
     """
 
-    def __init__(
-        self,
-        models: Mapping[str, ModelPlan],
-        providers: Mapping[str, Provider],
-        prices: RateSource,
-        settings: RouterSettings,
-        services: RouterServices,
-        limiters: ProviderLimiters,
-    ) -> None:
-        check_providers(providers)
-        self.models = ModelPlans(models)
-        self.providers = dict(providers)
-        self.prices = prices
-        self.settings = settings
+    def __init__(self, spec: RouterSpec, services: RouterServices, limiters: ProviderLimiters) -> None:
+        check_providers(spec.providers)
+        self.models = ModelPlans(spec.models)
+        self.providers = dict(spec.providers)
+        self.prices = prices = spec.prices
+        self.settings = settings = spec.settings
         self.limiters = limiters
         self.gate = services.gate
         self.estimator = InputEstimator(settings.estimate, self.providers, services.calibration)

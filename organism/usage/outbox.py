@@ -34,7 +34,7 @@ class Outbox:
     ) -> None:
         self._on_message = on_message
         self._wanted = wanted
-        self._journal = journal
+        self.journal = journal
         self._publish = publish
         self._clock = clock
         self._numbers = count(1)
@@ -49,7 +49,7 @@ class Outbox:
         Sixteen digits keep the order of ids the same whether they are compared as text or as numbers.
         """
         stamped = replace(event, id=f"{next(self._numbers):016d}", time_ns=self._clock.now_ns())
-        self._journal.append(stamped, lambda: self._publish(stamped))
+        self.journal.append(stamped, lambda: self._publish(stamped))
 
     def publish_content(self, root: str, envelope: Envelope, time_ns: int, *, output: bool = False) -> None:
         """Tell of a message that goes on its way.

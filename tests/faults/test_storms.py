@@ -22,6 +22,7 @@ from organism.ledger.ledger import Cost, Ledger
 from organism.llm.requests import ChatMessage, CompletionRequest
 from organism.router.call import Call, RouterSettings
 from organism.router.router import LLMRouter
+from organism.router.router_config import RouterSpec
 from organism.stores.memory import MemoryJournal
 from organism.testing import ScriptedProvider, SequentialIds, VirtualClock, run
 from organism.usage.outbox import Outbox
@@ -129,15 +130,16 @@ def routed(
     from organism.router.planning.plan import ModelPlan, Route
 
     return LLMRouter(
-        models={"main": ModelPlan(name="main", routes=(Route(provider.name, "m"),))},
-        providers={provider.name: provider},
+        RouterSpec(
+            models={"main": ModelPlan(name="main", routes=(Route(provider.name, "m"),))},
+            providers={provider.name: provider},
+            prices=Free(),
+            settings=RouterSettings(calls_in_flight=1000, estimate="strict", drain_s=5),
+        ),
         registry=registry,
-        prices=Free(),
-        journal=journal,
         outbox=Outbox(journal, lambda _event: None, clock),
         clock=clock,
         ids=SequentialIds(),
-        settings=RouterSettings(calls_in_flight=1000, estimate="strict", drain_s=5),
     )
 
 

@@ -21,6 +21,7 @@ from organism.pricing.rates import Rates, flat_rates
 from organism.router.call import Call, RouterSettings
 from organism.router.planning.plan import ModelPlan, Route
 from organism.router.router import LLMRouter
+from organism.router.router_config import RouterSpec
 from organism.stores.memory import MemoryJournal
 from organism.testing import SequentialIds, VirtualClock
 from organism.usage.events import AnyEvent
@@ -109,15 +110,16 @@ def make_router() -> MakeRouter:
         registry.open_thread("t")
         table = TablePrices(prices or {})
         router = LLMRouter(
-            models={plan.name: plan for plan in plans},
-            providers={provider.name: provider for provider in providers},
+            RouterSpec(
+                models={plan.name: plan for plan in plans},
+                providers={provider.name: provider for provider in providers},
+                prices=table,
+                settings=settings or RouterSettings(),
+            ),
             registry=registry,
-            prices=table,
-            journal=journal,
             outbox=Outbox(journal, events.append, clock),
             clock=clock,
             ids=ids,
-            settings=settings,
             chance=random.Random(7).random,
         )
         async with router:

@@ -192,8 +192,8 @@ GUARDS = (
         "event-with-its-commit",
         "A listener hears of an event once it is durable, not before.",
         "usage/outbox.py::Outbox.emit",
-        "self._journal.append(stamped, lambda: self._publish(stamped))",
-        "self._journal.append(stamped); self._publish(stamped)",
+        "self.journal.append(stamped, lambda: self._publish(stamped))",
+        "self.journal.append(stamped); self._publish(stamped)",
         "usage/test_outbox.py::test_an_event_is_told_when_it_is_durable",
     ),
     guard(

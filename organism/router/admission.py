@@ -248,7 +248,7 @@ class Admission:
         if rates is None:
             self._refuse_unpriced(spender, route)
         estimate = self._estimator.estimate(route, request)
-        held = held_rates(rates, request) if rates is not None else None
+        held = held_rates(rates, request, route.model) if rates is not None else None
         ask = Ask(
             input_tokens=estimate.tokens,
             output_cap=request.output_at_most,

@@ -40,11 +40,15 @@ def needs_price(registry: ThreadBudgetRegistry, spender: Spender) -> bool:
     )
 
 
-def held_rates(rates: Rates, request: Request) -> Rates:
-    """Return the prices at which a call is held: as it has asked to be served, with all the tools it may use."""
+def held_rates(rates: Rates, request: Request, model: str) -> Rates:
+    """Return the prices at which a call is held: at the tier it asks for, with all uses of tools it may make.
+
+    Args:
+        model: The provider's model that serves it; the request has the name by which its caller asked.
+    """
     if not isinstance(request, CompletionRequest):
         return rates
-    return with_fees(at_tier(rates, request.service_tier or "", request.model), uses_at_most(request))
+    return with_fees(at_tier(rates, request.service_tier or "", model), uses_at_most(request))
 
 
 def charged_rates(rates: Rates, request: Request, answer: Answer) -> Rates:
@@ -61,6 +65,6 @@ def cut_rates(rates: Rates, request: Request, *, used: bool) -> Rates:
         used: Whether tools of the vendor's are seen to have run: then as often as they might have.
     """
     if used or not isinstance(request, CompletionRequest):
-        return held_rates(rates, request)
+        return held_rates(rates, request, request.model)
     unseen = {fee: uses for fee, uses in uses_at_most(request).items() if fee.startswith("chat:")}
     return with_fees(at_tier(rates, request.service_tier or "", request.model), unseen)

@@ -59,7 +59,7 @@ class InputEstimator:
             UnboundedError: If nothing bounds what an image or a file of it costs there.
             UnsupportedError: If the provider serves no requests of its kind.
         """
-        extra = self._extra_tokens(route.provider, request)
+        extra = self._extra_tokens(route, request)
         if self._estimate == "strict":
             return InputEstimate(input_tokens_strict(request.texts()) + extra, extra=extra)
         guess = self._guess(route, request, extra)
@@ -70,7 +70,7 @@ class InputEstimator:
     def likely(self, route: Route, request: Request) -> int:
         """Return about how many tokens a request's input has where it goes, at most its estimate; raises the same."""
         upper = self.estimate(route, request).tokens
-        return min(upper, input_tokens_likely(request.texts()) + self._extra_tokens(route.provider, request))
+        return min(upper, input_tokens_likely(request.texts()) + self._extra_tokens(route, request))
 
     def untaught(self, route: Route, request: Request) -> Guess | None:
         """Return the guess of a long text of a kind that nothing is known of there, which its vendor could count first.
@@ -80,12 +80,15 @@ class InputEstimator:
         if self._estimate == "strict" or _has_attachments(request) or sum(map(len, request.texts())) < COUNTED_TEXT:
             return None
         family = _family(route)
-        guess = self._guess(route, request, self._extra_tokens(route.provider, request))
+        guess = self._guess(route, request, self._extra_tokens(route, request))
         return guess if guess.text >= COUNTED_TEXT and not self._calibration.knows(family, guess.kind) else None
 
-    def _extra_tokens(self, provider: str, request: Request) -> int:
+    def _extra_tokens(self, route: Route, request: Request) -> int:
+        """Return the adapter's bound for the route's model; the request has the name by which its caller asked."""
+        provider = route.provider
         try:
-            tokens: object = self._providers[provider].extra_tokens(request)
+            there = msgspec.structs.replace(request, model=route.model)
+            tokens: object = self._providers[provider].extra_tokens(there)
         except BaseException as error:  # noqa: BLE001 - an adapter may raise anything; nothing has left, so nothing is owed
             raise unbounded(error, provider) from None
         return checked_extra_tokens(tokens, provider)

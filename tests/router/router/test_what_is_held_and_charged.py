@@ -5,14 +5,17 @@ import pytest
 
 from organism import Organism, Text, agent
 from organism.agents.context import Context
-from organism.amounts import TokenUsage
+from organism.amounts import ZERO, Limits, TokenUsage
+from organism.budget.holds import Spender
 from organism.errors import ConfigError, UnboundedError
 from organism.formats.media.attachments import AttachmentBounds
 from organism.llm.requests import ChatMessage, CompletionRequest, FilePart, ImagePart, Tool, ToolCall
 from organism.providers.openai import OpenAIProvider
+from organism.router.call import Call
 from organism.router.planning.plan import ModelPlan, Route
 from organism.testing import ScriptedAnswer, ScriptedProvider, run
 from organism.usage.events import UsageEvent
+from tests.router.conftest import MakeRouter
 
 IMAGE = ImagePart("image/png", b"\x89PNG")
 PDF = FilePart("application/pdf", b"%PDF-1.7")
@@ -171,3 +174,19 @@ def test_hidden_thinking_without_usage_costs_the_whole_hold(
     assert made.event.outcome == "estimated"
     assert made.event.usage.total >= made.billed.total
     assert (made.event.usage.total == made.held) is whole
+
+
+@pytest.mark.anyio
+async def test_a_dearer_tier_is_held_at_the_price_of_the_model_that_serves_it(make_router: MakeRouter) -> None:
+    """Priority costs more with some models: by the provider's name for them, whatever the configuration calls them."""
+    provider = ScriptedProvider([" ".join(["w"] * 1000)], name="p")
+    dear = (ModelPlan(name="main", routes=(Route("p", "gpt-5.5"),)),)
+    request = CompletionRequest(
+        model="", messages=(ChatMessage("user", "go"),), max_output_tokens=1000, service_tier="priority"
+    )
+    async with make_router(provider, models=dear, limits=Limits(cost_nanousd=10**9)) as made:
+        await made.router.complete(Call(spender=Spender("t", "writer", "main"), root_thread_id="t", request=request))
+        (charged,) = made.of(UsageEvent)
+
+    assert charged.usage.output == 1000
+    assert charged.overrun == ZERO

@@ -62,7 +62,7 @@ def read_request(raw: Json, default_cap: int) -> Asked:
         seed=wanted.seed,
         stop=tuple(wanted.stop_sequences),
         tools=tuple(tool for tool in _tools(asked.tools) if not allowed or tool.name in allowed),
-        tool_choice=OneTool(next(iter(allowed))) if len(allowed) == 1 else _CHOICES.get(calling.mode, "auto"),
+        tool_choice=_choice(calling.mode, allowed),
         response_format=_form(wanted),
         reasoning_effort=_effort(thinking),
         reasoning_tokens=thinking.thinking_budget if (thinking.thinking_budget or 0) > 0 else None,
@@ -73,6 +73,13 @@ def read_request(raw: Json, default_cap: int) -> Asked:
     dialect = frozenset({THOUGHTS} if thinking.include_thoughts else ())
     media_type = STREAM_TYPES[asked.alt]
     return Asked(request=request, stream=asked.stream, usage=True, dialect=dialect, stream_type=media_type)
+
+
+def _choice(mode: str, allowed: frozenset[str]) -> ToolChoice:
+    """Return the choice of tools; only ``ANY`` forces a call, so only there one allowed function must be called."""
+    if mode == "ANY" and len(allowed) == 1:
+        return OneTool(next(iter(allowed)))
+    return _CHOICES.get(mode, "auto")
 
 
 def camel(value: Any) -> Any:

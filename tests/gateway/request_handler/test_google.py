@@ -132,6 +132,21 @@ async def test_functions_are_called_and_answered(served: Serve, make: str, named
 
 
 @pytest.mark.parametrize(
+    ("mode", "choice"),
+    [("ANY", {"type": "function", "function": {"name": "weather"}}), ("VALIDATED", "auto"), ("NONE", "none")],
+)
+async def test_the_one_function_that_is_allowed_is_forced_in_one_mode_alone(
+    served: Serve, mode: str, choice: object
+) -> None:
+    """A program that lets the model answer in words or by one function gets words, and no call again and again."""
+    config = {"mode": mode, "allowedFunctionNames": ["weather"]}
+    asked = {**HI, "tools": TOOLS, "toolConfig": {"functionCallingConfig": config}}
+    async with served(["sunny"], upstream=upstream_of("chat")) as gateway:
+        await gateway.http.post(f"{MAIN}:generateContent", json=asked)
+        assert gateway.provider.requests[-1].body["tool_choice"] == choice
+
+
+@pytest.mark.parametrize(
     ("fields", "sent"),
     [
         ({"systemInstruction": {"parts": [{"text": "Be brief."}]}}, "Be brief."),

@@ -3,8 +3,8 @@
 It only rebuilds; nothing runs until the pump takes the threads up. Doing it again from the same pieces gives the same.
 """
 
-from collections.abc import Container, Iterator
-from typing import Any
+from collections.abc import Callable, Container, Iterator
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -45,6 +45,8 @@ from organism.threads.records import (
 from organism.threads.state_writer import ThreadStateWriter
 from organism.threads.thread import Origin, Question, Thread
 from organism.threads.thread_state import RECOVERED_AS
+
+R = TypeVar("R")
 
 _decode = msgspec.json.decode
 _log = structlog.get_logger("organism.pump")
@@ -105,43 +107,23 @@ def recover_threads(pieces: Pieces, to: RecoveryTarget) -> Iterator[None]:
         with pieces.placing(piece):
             _restore_thread(record, to)
         yield
-    accounts = to.registry.accounts
-    accounts.restore_scoped()
-    ended = to.threads.ended
+    to.registry.accounts.restore_scoped()
     for piece, closed in pieces.read(CLOSED, ResultRecord):
         with pieces.placing(piece):
-            ended.remember(closed.thread_id, _result(closed, to.messages))
+            to.threads.ended.remember(closed.thread_id, _result(closed, to.messages))
         yield
-    for piece, result in pieces.read(CHILD, ResultRecord):
-        with pieces.placing(piece):
-            _restore_child_result(_thread(to, piece), result, to.messages)
-        yield
-    for piece, kept in pieces.read(STATE, StateRecord):
-        with pieces.placing(piece):
-            _restore_state(_thread(to, piece).lane(kept.agent), kept)
-        yield
+    yield from _restore_each(pieces, to, CHILD, ResultRecord, _restore_child_result)
+    yield from _restore_each(pieces, to, STATE, StateRecord, _restore_state)
     # Messages after the states of their agents, before everything that is kept by message id: a step or a paid answer
     # whose message is gone is refused instead of waiting for it in memory.
     for piece in pieces.of(MESSAGE):
         with pieces.placing(piece):
             _restore_message(_thread(to, piece), piece.body, to)
         yield
-    for piece, answer in pieces.read(ANSWER, AnswerRecord):
-        with pieces.placing(piece):
-            _restore_answer(_thread(to, piece), answer, to.messages)
-        yield
-    for piece, output in pieces.read(OUTPUT, OutputRecord):
-        with pieces.placing(piece):
-            _thread(to, piece).outputs.append(_message(output.payload, to.messages))
-        yield
-    for piece, step in pieces.read(STEP, StepRecord):
-        with pieces.placing(piece):
-            _restore_step(_thread(to, piece), step)
-        yield
-    for piece, paid in pieces.read(PAID.rstrip(":"), PaidAnswer):
-        with pieces.placing(piece):
-            to.memo.restore(_thread(to, piece).id, paid)
-        yield
+    yield from _restore_each(pieces, to, ANSWER, AnswerRecord, _restore_answer)
+    yield from _restore_each(pieces, to, OUTPUT, OutputRecord, _restore_output)
+    yield from _restore_each(pieces, to, STEP, StepRecord, _restore_step)
+    yield from _restore_each(pieces, to, PAID.rstrip(":"), PaidAnswer, _restore_paid)
     for piece in pieces.of(DEAD):
         with pieces.placing(piece):
             _restore_dead(piece.body, to)
@@ -151,6 +133,16 @@ def recover_threads(pieces: Pieces, to: RecoveryTarget) -> Iterator[None]:
     yield from _restore_heads(pieces, to, {record.thread_id for _, record in records if record.status == "open"})
     # Last, since each step above may refuse a message: a thread that has lost one must not end as completed.
     _mark_incomplete(pieces, to)
+
+
+def _restore_each(
+    pieces: Pieces, to: RecoveryTarget, kind: str, body: type[R], restore: Callable[[Thread, R, RecoveryTarget], None]
+) -> Iterator[None]:
+    """Restore the pieces of one kind into their threads; one that has no place is refused, and the rest go on."""
+    for piece, record in pieces.read(kind, body):
+        with pieces.placing(piece):
+            restore(_thread(to, piece), record, to)
+        yield
 
 
 def _thread(to: RecoveryTarget, piece: Piece) -> Thread:
@@ -201,10 +193,12 @@ def _restore_thread(record: ThreadRecord, to: RecoveryTarget) -> None:
         parent.know_child(thread.origin.spawned_by, thread)
 
 
-def _restore_child_result(parent: Thread, record: ResultRecord, messages: MessageRegistry) -> None:
+def _restore_child_result(parent: Thread, record: ResultRecord, to: RecoveryTarget) -> None:
     """Stand in for a child that has ended, for the handler that waits for its result."""
     if record.spawned_by is None:
         return
+    # The parent's message is not complete, so its handler runs again: without the result it would spawn the child a
+    # second time, and pay for it again.
     child = Thread(
         id=record.thread_id,
         root=record.root,
@@ -215,17 +209,29 @@ def _restore_child_result(parent: Thread, record: ResultRecord, messages: Messag
         origin=Origin(opened_ns=record.closed_ns, spawned_by=record.spawned_by),
         status="closing",
     )
-    child.result = _result(record, messages)
+    child.result = _result(record, to.messages)
     parent.know_child(record.spawned_by, child)
 
 
-def _restore_state(lane: Lane, kept: StateRecord) -> None:
-    """Give an agent its dictionary back; it is read before it is believed, since each run of its handler reads it."""
+def _restore_state(thread: Thread, kept: StateRecord, _to: RecoveryTarget) -> None:
+    """Give an agent its dictionary back."""
+    # Decoded only to be refused here if it cannot be: later it would fail each run of the agent's handler.
     _decode(kept.state, type=dict[str, Any])
+    lane = thread.lane(kept.agent)
     lane.stored, lane.heard = bytes(kept.state), frozenset(kept.heard)
 
 
-def _restore_step(thread: Thread, step: StepRecord) -> None:
+def _restore_output(thread: Thread, output: OutputRecord, to: RecoveryTarget) -> None:
+    """Add a message to what a thread has sent to the user."""
+    thread.outputs.append(_message(output.payload, to.messages))
+
+
+def _restore_paid(thread: Thread, paid: PaidAnswer, to: RecoveryTarget) -> None:
+    """Give a message that is not complete the answer of a call it has paid for."""
+    to.memo.restore(thread.id, paid)
+
+
+def _restore_step(thread: Thread, step: StepRecord, _to: RecoveryTarget) -> None:
     """Give a message that is not done yet what it has done already.
 
     Raises:
@@ -270,9 +276,10 @@ def _restore_message(thread: Thread, body: bytes, to: RecoveryTarget) -> None:
     to.delivery.place(thread, envelope)
 
 
-def _restore_answer(thread: Thread, record: AnswerRecord, messages: MessageRegistry) -> None:
+def _restore_answer(thread: Thread, record: AnswerRecord, to: RecoveryTarget) -> None:
+    """Give a handler that asked the reply it has had, or why there is none: it runs again and must find the same."""
     question = Question(record.question_id, record.recipient, record.asked)
-    question.reply = None if bytes(record.reply) == b"null" else _message(record.reply, messages)
+    question.reply = None if bytes(record.reply) == b"null" else _message(record.reply, to.messages)
     question.failure = record.failure
     thread.know(question)
 

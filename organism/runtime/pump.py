@@ -357,5 +357,5 @@ class Pump:
             paused_agents=frozenset(self.active.paused),
             accepting=self.intake.open,
             workers=self.worker_pool.statistics(),
-            handlers=self.scheduler.handlers(),
+            handlers=self.scheduler.places.statistics(),
         )

@@ -23,7 +23,7 @@ from organism.runtime.loop_services import LoopServices
 from organism.runtime.waiting.paused_time import PausedTime
 from organism.runtime.workers.cancel_scope import ReusableCancelScope, cancelled_from_outside, despite_stray_cancels
 from organism.runtime.workers.guard import log_defect, stops_task
-from organism.runtime.workers.handler_places import HandlerPlaces, HandlerStatistics
+from organism.runtime.workers.handler_places import HandlerPlaces
 from organism.threads.lanes import Lane
 from organism.threads.thread import Thread
 from organism.tracing import working
@@ -111,10 +111,6 @@ class Scheduler:
             NotRunningError: If the pump does not run.
         """
         self._running().start_soon(function, *args)
-
-    def handlers(self) -> HandlerStatistics:
-        """Count the handlers that run and those that wait for a place."""
-        return self.places.statistics()
 
     def settle(self, thread: Thread) -> None:
         """Something of a thread outside its lanes has come to rest: see whether it is over."""

@@ -40,7 +40,7 @@ from organism.threads.records import (
     TriedRecord,
     key,
 )
-from organism.threads.thread import Begun, Question, Thread
+from organism.threads.thread import Begun, MessageKey, Question, Thread
 
 
 def _used_key(thread_id: str) -> str:
@@ -87,37 +87,29 @@ class ThreadStateWriter:
     def save_result(self, thread: Thread, result: ThreadResult) -> None:
         """Replace all records of a thread by its result and the fact that its id has been used."""
         self.journal.append(DropThread(thread.id))
-        self._used(thread.id)
-        record = ResultRecord(
-            thread_id=thread.id,
-            outcome=result.outcome,
-            outputs=tuple(msgspec.Raw(encode(output)) for output in result.outputs),
-            budget=result.budget,
-            reason=result.reason,
-            root=thread.root,
-            closed_ns=self._clock.now_ns(),
-            spawned_by=thread.origin.spawned_by,
-        )
-        self._keep(key(CLOSED, thread.id), "", record)
+        record = self._save_closed(result, thread.root, thread.origin.spawned_by)
         if thread.parent is not None and thread.origin.spawned_by is not None:
             self._keep(key(CHILD, thread.id), thread.parent, record)
 
     def save_lost(self, result: ThreadResult) -> None:
         """Write the result of a thread of which the journal has nothing but its account."""
-        self._used(result.thread_id)
+        self._save_closed(result, root=result.thread_id, spawned_by=None)
+
+    def _save_closed(self, result: ThreadResult, root: str, spawned_by: MessageKey | None) -> ResultRecord:
+        now_ns = self._clock.now_ns()
+        self.journal.append(Remember(key=_used_key(result.thread_id), time_ns=now_ns))
         record = ResultRecord(
             thread_id=result.thread_id,
             outcome=result.outcome,
-            outputs=(),
+            outputs=tuple(msgspec.Raw(encode(output)) for output in result.outputs),
             budget=result.budget,
             reason=result.reason,
-            root=result.thread_id,
-            closed_ns=self._clock.now_ns(),
+            root=root,
+            closed_ns=now_ns,
+            spawned_by=spawned_by,
         )
         self._keep(key(CLOSED, result.thread_id), "", record)
-
-    def _used(self, thread_id: str) -> None:
-        self.journal.append(Remember(key=_used_key(thread_id), time_ns=self._clock.now_ns()))
+        return record
 
     async def was_used(self, thread_id: str) -> bool:
         """Whether a thread of that name has ended, as far back as the ledger's entries are kept."""

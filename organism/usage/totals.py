@@ -133,11 +133,7 @@ class RunningTotals:
     def of(cls, record: SumRecord) -> "RunningTotals":
         """Go on from what was kept."""
         totals = cls()
-        totals._usage = list(record.usage)
-        totals._cost, totals._unpriced = record.cost_nanousd, record.unpriced
-        totals._latency_sum, totals._latency_max = record.latency_sum_ns, record.latency_max_ns
-        totals._buckets, totals._outcomes = dict(record.buckets), dict(record.outcomes)
-        totals._tool_uses, totals._tool_nanousd = record.tool_uses, record.tool_nanousd
+        totals.add_all(record)
         return totals
 
     def record(self, of: str, name: str) -> SumRecord:
@@ -185,7 +181,7 @@ class RunningTotals:
             self._usage[3] += event.usage.output
 
     def add_all(self, kept: SumRecord) -> None:
-        """Count in all that was added up elsewhere."""
+        """Count in all that was added up elsewhere, or by an earlier process."""
         self._usage = list(map(add, self._usage, kept.usage))
         self._cost += kept.cost_nanousd
         self._unpriced += kept.unpriced

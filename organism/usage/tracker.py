@@ -150,10 +150,7 @@ class UsageTracker:
 
     def publish(self, event: AnyEvent) -> None:
         """Add an event up and hand it to all listeners; never waits, never raises."""
-        if isinstance(event, UsageEvent):
-            self._add(event)
-        elif isinstance(event, ThreadClosed):
-            self._forget_oldest(event.thread_id)
+        self._count(event)
         slow = [subscription for subscription in self._subscriptions if not subscription.put_nowait(event)]
         for subscription in slow:
             self._subscriptions.remove(subscription)
@@ -170,10 +167,7 @@ class UsageTracker:
 
     def restore(self, event: AnyEvent) -> None:
         """Add up an event of an earlier process, without telling anybody."""
-        if isinstance(event, UsageEvent):
-            self._add(event)
-        elif isinstance(event, ThreadClosed):
-            self._forget_oldest(event.thread_id)
+        self._count(event)
 
     def restored(self, open_threads: Container[str]) -> None:
         """Take the sums of threads that an earlier process has kept for those of open threads, or of closed ones."""
@@ -301,7 +295,11 @@ class UsageTracker:
             cut_off=self._cut_off,
         )
 
-    def _add(self, event: UsageEvent) -> None:
+    def _count(self, event: AnyEvent) -> None:
+        if isinstance(event, ThreadClosed):
+            self._forget_oldest(event.thread_id)
+        if not isinstance(event, UsageEvent):
+            return
         self._total.add(_ALL, event)
         self._agents.add(event.agent, event)
         if event.tool:

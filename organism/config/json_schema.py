@@ -3,6 +3,7 @@
 ``python -m organism.config.json_schema`` writes the shipped file anew.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,8 @@ def json_schema() -> dict[str, Any]:
         _, parts = msgspec.json.schema_components(list(shapes), schema_hook=_hook)
         definitions |= parts
         definitions[section.__name__] = {"anyOf": [{"$ref": f"#/$defs/{shape.__name__}"} for shape in shapes]}
-    text = msgspec.json.encode(definitions, order="sorted").replace(b"#/$defs/", b"#/$defs/")
-    found = msgspec.json.decode(text)
-    _let_numbers_be_decimals(found)
+    found = msgspec.json.decode(msgspec.json.encode(definitions, order="sorted"))
+    _let_decimals_be_numbers(found)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "organism.yaml",
@@ -39,31 +39,30 @@ def _hook(kind: type) -> dict[str, Any]:
     raise NotImplementedError(kind)
 
 
-def _let_numbers_be_decimals(node: object) -> None:
-    """Money is written as a number or as text; JSON Schema's ``format: decimal`` alone would allow only text."""
-    if isinstance(node, dict):
+def _let_decimals_be_numbers(schema: object) -> None:
+    """Allow money as a number and as text; JSON Schema's ``format: decimal`` alone would allow only text."""
+    for node in _objects(schema):
         if node.get("format") == "decimal":
             del node["format"]
             node["type"] = ["number", "string"]
-        for value in node.values():
-            _let_numbers_be_decimals(value)
-    elif isinstance(node, list):
-        for value in node:
-            _let_numbers_be_decimals(value)
 
 
-def _let_values_be_elsewhere(node: object) -> None:
-    """A whole number, or true and false, may come from the environment, with a default or without."""
-    if isinstance(node, dict):
-        for value in node.values():
-            _let_values_be_elsewhere(value)
+def _let_values_be_elsewhere(schema: object) -> None:
+    """Allow a reference to the environment, with a default or without, in place of a whole number or a boolean."""
+    for node in _objects(schema):
         if (kind := node.get("type")) in ("integer", "boolean"):
             bounds = {name: node.pop(name) for name in ("minimum", "maximum") if name in node}
             del node["type"]
             node["anyOf"] = [{"type": kind, **bounds}, {"type": "string", "pattern": r"^\$\{env:"}]
-    elif isinstance(node, list):
-        for value in node:
-            _let_values_be_elsewhere(value)
+
+
+def _objects(node: object) -> Iterator[dict[str, Any]]:
+    """Yield each object of a JSON value, those inside of one before it: the caller may add to one it is given."""
+    values = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    for value in values:
+        yield from _objects(value)
+    if isinstance(node, dict):
+        yield node
 
 
 def text() -> str:

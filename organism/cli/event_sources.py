@@ -8,14 +8,13 @@ from pathlib import Path
 import msgspec
 
 from organism.cli.client import Client, UnreachableError
-from organism.cli.ledger_sources import KeptJournal, partitions_of
+from organism.cli.ledger_sources import events_of, partitions_of
 from organism.config.file_reading import read_bounded
 from organism.daemon.journal_file import JOURNAL_FILE
 from organism.errors import ConfigError
 from organism.usage.events import AnyEvent
 
 _SQLITE = b"SQLite format 3\0"
-_PAGE = 1000
 
 
 class _Enveloped(msgspec.Struct):
@@ -75,31 +74,20 @@ def _of_journal(path: Path) -> Iterator[AnyEvent]:
     from organism.stores.sqlite_file import SqliteFile
 
     with closing(SqliteFile(path)) as journal:
-        yield from _pages(journal)
+        yield from events_of(journal)
 
 
 def _of_database(url: str) -> Iterator[AnyEvent]:
+    from organism.stores.postgres.database import PostgresDatabase
     from organism.stores.postgres.preparation import layout_of
 
     if (layout := layout_of(url)).partitions > 1:
         # One after the other: all at once would take as many connections as a node has.
-        found = (event for _, journal in partitions_of(url, layout) for event in _pages(journal))
-        return iter(sorted(found, key=lambda event: event.time_ns))
-    return _of_solo_database(url)
-
-
-def _of_solo_database(url: str) -> Iterator[AnyEvent]:
-    from organism.stores.postgres.database import PostgresDatabase
-
+        found = (event for _, journal in partitions_of(url, layout) for event in events_of(journal))
+        yield from sorted(found, key=lambda event: event.time_ns)
+        return
     with closing(PostgresDatabase(url, take=False)) as database:
-        yield from _pages(database)
-
-
-def _pages(journal: KeptJournal) -> Iterator[AnyEvent]:
-    after = ""
-    while page := journal.events_after(after, _PAGE):
-        yield from page
-        after = page[-1].id
+        yield from events_of(database)
 
 
 def _of_lines(path: Path) -> Iterator[AnyEvent]:

@@ -25,6 +25,7 @@ from organism.stores.sqlite_file import SqliteFile
 from organism.usage.events import AnyEvent
 
 _PAGE = 10_000
+_EVENTS_PAGE = 1_000
 _ENTRIES_PATH = "/v1/ledger/entries"
 
 ChainHash = Callable[[bytes, str], bytes]
@@ -170,6 +171,14 @@ class KeptJournal(Protocol):
     def events_after(self, after: str, limit: int) -> list[AnyEvent]:
         """Return events."""
         ...
+
+
+def events_of(journal: KeptJournal) -> Iterator[AnyEvent]:
+    """Yield every event of a journal, oldest first."""
+    after = ""
+    while page := journal.events_after(after, _EVENTS_PAGE):
+        yield from page
+        after = page[-1].id
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from organism.amounts import UNLIMITED, ZERO, BudgetState
 from organism.amounts.account import thread_account
 from organism.cli.client import Client, UnreachableError
-from organism.cli.ledger_sources import KeptJournal, NamedConfig, kept_journal
+from organism.cli.ledger_sources import KeptJournal, NamedConfig, events_of, kept_journal
 from organism.cli.options import DaemonOptions
 from organism.cli.output import note
 from organism.clock import SystemClock
@@ -31,8 +31,6 @@ from organism.usage.totals import UsageTotals
 from organism.usage.tracker import UsageTracker
 
 T = TypeVar("T")
-
-_PAGE = 1_000
 
 
 class RecordedState:
@@ -56,11 +54,8 @@ class RecordedState:
         self._open: dict[str, ThreadSummary] = {}
         self._over_time = UsageOverTime(lambda: zone, self._labels_of, self._opener_of)
         self._over_time_upto = kept_upto(pieces) if self._over_time.restore(pieces) else 0
-        after = ""
-        while page := journal.events_after(after, _PAGE):
-            for event in page:
-                self._take(event)
-            after = page[-1].id
+        for event in events_of(journal):
+            self._take(event)
         for _, record in pieces.read(THREAD, ThreadRecord):
             self._take_up(record)
 

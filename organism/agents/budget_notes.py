@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from organism.amounts import BudgetState, Dimension
-from organism.amounts.units import DIMENSIONS, amount_of, format_amount, limit_of
+from organism.amounts.units import amount_of, format_amount, limited_units
 from organism.messages import AgentFailed, BudgetWarning, LoopWarning
 
 
@@ -27,10 +27,9 @@ def budget_left(budgets: Iterable[BudgetState]) -> str:
     """Say what is left, unit by unit: the least that any limit leaves, without what open calls hold; or nothing."""
     least: dict[Dimension, int] = {}
     for budget in budgets:
-        for dimension in DIMENSIONS:
-            if (limit := limit_of(budget.limits, dimension)) is not None:
-                taken = amount_of(budget.spent, dimension, budget.elapsed_ns) + amount_of(budget.held, dimension)
-                least[dimension] = min(max(0, limit - taken), least.get(dimension, limit))
+        for dimension, limit in limited_units(budget.limits):
+            taken = amount_of(budget.spent, dimension, budget.elapsed_ns) + amount_of(budget.held, dimension)
+            least[dimension] = min(max(0, limit - taken), least.get(dimension, limit))
     left = ", ".join(format_amount(dimension, amount) for dimension, amount in least.items())
     return f"[Budget left: {left}.]" if left else ""
 

@@ -96,6 +96,11 @@ def ceilings_of(limits: Limits) -> tuple[int | None, ...]:
     return tuple(getattr(limits, field) for field in AMOUNT_FIELDS)
 
 
+def limited_units(limits: Limits) -> list[tuple[Dimension, int]]:
+    """Return the units that are limited, each with its ceiling in the unit's integer."""
+    return [(unit, limit) for unit in DIMENSIONS if (limit := limit_of(limits, unit)) is not None]
+
+
 def whole(limits: Limits) -> Amounts:
     """Return all that limits allow to be spent; what they do not limit counts as nothing."""
     return Amounts(*(ceiling or 0 for ceiling in ceilings_of(limits)))
@@ -115,3 +120,8 @@ def limited(amounts: Amounts, limits: Limits) -> Amounts:
 def format_amount(dimension: Dimension, amount: int) -> str:
     """Write an amount of one dimension with its unit, for people."""
     return UNITS[dimension].text(amount)
+
+
+def format_limits(limits: Limits) -> str:
+    """Write limits for people, such as ``1,000 tokens, $0.50``; empty where nothing is limited."""
+    return ", ".join(format_amount(unit, limit) for unit, limit in limited_units(limits))

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from organism.amounts import AMOUNT_MAX, NS_PER_S, ZERO, Amounts, Dimension, Limits
-from organism.amounts.units import DIMENSIONS, UNITS, limit_of
+from organism.amounts.units import DIMENSIONS, UNITS, limited_units
 from organism.api.tokens.token_book import TokenScope
 from organism.budget.guards.freezes import labels_of
 from organism.budget.holds import Mode
@@ -146,9 +146,7 @@ class ReplayLimitsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             dimension: None for dimension in DIMENSIONS if getattr(self, dimension) == "unlimited"
         }
         given = {name: getattr(self, name) for name in self.__struct_fields__ if name not in lifted}
-        written = LimitsBody(**given).limits()
-        found = {dimension: limit_of(written, dimension) for dimension in DIMENSIONS}
-        return {**{dimension: limit for dimension, limit in found.items() if limit is not None}, **lifted}
+        return {**dict(limited_units(LimitsBody(**given).limits())), **lifted}
 
 
 class ReplayBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from organism.amounts import NS_PER_S, BudgetState, Dimension
 from organism.amounts.account import Account
-from organism.amounts.units import ADDITIVE, DIMENSIONS, UNITS, amount_of, format_amount, limit_of
+from organism.amounts.units import ADDITIVE, UNITS, amount_of, format_amount, limited_units
 from organism.cli.terminal import Markup, markup
 from organism.control.views import AccountState
 
@@ -28,12 +28,7 @@ def budget_lines(states: Iterable[BudgetState], columns: int = 0, width: int = _
             and what can be reckoned from the rest is left out, before a line is broken.
         width: How many characters a bar has at most.
     """
-    limited = [
-        (state, dimension, limit)
-        for state in states
-        for dimension in DIMENSIONS
-        if (limit := limit_of(state.limits, dimension)) is not None
-    ]
+    limited = [(state, *each) for state in states for each in limited_units(state.limits)]
     labels = [f"{scope_name(state.account)} {dimension}" for state, dimension, _ in limited]
     column = max(map(len, labels), default=0)
     for bar_width, with_left, with_reset in _FORMS:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from organism.amounts import NS_PER_S, BudgetState, Dimension
 from organism.amounts.account import Account
-from organism.amounts.units import DIMENSIONS, amount_of, limit_of
+from organism.amounts.units import amount_of, limited_units
 from organism.control.views import Burn, ThreadSummary
 
 _S_PER_MINUTE = 60
@@ -20,10 +20,7 @@ def time_left_s(state: BudgetState, burn: Iterable[Burn]) -> int | None:
     name = "total" if account.kind == "organism" else f"{account.kind}:{account.name}"
     pace = next((line for line in burn if line.name == name), None)
     left = []
-    for dimension in DIMENSIONS:
-        limit = limit_of(state.limits, dimension)
-        if limit is None:
-            continue
+    for dimension, limit in limited_units(state.limits):
         free = max(0, limit - amount_of(state.spent, dimension, state.elapsed_ns) - amount_of(state.held, dimension))
         if dimension == "seconds":
             left.append(free // NS_PER_S)
@@ -62,7 +59,6 @@ def tightest(state: BudgetState) -> tuple[Dimension, int, int, int] | None:
     """Return the dimension whose limit is nearest, with what is spent, held and allowed; ``None`` without limits."""
     found = [
         (dimension, amount_of(state.spent, dimension, state.elapsed_ns), amount_of(state.held, dimension), limit)
-        for dimension in DIMENSIONS
-        if (limit := limit_of(state.limits, dimension)) is not None
+        for dimension, limit in limited_units(state.limits)
     ]
     return max(found, key=lambda line: (line[1] + line[2]) * 1_000_000 // max(1, line[3]), default=None)

@@ -48,7 +48,7 @@ def word_table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Ta
 def thread_row(thread: ThreadSummary) -> tuple[str, ...]:
     """Return what a list of threads shows of one: id, state, tokens, cost, calls, and how many messages wait where."""
     spent = thread.budget.spent
-    cost = ("~" if thread.budget.unpriced_calls else "") + format_usd(spent.cost_nanousd)
+    cost = known_cost(spent.cost_nanousd, thread.budget.unpriced_calls)
     queued = ", ".join(f"{agent} {count}" for agent, count in thread.queued.items())
     why = wait_text(thread)
     waits = f"{queued} for {why}" if queued and why else queued or why
@@ -87,9 +87,14 @@ def token_cells(totals: UsageTotals) -> tuple[str, ...]:
     return f"{totals.calls:,}", f"{usage.input_total:,}", f"{usage.output_total:,}", f"{usage.total:,}"
 
 
-def cost_text(totals: UsageTotals) -> str:
+def known_cost(cost_nanousd: int, unpriced_calls: int) -> str:
     """Write a cost; ``~`` marks a lower bound, because the price of some calls is unknown."""
-    return ("~" if totals.unpriced_calls else "") + format_usd(totals.cost_nanousd)
+    return ("~" if unpriced_calls else "") + format_usd(cost_nanousd)
+
+
+def cost_text(totals: UsageTotals) -> str:
+    """Write what usage has cost; see :func:`known_cost`."""
+    return known_cost(totals.cost_nanousd, totals.unpriced_calls)
 
 
 def used_text(totals: UsageTotals) -> str:

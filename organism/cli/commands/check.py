@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from organism.agents.llm_agent import tool_prices
 from organism.amounts import Limits
-from organism.amounts.units import DIMENSIONS, format_amount, limit_of
+from organism.amounts.units import format_limits
 from organism.app import Organism
 from organism.budget.scopes import BudgetPlan, ScopedLimits, ScopeRule, limits_over_time
 from organism.cli import exit_codes
@@ -197,9 +197,4 @@ def _thresholds_text(written: Thresholds) -> str:
 
 
 def _limits_text(limits: Limits) -> str:
-    parts = [
-        format_amount(dimension, limit)
-        for dimension in DIMENSIONS
-        if (limit := limit_of(limits, dimension)) is not None
-    ]
-    return ", ".join(parts) or "none"
+    return format_limits(limits) or "none"

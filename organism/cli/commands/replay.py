@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from organism.amounts import Dimension, format_usd, nanousd
-from organism.amounts.units import DIMENSIONS, UNITS, format_amount, limit_of
+from organism.amounts.units import DIMENSIONS, UNITS, format_amount, format_limits
 from organism.budget.guards.actions import thresholds_in
 from organism.budget.holds import Mode
 from organism.cli import exit_codes
@@ -19,6 +19,7 @@ from organism.cli.completion import ThreadName
 from organism.cli.ledger_sources import kept_entries
 from organism.cli.options import DAEMON, DaemonOptions, Json, ModeName
 from organism.cli.output import print_json
+from organism.cli.tables import known_cost
 from organism.cli.terminal import Table, Terminal
 from organism.clock import SystemClock, utc
 from organism.config.build.limits import budget_plan
@@ -225,9 +226,8 @@ def _for_api(dimension: Dimension, limit: int | None) -> object:
 
 
 def _print(console: Terminal, found: Replay, *, every_call: bool) -> None:
-    limits = ((dimension, limit_of(found.limits, dimension)) for dimension in DIMENSIONS)
-    written = ", ".join(format_amount(unit, limit) for unit, limit in limits if limit is not None) or "unlimited"
-    console.say("[bold]{}[/] in mode {}, its own limits: {}", found.thread_id, found.mode, written)
+    limits = format_limits(found.limits) or "unlimited"
+    console.say("[bold]{}[/] in mode {}, its own limits: {}", found.thread_id, found.mode, limits)
     console.show(_sums(found))
     if every_call:
         console.show(_calls(found))
@@ -260,7 +260,7 @@ def _compared(compared: Compared) -> Iterator[str]:
 
 
 def _cost(of: Sum) -> str:
-    return ("~" if of.unpriced_calls else "") + format_usd(of.cost_nanousd)
+    return known_cost(of.cost_nanousd, of.unpriced_calls)
 
 
 def _calls(found: Replay) -> Table:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from organism.amounts import NANOUSD_PER_USD, Limits
-from organism.amounts.units import DIMENSIONS, format_amount, limit_of
+from organism.amounts.units import format_limits, limited_units
 from organism.app import Organism
 from organism.budget.relief import amount_option, as_much_again
 from organism.cli.options import DEFAULT_FILE, command_text
@@ -113,9 +113,8 @@ async def _end_thread(organism: Organism, thread_id: str) -> None:
 
 def _tell_start(run: ProgramRun, started: Invocation, url: str) -> None:
     limits = Limits(**run.purse.limits)
-    amounts = [(each, amount) for each in DIMENSIONS if (amount := limit_of(limits, each)) is not None]
-    budget = ", ".join(format_amount(*amount) for amount in amounts) or "the configured budget"
-    again = amounts[0] if amounts else ("usd", NANOUSD_PER_USD)
+    budget = format_limits(limits) or "the configured budget"
+    again = next(iter(limited_units(limits)), ("usd", NANOUSD_PER_USD))
     more = amount_option(again[0], as_much_again(*again))
     raised = command_text(("budget", "raise", run.purse.thread_id, *more), DEFAULT_FILE, _named(run.state))
     complain(f"{budget} for {run.purse.program}, at {url}; to raise it meanwhile: {raised}")

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from organism.amounts import ZERO, Amounts, BudgetState, Limits, format_usd
 from organism.amounts.account import thread_account
-from organism.amounts.units import DIMENSIONS, UNITS, format_amount, limit_of
+from organism.amounts.units import DIMENSIONS, UNITS, format_amount, format_limits, limit_of
 from organism.cli import exit_codes
 from organism.cli.budget_bars import budget_lines
 from organism.cli.client import Client, UnreachableError, path_to
@@ -18,7 +18,7 @@ from organism.cli.ledger_sources import kept_entries
 from organism.cli.options import DAEMON, NO_STEP, DaemonOptions, Json, Step, Whole
 from organism.cli.output import agreed, note, print_json
 from organism.cli.recorded_state import answer_of
-from organism.cli.tables import instant_text
+from organism.cli.tables import instant_text, known_cost
 from organism.cli.terminal import Table, Terminal, markup
 from organism.control.accounts import usd_nano
 from organism.control.listing.account_page import ACCOUNTS_MAX
@@ -187,7 +187,7 @@ def adjust(
     console = Terminal()
     for state in corrected.budgets:
         spent = state.spent
-        cost = ("~" if state.unpriced_calls else "") + format_usd(spent.cost_nanousd)
+        cost = known_cost(spent.cost_nanousd, state.unpriced_calls)
         used = (counted(spent.tokens, "token"), cost, counted(spent.calls, "call"))
         console.say("{} has spent {}, {}, {}", state.account, *used)
     return exit_codes.OK
@@ -225,15 +225,8 @@ def print_trace(console: Terminal, story: BudgetTrace) -> None:
 def _hold_row(hold: HoldTrace) -> tuple[str, ...]:
     call = hold.call
     if call is None:
-        return (
-            str(hold.seq),
-            "",
-            "a child's limits",
-            hold.state,
-            _amounts_text(hold.held),
-            _amounts_text(hold.charged),
-            "",
-        )
+        amounts = _amounts_text(hold.held), _amounts_text(hold.charged)
+        return str(hold.seq), "", "a child's limits", hold.state, *amounts, ""
     what = call.tool or f"{call.provider}/{call.request_model} #{call.attempt}"
     name = what + (" (last call)" if call.final_reserve_of else "")
     over = f", {_amounts_text(hold.overrun)} above the hold" if hold.overrun != ZERO else ""
@@ -253,8 +246,7 @@ def _limits_text(limits: Limits | None) -> str:
     """Write limits, unit by unit; nothing for a note that is about something else."""
     if limits is None:
         return ""
-    given = ((dimension, limit_of(limits, dimension)) for dimension in DIMENSIONS)
-    return ": " + (", ".join(format_amount(unit, limit) for unit, limit in given if limit is not None) or "unlimited")
+    return f": {format_limits(limits) or 'unlimited'}"
 
 
 def _amounts_text(amounts: Amounts) -> str:

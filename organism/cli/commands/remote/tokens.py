@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 from organism.amounts import BudgetState, Limits
 from organism.amounts.account import Account
-from organism.amounts.units import DIMENSIONS, format_amount, limit_of
+from organism.amounts.units import format_limits
 from organism.api.tokens.token_book import NewToken, TokenScope, TokenView
 from organism.cli.client import RefusedError, path_to
 from organism.cli.options import DAEMON, DaemonOptions, Json, Whole, named_labels
@@ -115,12 +115,11 @@ def _given(most: MostOf | None) -> dict[str, object] | None:
 
 def _line(token: TokenView) -> str:
     """Say what a token may do and spend."""
-    limits = Limits() if token.limits is None else token.limits
-    most = [format_amount(unit, limit) for unit in DIMENSIONS if (limit := limit_of(limits, unit)) is not None]
+    most = format_limits(token.limits or Limits())
     labels = ", ".join(f"{name}={value}" for name, value in token.labels.items())
     return (
         f"{token.name}: {', '.join(token.scopes)}"
-        + (f"; each thread at most {', '.join(most)}" if most else "")
+        + (f"; each thread at most {most}" if most else "")
         + (f"; labels {labels}" if labels else "")
         + ("; in the configuration" if token.source == "configuration" else "")
     )

@@ -60,10 +60,10 @@ class Screen:
         self._sure: Callable[[], None] | None = None
         self._note = ""
         self.ended = False
-        self.queries()
+        self.refresh()
 
-    def queries(self) -> None:
-        """Ask how things stand."""
+    def refresh(self) -> None:
+        """Ask the daemon for its status and its threads."""
         self._status = self._client.ask(OrganismStatus, "/v1/status")
         page = self._client.ask(ThreadPage, "/v1/threads", limit=500)
         self._threads = busiest(page.threads, self._status.burn)[:_ROWS_MAX]
@@ -88,7 +88,7 @@ class Screen:
                     sure()
                 case _:
                     return
-            self.queries()
+            self.refresh()
         except RefusedError as error:
             self._note = str(error)
 
@@ -146,7 +146,7 @@ class Screen:
             room = self._columns - len(lasts) - 2
             lines += [markup("{}  [dim]{}[/]", line, lasts) for line in budget_lines([state], room, self._bar)]
         lines.append(
-            fitting_threads(self._threads, self._chosen, self._status.burn, self._columns)
+            fitting_threads(self._threads, self._chosen, status.burn, self._columns)
             if self._view == "thread"
             else self._burn_table()
         )
@@ -154,9 +154,6 @@ class Screen:
             lines.append(markup("[bold yellow]{}[/]", self._note))
         lines.append(markup("[dim]j/k choose  r raise 25 %  p pause/resume  t end  tab other view  q leave[/]"))
         return lines
-
-    def _thread_table(self) -> Table:
-        return fitting_threads(self._threads, self._chosen, self._status.burn, self._columns)
 
     def _burn_table(self) -> Table:
         table = Table(self._view, "calls", "tokens", "cost", "tokens/min", "cost/h")
@@ -191,7 +188,7 @@ def top(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:
         while not screen.ended:
             live.update(drawn(screen.parts()), refresh=True)
             if (key := _read_key(descriptor, _REFRESH_S)) is None:
-                screen.queries()
+                screen.refresh()
             else:
                 screen.press(key)
     return exit_codes.OK

@@ -105,7 +105,7 @@ class LoopWarning(Message, frozen=True):
 
     Attributes:
         breaker: Which: ``repeat``, ``alternate`` or ``rate``.
-        step: For the so-manieth time without a break; what follows the next one may be a pause or the end.
+        step: How many times in a row it has tripped; what follows the next time may be a pause or the end.
         text: What goes round, in words.
     """
 
@@ -115,7 +115,7 @@ class LoopWarning(Message, frozen=True):
 
 
 SpendingNote = BudgetWarning | LoopWarning
-"""A threshold of a limit that an agent's spending has crossed."""
+"""A message about what an agent does: its spend has reached a threshold of a limit, or it goes round and round."""
 
 RUNTIME_MESSAGES: tuple[type[Message], ...] = (BudgetWarning, LoopWarning, AgentFailed)
 """What the runtime itself sends. Every agent may get one; a handler that does not name them never sees them."""

@@ -1,6 +1,7 @@
 """One name for one thing, one thing for one name, and rooms of a size that can be looked over."""
 
 import ast
+import builtins
 import re
 import sys
 import tokenize
@@ -224,3 +225,33 @@ def test_names_of_the_last_version_work_and_name_the_new_ones() -> None:
         sys.modules.pop(old := f"organism.exporters.{name}", None)  # as in a program that has not imported it yet
         with pytest.warns(DeprecationWarning, match=r"organism\.telemetry"):
             import_module(old)
+
+
+def test_docstrings_name_only_errors_and_arguments_that_are_there() -> None:
+    """Each name under ``Raises:`` is an error of Python or of a module here, each under ``Args:`` a parameter."""
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
+    nodes = [(path, node) for path, tree in trees.items() for node in ast.walk(tree)]
+    known = {*dir(builtins), *(node.name for _, node in nodes if isinstance(node, ast.ClassDef))}
+    imports = (node for _, node in nodes if isinstance(node, ast.ImportFrom))
+    known |= {alias.asname or alias.name for node in imports for alias in node.names}
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {name}"
+        for path, node in nodes
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for name in [
+            *(name for name in _named_under("Raises", node) if name not in known),
+            *(name for name in _named_under("Args", node) if name not in _parameters(node)),
+        ]
+    ]
+
+    assert not wrong, "\n".join(wrong)
+
+
+def _named_under(heading: str, node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    section = re.search(rf"^{heading}:\n((?: {{4}}.*\n?|\n)*)", ast.get_docstring(node) or "", re.MULTILINE)
+    return re.findall(r"^ {4}(\w+):", section[1], re.MULTILINE) if section is not None else []
+
+
+def _parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+    every = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg)
+    return {each.arg for each in every if each is not None}

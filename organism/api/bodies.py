@@ -61,11 +61,11 @@ class MoveBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How far limits are to move: up, or with a minus down; what is left out stays.
 
     Attributes:
-        tokens: So many tokens.
-        usd: So many dollars, as text.
-        seconds: So many seconds.
-        calls: So many calls.
-        percent: So many per cent of every limit there is.
+        tokens: By how many tokens.
+        usd: By how many dollars, as text.
+        seconds: By how many seconds.
+        calls: By how many calls.
+        percent: By how many per cent of every limit there is.
     """
 
     tokens: StepField = 0
@@ -97,9 +97,9 @@ class AdjustBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         reason: Why, such as the number of an invoice.
-        tokens: So many tokens.
-        usd: So many dollars, as text.
-        calls: So many calls.
+        tokens: By how many tokens.
+        usd: By how many dollars, as text.
+        calls: By how many calls.
     """
 
     reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
@@ -331,7 +331,7 @@ class BillBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A provider's bill.
 
     Attributes:
-        bill: It, CSV or JSON as the provider exports it or its API gives it.
+        bill: The bill as CSV or JSON, as the provider exports it or its API gives it.
     """
 
     bill: Annotated[str, msgspec.Meta(min_length=1)]

@@ -33,11 +33,11 @@ def unpacked(body: bytes, encoding: str, most: int) -> bytes:
     Args:
         body: As it came.
         encoding: The header ``content-encoding``.
-        most: So many bytes it may have.
+        most: The most bytes that it may have once it is unpacked.
 
     Raises:
-        UnreadableError: It is compressed otherwise than this can read.
-        OversizeError: There is more of it.
+        UnreadableError: Its encoding is not known here, or it is not what its header says.
+        BodyTooLargeError: There is more of it.
     """
     name = encoding.strip().lower()
     if name in PLAIN:

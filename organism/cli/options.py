@@ -190,18 +190,18 @@ class Step:
     """How far limits are to move.
 
     Attributes:
-        tokens: So many tokens.
-        usd: So many dollars.
-        seconds: So many seconds.
-        calls: So many calls.
-        percent: So many per cent of every limit there is.
+        tokens: By how many tokens.
+        usd: By how many dollars.
+        seconds: By how many seconds.
+        calls: By how many calls.
+        percent: By how many per cent of every limit there is.
     """
 
-    tokens: Annotated[Whole, Parameter(help="So many tokens.")] = 0
-    usd: Annotated[str | None, Parameter(help="So many dollars.")] = None
-    seconds: Annotated[Whole, Parameter(help="So many seconds.")] = 0
-    calls: Annotated[Whole, Parameter(help="So many calls.")] = 0
-    percent: Annotated[Whole, Parameter(help="So many per cent of every limit there is.")] = 0
+    tokens: Annotated[Whole, Parameter(help="By how many tokens.")] = 0
+    usd: Annotated[str | None, Parameter(help="By how many dollars.")] = None
+    seconds: Annotated[Whole, Parameter(help="By how many seconds.")] = 0
+    calls: Annotated[Whole, Parameter(help="By how many calls.")] = 0
+    percent: Annotated[Whole, Parameter(help="By how many per cent of every limit there is.")] = 0
 
     def down(self) -> "Step":
         """Return the same step downwards."""

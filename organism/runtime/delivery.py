@@ -202,7 +202,7 @@ class Delivery:
         """Send a question of a handler.
 
         Args:
-            index: Which of its questions this is.
+            index: The number of the question among those of the handler, from 0.
             beside: Whether it is asked beside others: it is handled beside other messages for its recipient.
 
         Raises:

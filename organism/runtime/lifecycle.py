@@ -128,7 +128,8 @@ class Lifecycle:
         """Start nothing more of a thread; its wall time stands still once what runs of it is done, or only waits.
 
         Args:
-            why: Which breaker has paused it: then its handlers' further calls are refused too, and their messages wait.
+            why: The refusal of the breaker that pauses it: then further calls of its handlers are refused too, and
+                their messages wait. ``None`` for an operator's pause.
         """
         thread.move("pause")
         thread.paused_by = why

@@ -34,7 +34,7 @@ class Lease(msgspec.Struct, frozen=True):
     """The right to write to one journal of a cluster.
 
     Attributes:
-        partition: Which journal.
+        partition: The number of the journal.
         epoch: The number of this owner.
         partitions: How many journals the database holds that any node may write.
         lost_by: The node that had it before, where that one has not given it back.
@@ -85,7 +85,7 @@ class LeaseRow(msgspec.Struct, frozen=True, kw_only=True):
         partition: Its number.
         epoch: The number of its owner, higher with each.
         owner: The node that has it; ``None`` if it is free.
-        incarnation: Which process of that name.
+        incarnation: Which of the processes that have begun under that name, counted from 1.
         expired: Whether it was not renewed in time, so that any node may take it.
         wanted_by: The node that has too few and asks for it.
         stopped: Why nobody may have it until an operator has looked; empty as a rule.

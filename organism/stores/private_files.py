@@ -28,7 +28,7 @@ class UnsafeFileError(ConfigError):
     """A file or folder may be somebody else's doing, or cannot be used; the sentence says what to do.
 
     Attributes:
-        file: Which.
+        file: Its path.
     """
 
     def __init__(self, file: Path, reason: str) -> None:

@@ -80,7 +80,7 @@ class EventsOfTime(msgspec.Struct, frozen=True):
     """The stored events of a time, as pages.
 
     Attributes:
-        pages: Them, oldest first; at both ends some may lie outside.
+        pages: The events, oldest first; some at both ends may lie outside of the time.
         kept_from_ns: When the oldest event that is kept happened, if older ones are not any more; 0 if all are.
     """
 

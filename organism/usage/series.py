@@ -64,7 +64,7 @@ class SeriesCell(msgspec.Struct, frozen=True, kw_only=True):
     """One minute, hour or day, as a journal keeps it.
 
     Attributes:
-        step: Which of the three.
+        step: ``minute``, ``hour`` or ``day``.
         start_s: When it begins, seconds since the Unix epoch.
         sums: The numbers by name: ``agent:NAME``, ``model:NAME``, ``label:NAME=VALUE``, ``key:NAME``.
     """

@@ -78,14 +78,14 @@ class SumRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Sums as a journal keeps them.
 
     Attributes:
-        of: What the name is of: an agent, a day.
-        name: Whose sums.
+        of: The kind of the name: an agent, a day.
+        name: The agent, the day.
         usage: Tokens by bucket, in the order of :class:`~organism.amounts.TokenUsage`.
         cost_nanousd: Nano-USD of all calls whose price is known.
         unpriced: Calls whose price is not.
         latency_sum_ns: Nanoseconds that the charged attempts took together.
         latency_max_ns: Nanoseconds that the longest took.
-        buckets: How many took how long, by the number of the bucket.
+        buckets: Charged attempts in each bucket of latency, by the number of the bucket.
         outcomes: Attempts by how they were resolved.
         tool_uses: Runs of tools and other charges.
         tool_nanousd: Nano-USD of them.

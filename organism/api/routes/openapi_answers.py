@@ -128,7 +128,7 @@ def error_answers(method: str, path: str, operation: Document) -> tuple[ErrorAns
     Args:
         method: Its method, in small letters.
         path: Its path.
-        operation: It, as in the document.
+        operation: The operation as the document has it.
     """
     codes = {*_ALWAYS, *(_WITH_TOKEN if path.startswith("/v1/") else ())}
     parameters = [each["name"] for each in operation.get("parameters", ()) if each["in"] != "header"]
@@ -181,7 +181,7 @@ def completed(
     """Return an OpenAPI document with the errors and the scope of each operation, and with what each parameter means.
 
     Args:
-        document: It, as the framework makes it.
+        document: The document as the framework makes it.
         scopes: What a caller must be allowed to do, by path and method in small letters; ``none`` for nothing.
         meanings: What the fields of bodies and answers mean, by the names of both.
     """

@@ -23,8 +23,9 @@ class HandlerParked(msgspec.Struct, frozen=True):
     """A call of the handler was refused, or it asks a person; its message waits.
 
     Attributes:
-        waits: For what.
-        stands: Of one that waits with the message it asks, whether that waits for the same still; ``None`` for others.
+        waits: The refusal or the question that the message waits for.
+        stands: Where it waits because the message it asks does: whether that one still waits for the same; ``None``
+            where it waits for itself.
     """
 
     waits: WaitReason
@@ -43,8 +44,8 @@ class HandlerTimeoutError(OrganismError):
     """A handler took longer than its agent allows.
 
     Attributes:
-        agent: Whose handler.
-        timeout_s: What it is allowed, in seconds.
+        agent: The agent whose handler it was.
+        timeout_s: The limit, in seconds.
         still_running: Where it is at work even now, as ``file:line``: a plain function that has not returned, or a
             coroutine that would not end when it was cancelled. It is not run again beside itself.
     """
@@ -62,8 +63,8 @@ class ProcessEndedError(OrganismError):
     """The process has ended each time this message was handled.
 
     Attributes:
-        agent: Whose handler.
-        attempts: How often.
+        agent: The agent whose handler it was.
+        attempts: In how many of its runs the process has ended.
     """
 
     def __init__(self, agent: str, attempts: int) -> None:
@@ -76,7 +77,7 @@ class HandlerOutputError(OrganismError):
     """What a handler has left in its state, or kept, cannot be written.
 
     Attributes:
-        agent: Whose handler.
+        agent: The agent whose handler it was.
     """
 
     def __init__(self, agent: str, reason: str) -> None:

@@ -64,7 +64,7 @@ class LoopBreakers:
         """Count what a tool has given.
 
         Args:
-            agent: Whose model has had it run.
+            agent: The agent whose model has called the tool.
             place: The message that is being handled, and the number of the run of a tool in it.
             arguments: Its arguments as the model wrote them.
 

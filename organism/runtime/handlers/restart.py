@@ -44,8 +44,8 @@ class RestartIntensity:
         """Count a failure; ``True`` when it is one too many.
 
         Args:
-            restarts: How many failures are borne.
-            period_ns: Within how many nanoseconds.
+            restarts: Failures allowed within the period.
+            period_ns: The period, in nanoseconds.
         """
         self._failures.append(now_ns)
         while self._failures[0] <= now_ns - period_ns:

@@ -1,4 +1,4 @@
-"""What is to happen when its time is up, unless it is called off before: one task for all of it.
+"""Timers: functions called when their time is up, unless they are cancelled before; one task for all of them.
 
 Nearly everything that has a deadline is done long before. To set and call off a timer of the event loop, with a cancel
 scope around it, takes 5 us; to put a line into a table and take it out again, half of one.
@@ -22,14 +22,14 @@ _CLOCK_LOOK_S = 30.0
 
 
 class Timer(msgspec.Struct, eq=False):
-    """One of them.
+    """A timer that was started.
 
     Attributes:
-        seconds: How long it was set for.
-        due: When its time is up, by the clock of the event loop.
-        then: What is called then.
-        thread: Whose; while something of it is paused, its time stands still.
-        paused_s: How long something of it had been paused when this was set.
+        seconds: The delay it was started with.
+        due: When its time is up, in seconds of the event loop's clock.
+        then: Called then; must not block.
+        thread: The thread it belongs to: while any part of that is paused, the timer stands still.
+        paused_s: For how many seconds the thread had been paused when the timer was started.
         passed: Whether its time is up.
     """
 
@@ -50,11 +50,10 @@ class Timers:
         self._sooner = Wakeup()
 
     def start(self, seconds: float, then: Callable[[], object], thread: Thread | None = None) -> Timer:
-        """Have a function called after so many seconds; it must not block.
+        """Have a function called after some seconds; it must not block.
 
         Args:
-            seconds: How many.
-            thread: Whose deadline it is; what an operator has paused of it does not count.
+            thread: The thread whose deadline it is: time in which an operator has paused a part of it does not count.
         """
         now = asyncio.get_running_loop().time()
         timer = Timer(seconds, now + seconds, then, thread)
@@ -73,12 +72,12 @@ class Timers:
         same[timer] = None
 
     def cancel(self, timer: Timer) -> None:
-        """Forget a deadline; nothing to do if its time was up."""
+        """Cancel a timer; does nothing once its time is up."""
         if not timer.passed:
             del self._set[timer.seconds][timer]
 
     async def run(self) -> None:
-        """Look after all that is set, until cancelled."""
+        """Call what is due, until cancelled."""
         while True:
             self._wakes_at = self._call_due(asyncio.get_running_loop().time())
             with anyio.CancelScope(deadline=self._wakes_at):

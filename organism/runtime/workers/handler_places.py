@@ -27,9 +27,9 @@ class HandlerStatistics(msgspec.Struct, frozen=True):
     """A look at the places of handlers.
 
     Attributes:
-        limit: How many handlers may run at once.
-        running: How many do, by agent.
-        waiting: How many messages wait for a place, by agent.
+        limit: Handlers that may run at once.
+        running: Handlers that run, by agent.
+        waiting: Messages that wait for a place, by agent.
     """
 
     limit: int = 0

@@ -52,11 +52,11 @@ class WorkerStatistics(msgspec.Struct, frozen=True):
     """A look at the worker threads.
 
     Attributes:
-        threads: How many functions may run at once.
-        busy: How many do, those that were given up on included.
-        waiting: How many wait for a place.
-        lent: How many wait for other agents, and have lent their place meanwhile.
-        given_up: How many were given up on and have not returned, by agent.
+        threads: Functions that may run at once.
+        busy: Functions that run, those that were given up on included.
+        waiting: Functions that wait for a place.
+        lent: Functions that wait for other agents, and have lent their place meanwhile.
+        given_up: Functions that were given up on and have not returned, by agent.
     """
 
     threads: int = 0
@@ -67,7 +67,7 @@ class WorkerStatistics(msgspec.Struct, frozen=True):
 
 
 class _Place:
-    """What one function holds."""
+    """The place of one function, and whether it is lent or given up on."""
 
     __slots__ = ("agent", "given_up", "held", "job", "lent", "level", "message_id", "told")
 

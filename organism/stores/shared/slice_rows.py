@@ -28,7 +28,7 @@ class SliceRow(msgspec.Struct, frozen=True, kw_only=True):
     """A partition's slice of a limit, with what it is a slice of.
 
     Attributes:
-        account: Which account's limit.
+        account: The account that is limited.
         version: How often the slice has changed.
         amounts: The slice.
         limits: The limit.
@@ -92,8 +92,8 @@ class SliceWanted(msgspec.Struct, frozen=True):
     """A partition that needs more than there was.
 
     Attributes:
-        partition: Which.
-        need: So much.
+        partition: Its number.
+        need: The amounts that it lacks.
     """
 
     partition: int
@@ -104,12 +104,12 @@ class SharedLimit(msgspec.Struct, frozen=True, kw_only=True):
     """A limit that the partitions of a cluster share.
 
     Attributes:
-        account: What it limits.
-        limits: It.
+        account: The account that is limited.
+        limits: The limit in each unit.
         granted: All slices together.
         revision: How often it has changed.
         shares: By partition, its slice and what it uses of it.
-        wanted: Who needs more, the first to come first.
+        wanted: The partitions that need more, in the order in which they asked.
         standing: What people have said of it.
     """
 
@@ -130,12 +130,12 @@ class NewQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """A question that a partition asks for all.
 
     Attributes:
-        account: Whose limit.
-        revision: Of the limit, as its asker has seen it: where it has changed since, nothing is asked.
-        threshold: Which per cent of it.
-        thread_id: Whose call needs the answer.
+        account: The account that is limited.
+        revision: The revision of the limit that the asker has seen: where it has changed since, nothing is asked.
+        threshold: The threshold asked about, in per cent of the limit.
+        thread_id: The thread whose call needs the answer.
         root: The thread at the top of its tree.
-        agent: Who has made it.
+        agent: The agent that has made the call.
         detail: What a person reads.
         since_ns: An answer from before this instant counts no more: a rolling window has passed.
     """

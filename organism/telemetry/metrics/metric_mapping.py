@@ -40,7 +40,7 @@ class Measurement(msgspec.Struct, frozen=True, gc=False):
     """One number for one instrument.
 
     Attributes:
-        instrument: Which.
+        instrument: The metric's name.
         value: In the instrument's unit.
         labels: One for each of the instrument's labels.
         trace_id: The trace it came from, for an exemplar.

@@ -130,10 +130,10 @@ class BreakerTripped(Event, frozen=True, kw_only=True):
     """An agent goes round and round, or its thread spends in bursts, and something follows from it.
 
     Attributes:
-        agent: Whose calls, tools or messages.
+        agent: The agent whose calls, tools or messages go round.
         breaker: Which: ``repeat``, ``alternate`` or ``rate``.
         action: What follows: ``note``, ``pause`` or ``stop``; empty where nothing does.
-        step: For the so-manieth time without a break.
+        step: How many times in a row it has tripped.
         text: What goes round, in words: names and counts, never what was said.
     """
 

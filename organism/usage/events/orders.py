@@ -42,11 +42,11 @@ class SpendingFrozen(Event, frozen=True, kw_only=True):
     """An operator has stopped spending: of every thread, or of those with all of these labels.
 
     Attributes:
-        labels: Which threads; every one when there are none.
-        by: Who.
+        labels: The labels of the threads it stops; it stops every thread when there are none.
+        by: The name of the token it was ordered with.
         reason: Why, in a few words.
         held: What calls under way still held of these threads at that time.
-        cancelled: How many of them were closed with it.
+        cancelled: Calls under way that were closed with it.
     """
 
     labels: dict[str, str] = msgspec.field(default_factory=dict)
@@ -60,8 +60,8 @@ class SpendingUnfrozen(Event, frozen=True, kw_only=True):
     """An operator has lifted a freeze: what waited for it goes on.
 
     Attributes:
-        labels: Which threads it was about; every one when there are none.
-        by: Who.
+        labels: The labels that the freeze was about; every thread when there are none.
+        by: The name of the token it was ordered with.
     """
 
     labels: dict[str, str] = msgspec.field(default_factory=dict)

@@ -12,7 +12,7 @@ class PartitionMoved(Event, frozen=True, kw_only=True):
     owner tells of that, just before it tells of itself.
 
     Attributes:
-        partition: Which.
+        partition: Its number.
         change: ``taken``: it goes on at this node. ``handed_over``: this node has ended its part in good order.
             ``lost``: this node did not give it back: it was killed, held up, or cut off from the database.
         node: The node that has taken, handed over or lost it.

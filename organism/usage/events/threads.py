@@ -68,8 +68,8 @@ class ApprovalRequested(Event, frozen=True, kw_only=True):
         agent: Who asks.
         approval_id: What to answer.
         what: What is to be done, such as a tool's name; ``more budget`` where that is asked for.
-        tokens: Then, how many tokens.
-        cost_nanousd: Likewise, in nano-USD.
+        tokens: The tokens asked for, where more budget is.
+        cost_nanousd: The nano-USD asked for, likewise.
         allow_url: Where a person allows it without a token; only in what a webhook with ``answer_link_hours`` is sent.
         deny_url: Where a person denies it, likewise.
     """
@@ -103,7 +103,7 @@ class EventLoopBlocked(Event, frozen=True, kw_only=True):
     """Code has held up the whole process: it ran for long without ``await`` where handlers run.
 
     Attributes:
-        agent: Whose handler; empty for what no handler did, such as a listener.
+        agent: The agent whose handler it was; empty for what no handler did, such as a listener.
         where: The line it was in, as ``file:line``.
         blocked_ns: Nanoseconds for which nothing else could run.
     """

@@ -60,6 +60,7 @@ class Lifecycle:
     def begin(self, thread: Thread, envelope: Envelope | None = None) -> None:
         """Open a thread with its first message; one for calls from outside has none."""
         self.threads.add(thread)
+        # In one step with its first message: a thread alone in the journal would stay open with nothing to end it.
         self._state_writer.save_thread(thread)
         self._outbox.emit(_opened(thread))
         if envelope is not None:
@@ -88,6 +89,7 @@ class Lifecycle:
             failed = thread.gave_up is not None and not thread.outputs
             outcome: ThreadOutcome = "failed" if failed else "completed"
             reason = thread.gave_up if failed else None
+            # Before anything is waited for: what is sent to it from here on is refused, and not lost with its lanes.
             thread.move("close")
             if thread.scopes or self._router.busy(thread.id):
                 self._close_soon(thread, outcome, reason)

@@ -108,9 +108,7 @@ class MessageLoop:
                 # this worker is cancelled, for the count of the mailbox is shared with all other threads.
                 lane.handling = None
                 mailbox.reacquire(envelope.size)
-        if not lane.queue:
-            return False
-        return thread.status == "open" and name not in active.paused
+        return bool(lane.queue) and thread.status == "open" and name not in active.paused
 
     def _catch_up(self, thread: Thread, lane: Lane, envelope: Envelope) -> bool:
         """Have an agent hear, before a message, which thresholds others' calls have crossed; whether it does."""
@@ -345,4 +343,4 @@ class MessageLoop:
         except Exception:  # noqa: BLE001 - it is logged, and there is nobody above who could do better
             _log.critical("pump_failed_again", exc_info=True, **about)
             if lane.handling is envelope:
-                lane.pop()
+                lane.pop()  # or the lane would give the same message to one worker after another

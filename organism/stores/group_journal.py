@@ -146,7 +146,7 @@ class GroupJournal(ABC, Generic[F]):
         try:
             return file, file.batch_number
         except JournalError:
-            file.close()
+            file.close()  # or its lock stays, and the next try finds the journal in use
             raise
 
     async def __aexit__(
@@ -161,6 +161,8 @@ class GroupJournal(ABC, Generic[F]):
         if tasks is None:
             return
         with anyio.CancelScope(shield=True):
+            # The writer ends by itself, after its last group. Cancelled, it could leave one of which nobody knows if
+            # it is in the file.
             self._closing = True
             self._wanted.set()
             await self._ended.wait()
@@ -208,6 +210,7 @@ class GroupJournal(ABC, Generic[F]):
             JournalError: If there is no room; it stays in memory and is written when there is.
             JournalBrokenError: If the file cannot be trusted any more.
         """
+        # Fixed before the first wait: what others append meanwhile must not keep this caller waiting.
         upto = self._appended
         while self._committed < upto:
             if self._broken is not None:
@@ -330,6 +333,7 @@ class GroupJournal(ABC, Generic[F]):
         # Those who waited for the next write now wait for this one; later ones must not be woken by it.
         write, self._current, self._next = self._next, self._next, _Write()
         try:
+            # With a number, so that a batch that came through although its answer was lost is not written again.
             await self._on_thread(self._write, [record for record, _ in group], self._number + 1)
         except JournalError as error:
             self._tell(error, len(group) + len(self._pending))
@@ -368,7 +372,7 @@ class GroupJournal(ABC, Generic[F]):
         try:
             self._opened.write(batch_of(records), number)
         except (JournalBrokenError, JournalFullError):
-            raise
+            raise  # it is certain that nothing was written, so there is nothing to ask the file
         except JournalError:
             # Whether the transaction came through may be unknown: the file is opened anew and asked.
             if not self._opened.reopen(number):

@@ -128,9 +128,9 @@ class ReusableCancelScope:
         # Down to the count from before the run, not to zero: what is left is the worker's own cancellation.
         while self.task.cancelling() > cancelling:
             self.task.uncancel()
-        if getattr(
-            self.task, "_must_cancel", False
-        ):  # it was cancelled and has not awaited since; 3.13 undoes that too
+        # It was cancelled and has not awaited since. What is still to be thrown is met here, not by the next message;
+        # Python 3.13 takes it back by itself.
+        if getattr(self.task, "_must_cancel", False):
             try:
                 await asyncio.sleep(0)
             except asyncio.CancelledError:
@@ -140,7 +140,7 @@ class ReusableCancelScope:
     def let_go(self) -> None:
         """Leave the scope: its worker ends."""
         if self.scope is not None:
-            with suppress(RuntimeError):
+            with suppress(RuntimeError):  # a scope that a handler has left inside of it cannot be left from here
                 self.scope.__exit__(None, None, None)
             self.scope = None
 
@@ -162,6 +162,7 @@ async def despite_stray_cancels(step: Callable[[], Awaitable[T]]) -> T:
         except asyncio.CancelledError:
             if cancelled_from_outside():
                 raise
+            # Counted down, or AnyIO's scopes would take it later for a cancellation of their own.
             if (task := asyncio.current_task()) is not None:
                 task.uncancel()
 
@@ -221,6 +222,8 @@ class ContextBoundAwaitable(Generic[T]):
             try:
                 step = partial(coroutine.send, (yield waits_for))
             except GeneratorExit:
+                # The event loop is being closed. The coroutine ends now, in its own context: left to the garbage
+                # collector, what it does in its `finally` would run later, in whatever context that has.
                 self.closed = True
                 run(coroutine.close)
                 raise

@@ -144,7 +144,7 @@ class WorkerPool:
                     scope.cancel()  # what the function has the event loop do for it ends as well
                     raise
         finally:
-            if place.job is None:
+            if place.job is None:  # no thread has it, so none gives its place back
                 self._returned(place)
         if error is not None:
             raise error

@@ -71,7 +71,6 @@ _SAFE_HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"content-security-policy", _CONTENT_POLICY),
 )
-
 _FORM_HEADERS = (
     *(header for header in _SAFE_HEADERS if header[0] not in (b"referrer-policy", b"content-security-policy")),
     (b"referrer-policy", b"same-origin"),  # with none, a browser says "Origin: null" where it sends the form
@@ -181,8 +180,7 @@ class AuthMiddleware:
         """Answer an ASGI request, or hand it on."""
         if scope["type"] != "http":
             raise ValueError(f"only requests come through the gate, no {scope['type']}")
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        scope[HEADERS] = headers
+        headers = scope[HEADERS] = _headers_of(scope)
         request_id = scope["organism.request_id"] = secrets.token_hex(8)
         rule = self._rule_for(scope["path"])
         guarded = _with_safe_headers(send, request_id, _FORM_HEADERS if rule.form else _SAFE_HEADERS)
@@ -216,7 +214,7 @@ class AuthMiddleware:
 
     def answering(self, scope: ASGIScope) -> ASGIApp:
         """Return the application that answers a request that another gate has let through, and prepare its scope."""
-        scope[HEADERS] = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        scope[HEADERS] = _headers_of(scope)
         rule = self._rule_for(scope["path"])
         scope[SAY] = rule.say
         return self._answers(rule, scope)
@@ -279,6 +277,10 @@ class AuthMiddleware:
             title="no valid token",
             detail="send 'Authorization: Bearer TOKEN' with the token from the daemon's state directory",
         )
+
+
+def _headers_of(scope: ASGIScope) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
 
 
 def head_size(scope: ASGIScope) -> int:

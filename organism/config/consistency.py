@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from organism.config.checking import Checked
 from organism.config.limits_section import check_scopes, check_thresholds
 from organism.config.price_section import check_price, check_prices, check_tool_price
-from organism.config.provider_connections import check_reach
+from organism.config.provider_connections import check_reach, is_address
 from organism.config.schema.agents import (
     AskToolSection,
     LLMAgentSection,
@@ -190,11 +189,7 @@ def _check_tool_servers(it: Checked) -> None:
 
 
 def _is_web_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port beyond 65535, or brackets that do not close
-        return False
+    return is_address(url, ("http", "https"))
 
 
 def _check_models(it: Checked) -> None:

@@ -46,11 +46,8 @@ class DotEnv(Mapping[str, str]):
         return f"DotEnv({', '.join(self._values)})"
 
 
-def read_dotenv(path: Path, user: int | None = None) -> DotEnv:
+def read_dotenv(path: Path) -> DotEnv:
     """Read a ``.env``; one that is not there has nothing in it.
-
-    Args:
-        user: Who runs; the user of this process unless given.
 
     Raises:
         ConfigError: If it is no text of such lines, or others may change it: they could have us use their keys.
@@ -59,7 +56,7 @@ def read_dotenv(path: Path, user: int | None = None) -> DotEnv:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             return DotEnv()
-        _check_safe(path, status, os.geteuid() if user is None else user)
+        _check_safe(path, status, os.geteuid())
         raw = read_bounded(path, _SIZE_MAX)
     except FileNotFoundError:
         return DotEnv()

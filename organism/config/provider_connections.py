@@ -5,7 +5,7 @@ Proxies and certificates come from the section, or from the variables that other
 
 import importlib.util
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import assert_never
@@ -174,10 +174,13 @@ def _goes_directly(host: str, port: int | None, listed: str) -> bool:
 
 
 def _is_proxy(written: str) -> bool:
-    if written == "none":
-        return True
+    return written == "none" or is_address(written, _PROXIES)
+
+
+def is_address(written: str, schemes: Container[str]) -> bool:
+    """Whether a text is the address of a server that is reached by one of these schemes."""
     try:
         parts = urlsplit(written)
-        return parts.scheme in _PROXIES and bool(parts.hostname) and parts.port != 0
-    except ValueError:
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port beyond 65535, or brackets that do not close
         return False

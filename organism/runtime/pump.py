@@ -97,6 +97,7 @@ class Pump:
         self.open_threads = threads = OpenThreads(self._ended)
         self.paused_time = PausedTime(services, threads.by_id)
         self.scheduler = Scheduler(services, self.paused_time)
+        self._places = self.scheduler.places
         self.parked = ParkedMessages(threads.by_id, self.registry, writer, self.scheduler.start_lane)
         questions = Questions(self.parked, writer)
         self.delivery = Delivery(services, self.scheduler, self.paused_time, questions)
@@ -118,7 +119,7 @@ class Pump:
             breakers=breakers,
             timers=self._timers,
             worker_pool=self.worker_pool,
-            places=self.scheduler.places,
+            places=self._places,
             paused_time=self.paused_time,
             state_writer=writer,
             clock=services.clock,
@@ -357,5 +358,5 @@ class Pump:
             paused_agents=frozenset(self.active.paused),
             accepting=self.intake.open,
             workers=self.worker_pool.statistics(),
-            handlers=self.scheduler.places.statistics(),
+            handlers=self._places.statistics(),
         )

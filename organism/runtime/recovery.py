@@ -107,10 +107,11 @@ def recover_threads(pieces: Pieces, to: RecoveryTarget) -> Iterator[None]:
         with pieces.placing(piece):
             _restore_thread(record, to)
         yield
-    to.registry.accounts.restore_scoped()
+    accounts, ended = to.registry.accounts, to.threads.ended
+    accounts.restore_scoped()
     for piece, closed in pieces.read(CLOSED, ResultRecord):
         with pieces.placing(piece):
-            to.threads.ended.remember(closed.thread_id, _result(closed, to.messages))
+            ended.remember(closed.thread_id, _result(closed, to.messages))
         yield
     yield from _restore_each(pieces, to, CHILD, ResultRecord, _restore_child_result)
     yield from _restore_each(pieces, to, STATE, StateRecord, _restore_state)

@@ -25,6 +25,9 @@ REACHED_THROUGH_MAX = 0
 LAYERS_MAX = 3
 """Parts in a row whose methods of one name call each other: the door, the operation, and what holds the numbers."""
 
+HANDED_ON_MAX = 114
+"""Methods that do nothing but call the one of the same name of what they stand before."""
+
 COMPLETED_MAX = 2
 """Places that assign to a part of another room: a reload, to the mode and the patience of the budgets."""
 
@@ -261,6 +264,22 @@ def long_chains() -> Iterator[str]:
                 yield f"{module.replace('.', '/')}.py:{node.lineno}: {text}"
 
 
+def handed_on() -> Iterator[str]:
+    """Yield the methods whose body is one call of the same name on an attribute, or reads it off one."""
+    for module, tree in MODULES.items():
+        classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+        for owner, method in ((cls, each) for cls in classes for each in cls.body):
+            if not isinstance(method, FUNCTIONS):
+                continue
+            body = method.body[bool(ast.get_docstring(method)) :]
+            value = getattr(body[0], "value", None) if len(body) == 1 else None
+            value = value.value if isinstance(value, ast.Await) else value
+            value = value.func if isinstance(value, ast.Call) else value
+            match value:
+                case ast.Attribute(ast.Attribute(), method.name):
+                    yield f"{module.replace('.', '/')}.py:{method.lineno}: {owner.name}.{method.name}"
+
+
 def handed_down() -> dict[tuple[str, str], set[str]]:
     """Return for each method of a part the others whose method of the same name it uses."""
     down: dict[tuple[str, str], set[str]] = {}
@@ -289,8 +308,8 @@ def test_one_name_goes_through_at_most_three_parts() -> None:
 
 @pytest.mark.parametrize(
     ("found", "at_most"),
-    [(reached_through, REACHED_THROUGH_MAX), (completed, COMPLETED_MAX), (long_chains, 0)],
-    ids=["reached through", "completed", "long chains"],
+    [(reached_through, REACHED_THROUGH_MAX), (completed, COMPLETED_MAX), (handed_on, HANDED_ON_MAX), (long_chains, 0)],
+    ids=["reached through", "completed", "handed on", "long chains"],
 )
 def test_parts_are_handed_what_they_work_with(found: object, at_most: int) -> None:
     """Who reads a constructor knows everything that its class depends on, and that nothing is missing after it."""

@@ -31,7 +31,7 @@ from organism.ids import Layout
 from organism.journal import FencedError, JournalBrokenError, JournalError
 from organism.messages import Message, ThreadResult
 from organism.stores.group_storage import Retention
-from organism.stores.leases import ClusterView, Lease, LeaseRow, NodeReplacedError, NodeRow, OlderCopyError, unseen
+from organism.stores.leases import ClusterView, Lease, LeaseRow, NodeReplacedError, OlderCopyError, unseen
 from organism.wiring import check_postgres, postgres_journal
 
 if TYPE_CHECKING:
@@ -146,10 +146,6 @@ class ClusterNode:
             return core.organism
         raise elsewhere(self._view, partition, self.name)
 
-    def owner_of(self, partition: int) -> NodeRow | None:
-        """Return the node that had a partition at the last renewal."""
-        return self._view.owner_of(partition)
-
     async def open_thread(self, message: Message | str, *, to: str | None = None, thread_id: str | None = None) -> str:
         """Open a thread in a partition of this node that its agent may work in; return its id once it is durable.
 
@@ -179,7 +175,7 @@ class ClusterNode:
     async def _until_taken(self, partition: int, before: Organism) -> None:
         """Wait until a partition is known to run somewhere after an organism of it has ended here."""
         with anyio.move_on_after(self._times.ttl_s + self._times.renew_s):
-            while (owner := self.owner_of(partition)) is None or owner.name == self.name:
+            while (owner := self._view.owner_of(partition)) is None or owner.name == self.name:
                 core = self._cores.get(partition)
                 if core is not None and core.open and core.organism is not before:
                     return

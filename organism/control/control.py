@@ -69,7 +69,7 @@ class Control(AgentOrders):
         self.components = components
         self._now_ns = now_ns = components.clock.now_ns
         self._active, self._pump, self._budgets = components.active, components.pump, components.budgets
-        self._intake = components.pump.intake
+        self._intake, self._open_threads = components.pump.intake, components.pump.open_threads
         self._budget_changes, self._freezing, self._pausing = orders.budget_changes, orders.freezing, orders.pausing
         self._orders, self._approvals = orders, orders.approvals
         self.external_threads = orders.external_threads
@@ -155,7 +155,7 @@ class Control(AgentOrders):
             self._audit(order, "thread.open", opened, after={"to": recipient})
             return Accepted(opened)
 
-        await self._pump.look_up(thread_id)
+        await self._open_threads.look_up(thread_id)
         accepted = await self._do(order, step)
         self._history.note_opening(accepted.thread_id, payload)
         return accepted

@@ -8,7 +8,7 @@ Architecture invariant: the pump never reads a payload and never talks to a prov
 all the pump knows of it is that a message may have to wait.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from types import TracebackType
 from typing import Self
 
@@ -16,7 +16,6 @@ import anyio
 import anyio.abc
 import msgspec
 
-from organism.agents.agent import Agent
 from organism.amounts import Limits
 from organism.budget.requests import LimitsRequest, grant_limits
 from organism.concurrency.slices import in_slices
@@ -130,11 +129,6 @@ class Pump:
         self.router.subscribe_calls(breakers.on_call)
 
     @property
-    def agents(self) -> Mapping[str, Agent]:
-        """The active agents, by name."""
-        return self.active.agents
-
-    @property
     def running(self) -> bool:
         """Whether handlers can run."""
         return self.scheduler.tasks is not None
@@ -206,14 +200,6 @@ class Pump:
 
     # -- threads --------------------------------------------------------------------------------------------------
 
-    async def look_up(self, thread_id: str | None) -> None:
-        """Ask the journal whether a thread of that name has ended, so that :meth:`start_thread` knows.
-
-        Raises:
-            JournalError: If it cannot be read.
-        """
-        await self.open_threads.look_up(thread_id)
-
     def start_thread(
         self,
         message: Message,
@@ -244,7 +230,7 @@ class Pump:
         labels = checked(labels or {}, dict[str, str], "labels")
         granted = grant_limits(limits, self.registry.plan.thread, may_raise=may_raise)
         message, size = sendable(message, self.active.bounds.message_bytes)
-        check(None, to, message, self.agents, reply=False)
+        check(None, to, message, self.active.agents, reply=False)
         self.active.check_here(to)
         thread_id = thread_id or self._ids.next("th")
         self.open_threads.check_new_id(thread_id)
@@ -279,7 +265,7 @@ class Pump:
             raise NoMailboxError(thread_id)
         recipient = to or thread.entry
         message, size = sendable(message, self.active.bounds.message_bytes)
-        check(None, recipient, message, self.agents, reply=False)
+        check(None, recipient, message, self.active.agents, reply=False)
         self.active.check_here(recipient)
         envelope = self._envelopes.first(thread, recipient, message, size)
         self.delivery.check_room(envelope)
@@ -353,7 +339,7 @@ class Pump:
             threads=len(self.open_threads),
             blocked=sum(thread.status == "blocked" for thread in self.open_threads.all()),
             dead_letters=letters.total,
-            mailboxes={name: self.delivery.mailboxes[name].statistics() for name in self.agents},
+            mailboxes={name: self.delivery.mailboxes[name].statistics() for name in self.active.agents},
             stopped_agents=dict(self.active.stopped),
             paused_agents=frozenset(self.active.paused),
             accepting=self.intake.open,

@@ -79,7 +79,7 @@ async def test_only_nodes_with_the_label_have_its_partitions(url: str) -> None:
             assert b.layout.partition_of(painted) in {4, 5}
             assert (await b.wait(painted)).outputs == (Text(f"painted: p{number}"),)
             assert b.layout.partition_of(await b.open_thread("w")) in {0, 1, 2, 3}
-        await until(lambda: a.owner_of(4) is not None)
+        await until(lambda: a.view.owner_of(4) is not None)
         with pytest.raises(PartitionElsewhereError, match="node 'b' runs it, at http://b"):
             await a.open_thread("x", to="painter")
         async with node(url, "c", "gpu") as c:

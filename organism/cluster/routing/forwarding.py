@@ -225,7 +225,7 @@ class Forwarding:
     async def _until_moved(self, partition: int, owner: NodeRow) -> None:
         while True:
             await self._node.news.wait()
-            now = self._node.owner_of(partition)
+            now = self._node.view.owner_of(partition)
             if now is None or (now.name, now.incarnation) != (owner.name, owner.incarnation) or not now.live:
                 return
 

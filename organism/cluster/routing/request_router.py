@@ -162,7 +162,7 @@ class RequestRouter:
 
     def _other(self, partition: int) -> NodeRow | None:
         """Return the node that has a partition, if that is another one and can be reached."""
-        owner = self._node.owner_of(partition)
+        owner = self._node.view.owner_of(partition)
         return owner if owner is not None and owner.name != self._node.name and owner.live and owner.url else None
 
     async def _look(self) -> None:
@@ -267,7 +267,7 @@ def _unanswered(partitions: set[int], node: ClusterNode) -> tuple[str, ...]:
     """Name the parts that did not answer."""
     names = []
     for number in sorted(partitions):
-        owner, label = node.owner_of(number), node.view.missing_label(number)
+        owner, label = node.view.owner_of(number), node.view.missing_label(number)
         where = f"no node labelled {label}" if label else f"node {owner.name}" if owner else "no node"
         names.append(f"partition {number} ({where})")
     return tuple(names)

@@ -184,6 +184,7 @@ def test_a_node_is_drained_and_takes_its_share_again(nodes: tuple[LeaseTable, Le
     code, told, error = asked("cluster", "drain", "b", "--json")
     assert "no other node takes partitions" in error
     assert json.loads(told) == {"node": "b", "draining": True, "partitions": 1}
+    assert "b hands over 1 partition; see: organism cluster status" in asked("cluster", "drain", "b")[1]
     assert asked("cluster", "drain", "a", "--undo")[:2] == (exit_codes.OK, "a takes its share again\n")
     assert not nodes[0].look().nodes[0].draining
 

@@ -313,7 +313,7 @@ def test_labels_of_a_message_are_on_its_thread_and_on_the_bill(organism: Organis
 def test_drain_is_told_and_undone(organism: Organism) -> None:
     """A drained daemon refuses new threads and keeps the open ones, until it is told to take new ones again."""
     organism("send", "wait")
-    assert organism("drain").stdout == "takes no new threads; 1 are left\n"
+    assert organism("drain").stdout == "takes no new threads; 1 thread is left\n"
     refused = organism("send", "hello")
     assert (refused.returncode, "no new threads" in refused.stderr or "stopping" in refused.stderr) == (2, True)
     assert organism("drain", "--undo").stdout == "takes new threads\n"

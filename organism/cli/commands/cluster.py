@@ -18,6 +18,7 @@ from organism.cluster.node_labels import needs_label
 from organism.errors import ConfigError
 from organism.router.limits.provider_share import RATE_UNIT_NAMES, NodeClaims, ProviderClaims, RateUnit
 from organism.stores.leases import ClusterView, LeaseRow, NodeRow
+from organism.text.plain_text import counted
 
 if TYPE_CHECKING:
     from organism.stores.postgres.lease_table import LeaseTable
@@ -165,7 +166,7 @@ def drain(
     if not any(each.live and not each.draining for each in view.nodes):
         note("no other node takes partitions: threads wait until one is started, or the drain is undone with --undo")
     text = (
-        f"{node} hands over {has} partitions; see: {daemon.command('cluster', 'status')}"
+        f"{node} hands over {counted(has, 'partition')}; see: {daemon.command('cluster', 'status')}"
         if has
         else f"{node} has no partition"
     )

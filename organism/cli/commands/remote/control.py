@@ -10,6 +10,7 @@ from organism.cli.options import DAEMON, DaemonOptions, Json, ModeName
 from organism.cli.output import print_answer
 from organism.control.views import OrganismStatus, Reloaded
 from organism.daemon.state_folder import wait_until_free
+from organism.text.plain_text import counted
 
 _LEAVES_WITHIN_S = 5.0
 """So long a daemon that has closed its connections is waited for: one that is started again at once owns the folder."""
@@ -47,7 +48,8 @@ def drain(
         return print_answer(client.order(OrganismStatus, "DELETE", "/v1/drain"), "takes new threads", as_json=json)
     status = client.order(OrganismStatus, "POST", "/v1/drain", {"within_seconds": 0})
     left = status.threads.open + status.threads.blocked + status.threads.paused
-    return print_answer(status, f"takes no new threads; {left} are left", as_json=json)
+    text = f"takes no new threads; {counted(left, 'thread is left', 'threads are left')}"
+    return print_answer(status, text, as_json=json)
 
 
 def stop(*, daemon: DaemonOptions = DAEMON, json: Json = False) -> int:

@@ -8,53 +8,32 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from organism.usage.events import (
-    AgentSaid,
-    AgentStopped,
-    AnyEvent,
-    BreakerTripped,
-    BudgetAdjusted,
-    BudgetExceeded,
-    DeadLetterEvent,
-    EventLoopBlocked,
-    LimitChanged,
-    LLMRetry,
-    OperatorAction,
-    PartitionMoved,
-    SpendingFrozen,
-    SpendingUnfrozen,
-    ThreadBlocked,
-    ThreadClosed,
-    ThreadOpened,
-    ThreadResumed,
-    ThresholdCrossed,
-    UsageEvent,
-)
+from organism.usage import events
 
 MEDIA_TYPE = "application/cloudevents+json"
 BATCH_MEDIA_TYPE = "application/cloudevents-batch+json"
 
 _NS_PER_S = 1_000_000_000
 _TYPES: dict[type, str] = {
-    UsageEvent: "llm.usage",
-    LLMRetry: "llm.retry",
-    ThresholdCrossed: "budget.threshold",
-    BudgetExceeded: "budget.exceeded",
-    BreakerTripped: "breaker.tripped",
-    LimitChanged: "budget.limits",
-    BudgetAdjusted: "budget.adjusted",
-    SpendingFrozen: "spending.frozen",
-    SpendingUnfrozen: "spending.unfrozen",
-    ThreadOpened: "thread.opened",
-    ThreadBlocked: "thread.blocked",
-    ThreadResumed: "thread.resumed",
-    ThreadClosed: "thread.closed",
-    AgentStopped: "agent.stopped",
-    AgentSaid: "agent.said",
-    DeadLetterEvent: "message.dead",
-    EventLoopBlocked: "loop.blocked",
-    OperatorAction: "operator.action",
-    PartitionMoved: "partition.moved",
+    events.UsageEvent: "llm.usage",
+    events.LLMRetry: "llm.retry",
+    events.ThresholdCrossed: "budget.threshold",
+    events.BudgetExceeded: "budget.exceeded",
+    events.BreakerTripped: "breaker.tripped",
+    events.LimitChanged: "budget.limits",
+    events.BudgetAdjusted: "budget.adjusted",
+    events.SpendingFrozen: "spending.frozen",
+    events.SpendingUnfrozen: "spending.unfrozen",
+    events.ThreadOpened: "thread.opened",
+    events.ThreadBlocked: "thread.blocked",
+    events.ThreadResumed: "thread.resumed",
+    events.ThreadClosed: "thread.closed",
+    events.AgentStopped: "agent.stopped",
+    events.AgentSaid: "agent.said",
+    events.DeadLetterEvent: "message.dead",
+    events.EventLoopBlocked: "loop.blocked",
+    events.OperatorAction: "operator.action",
+    events.PartitionMoved: "partition.moved",
 }
 
 
@@ -75,7 +54,7 @@ class CloudEvent(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     subject: str
     time: str
-    data: AnyEvent
+    data: events.AnyEvent
     specversion: str = "1.0"
     datacontenttype: str = "application/json"
 
@@ -85,7 +64,7 @@ def type_of(event_type: type) -> str:
     return f"dev.organism.{_TYPES.get(event_type, event_type.__name__.lower())}.v1"
 
 
-def envelope(event: AnyEvent, source: str) -> CloudEvent:
+def envelope(event: events.AnyEvent, source: str) -> CloudEvent:
     """Put an event into its envelope."""
     return CloudEvent(
         id=event.id or f"live-{event.time_ns}",

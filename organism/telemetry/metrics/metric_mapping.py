@@ -10,37 +10,15 @@ from organism.journal import GroupWritten
 from organism.telemetry.conventions import Conventions
 from organism.telemetry.metrics import instruments as i
 from organism.telemetry.metrics.instruments import Instrument
+from organism.usage import events
 from organism.usage.activity import Activity, CallEnded, HandlerRan
-from organism.usage.events import (
-    AnyEvent,
-    ApprovalDecided,
-    ApprovalRequested,
-    BreakerTripped,
-    BudgetAdjusted,
-    BudgetExceeded,
-    DeadLetterEvent,
-    EventLoopBlocked,
-    LimitChanged,
-    LLMFailover,
-    LLMRetry,
-    ModelDegraded,
-    OperatorAction,
-    PartitionMoved,
-    Reported,
-    ThreadBlocked,
-    ThreadClosed,
-    ThreadOpened,
-    ThreadResumed,
-    ThresholdCrossed,
-    UsageEvent,
-)
 
 
 class Measurement(msgspec.Struct, frozen=True, gc=False):
     """One number for one instrument.
 
     Attributes:
-        instrument: The metric's name.
+        instrument: The metric it counts on.
         value: In the instrument's unit.
         labels: One for each of the instrument's labels.
         trace_id: The trace it came from, for an exemplar.
@@ -52,29 +30,29 @@ class Measurement(msgspec.Struct, frozen=True, gc=False):
     trace_id: str | None = None
 
 
-def measure_event(event: AnyEvent, conventions: Conventions) -> Iterator[Measurement]:
+def measure_event(event: events.AnyEvent, conventions: Conventions) -> Iterator[Measurement]:
     """Yield what an event counts as."""
     match event:
-        case UsageEvent():
+        case events.UsageEvent():
             yield from _tool(event) if event.tool else _usage(event, conventions)
-        case ThresholdCrossed(threshold=threshold, dimension=dimension, calls_left=calls_left):
+        case events.ThresholdCrossed(threshold=threshold, dimension=dimension, calls_left=calls_left):
             yield Measurement(i.WARNINGS, 1, (str(threshold), dimension))
             if calls_left is not None:
                 yield Measurement(i.WARNING_CALLS_LEFT, calls_left, (dimension,))
-        case BudgetExceeded(shortfall=shortfall, enforced=False):
+        case events.BudgetExceeded(shortfall=shortfall, enforced=False):
             # Refusals that were enforced are counted call by call, when the call ends.
             yield Measurement(i.REFUSALS, 1, ("audit", shortfall.dimension))
-        case LLMRetry() | LLMFailover() | ModelDegraded() | BreakerTripped():
+        case events.LLMRetry() | events.LLMFailover() | events.ModelDegraded() | events.BreakerTripped():
             yield from _calls(event)
-        case ApprovalRequested() | ApprovalDecided() | OperatorAction():
+        case events.ApprovalRequested() | events.ApprovalDecided() | events.OperatorAction():
             yield from _people(event)
-        case ThreadOpened() | ThreadBlocked() | ThreadResumed() | ThreadClosed():
+        case events.ThreadOpened() | events.ThreadBlocked() | events.ThreadResumed() | events.ThreadClosed():
             yield from _thread(event)
-        case DeadLetterEvent() | EventLoopBlocked() | Reported():
+        case events.DeadLetterEvent() | events.EventLoopBlocked() | events.Reported():
             yield from _handled(event)
-        case LimitChanged() | BudgetAdjusted():
+        case events.LimitChanged() | events.BudgetAdjusted():
             yield from _operated(event)
-        case PartitionMoved(change=change):
+        case events.PartitionMoved(change=change):
             yield Measurement(i.PARTITION_MOVES, 1, (change,))
         case _:
             pass
@@ -105,53 +83,57 @@ def measure_activity(activity: Activity) -> Iterator[Measurement]:
             yield Measurement(i.GROUP_RECORDS, records)
 
 
-def _handled(event: DeadLetterEvent | EventLoopBlocked | Reported) -> Iterator[Measurement]:
+def _handled(event: events.DeadLetterEvent | events.EventLoopBlocked | events.Reported) -> Iterator[Measurement]:
     match event:
-        case DeadLetterEvent(reason=reason):
+        case events.DeadLetterEvent(reason=reason):
             yield Measurement(i.DEAD_LETTERS, 1, (reason,))
-        case EventLoopBlocked(agent=agent, blocked_ns=blocked_ns):
+        case events.EventLoopBlocked(agent=agent, blocked_ns=blocked_ns):
             yield Measurement(i.LOOP_BLOCKED, blocked_ns / NS_PER_S, (agent,))
-        case Reported(agent=agent, name=name, result=result):
+        case events.Reported(agent=agent, name=name, result=result):
             yield Measurement(i.DECISIONS, 1, (agent, name, result), event.trace_id)
 
 
-def _calls(event: LLMRetry | LLMFailover | ModelDegraded | BreakerTripped) -> Iterator[Measurement]:
+def _calls(
+    event: events.LLMRetry | events.LLMFailover | events.ModelDegraded | events.BreakerTripped,
+) -> Iterator[Measurement]:
     match event:
-        case LLMRetry(agent=agent, provider=provider):
+        case events.LLMRetry(agent=agent, provider=provider):
             yield Measurement(i.RETRIES, 1, (agent, provider))
-        case LLMFailover(from_provider=provider, to_provider=to_provider):
+        case events.LLMFailover(from_provider=provider, to_provider=to_provider):
             yield Measurement(i.FAILOVERS, 1, (provider, to_provider))
-        case ModelDegraded(model=model, to_model=to_model):
+        case events.ModelDegraded(model=model, to_model=to_model):
             yield Measurement(i.DEGRADED, 1, (model, to_model))
-        case BreakerTripped(agent=agent, breaker=breaker, action=action):
+        case events.BreakerTripped(agent=agent, breaker=breaker, action=action):
             yield Measurement(i.BREAKERS, 1, (agent, breaker, action or "none"))
 
 
-def _people(event: ApprovalRequested | ApprovalDecided | OperatorAction) -> Iterator[Measurement]:
+def _people(event: events.ApprovalRequested | events.ApprovalDecided | events.OperatorAction) -> Iterator[Measurement]:
     match event:
-        case ApprovalRequested(agent=agent):
+        case events.ApprovalRequested(agent=agent):
             yield Measurement(i.APPROVALS, 1, (agent, "requested"))
-        case ApprovalDecided(agent=agent, allowed=allowed):
+        case events.ApprovalDecided(agent=agent, allowed=allowed):
             yield Measurement(i.APPROVALS, 1, (agent, "allowed" if allowed else "denied"))
-        case OperatorAction(action=action):
+        case events.OperatorAction(action=action):
             yield Measurement(i.OPERATOR_ACTIONS, 1, (action,))
 
 
-def _thread(event: ThreadOpened | ThreadBlocked | ThreadResumed | ThreadClosed) -> Iterator[Measurement]:
+def _thread(
+    event: events.ThreadOpened | events.ThreadBlocked | events.ThreadResumed | events.ThreadClosed,
+) -> Iterator[Measurement]:
     match event:
-        case ThreadOpened():
+        case events.ThreadOpened():
             yield Measurement(i.THREADS, 1, ("opened",), event.trace_id)
-        case ThreadBlocked():
+        case events.ThreadBlocked():
             yield Measurement(i.THREADS, 1, ("blocked",))
-        case ThreadResumed():
+        case events.ThreadResumed():
             yield Measurement(i.THREADS, 1, ("resumed",))
-        case ThreadClosed(outcome=outcome):
+        case events.ThreadClosed(outcome=outcome):
             yield Measurement(i.THREADS, 1, (outcome,))
             yield Measurement(i.THREAD_DURATION, max(0, event.time_ns - event.opened_ns) / NS_PER_S, (outcome,))
 
 
-def _operated(event: LimitChanged | BudgetAdjusted) -> Iterator[Measurement]:
-    if isinstance(event, LimitChanged):
+def _operated(event: events.LimitChanged | events.BudgetAdjusted) -> Iterator[Measurement]:
+    if isinstance(event, events.LimitChanged):
         yield Measurement(i.LIMIT_CHANGES, 1)
         return
     # A counter never falls, so what was taken off is counted beside what was added.
@@ -162,7 +144,7 @@ def _operated(event: LimitChanged | BudgetAdjusted) -> Iterator[Measurement]:
                 yield Measurement(instrument, abs(amount), (scope, "added" if amount > 0 else "removed"))
 
 
-def _usage(event: UsageEvent, conventions: Conventions) -> Iterator[Measurement]:
+def _usage(event: events.UsageEvent, conventions: Conventions) -> Iterator[Measurement]:
     yield from _genai(event, conventions)
     agent, model, provider, outcome = event.agent, event.model, event.provider, event.outcome
     yield Measurement(i.ATTEMPTS, 1, (agent, model, provider, outcome), event.trace_id)
@@ -182,7 +164,7 @@ def _usage(event: UsageEvent, conventions: Conventions) -> Iterator[Measurement]
         yield Measurement(i.OVERRUN_TOKENS, event.overrun.tokens, (provider,))
 
 
-def _spent(event: UsageEvent) -> Iterator[Measurement]:
+def _spent(event: events.UsageEvent) -> Iterator[Measurement]:
     """Yield what counts against budgets: a child's call is charged to its ancestors too; per scope it is still one."""
     usd = (event.cost_nanousd or 0) / NANOUSD_PER_USD
     for scope in dict.fromkeys(Account.parse(budget.account).metric_label for budget in event.budgets):
@@ -192,7 +174,7 @@ def _spent(event: UsageEvent) -> Iterator[Measurement]:
             yield Measurement(i.SPENT_CALLS, 1, (scope, event.agent, event.model))
 
 
-def _tool(event: UsageEvent) -> Iterator[Measurement]:
+def _tool(event: events.UsageEvent) -> Iterator[Measurement]:
     """Yield what a run of a tool, or another charge, counts as: it is no call of a model."""
     labels = (event.agent, event.tool, event.outcome)
     yield Measurement(i.TOOL_USES, 1, labels, event.trace_id)
@@ -201,7 +183,7 @@ def _tool(event: UsageEvent) -> Iterator[Measurement]:
         yield from _spent(event)
 
 
-def _genai(event: UsageEvent, conventions: Conventions) -> Iterator[Measurement]:
+def _genai(event: events.UsageEvent, conventions: Conventions) -> Iterator[Measurement]:
     """Yield what OpenTelemetry's conventions ask for; its input and output include cached and reasoning tokens."""
     operation = (event.operation, conventions.provider(event.provider), event.request_model)
     seconds, usage, trace_id = event.latency_ns / NS_PER_S, event.usage, event.trace_id

@@ -54,7 +54,7 @@ class CountedMetric:
     """A counter or a histogram with its series; a collector of Prometheus' client.
 
     Args:
-        instrument: The metric's name.
+        instrument: The metric.
         bound: Decides which sets of labels have a series of their own.
     """
 

@@ -1,4 +1,4 @@
-"""What the router takes and shows: a call, how calls are made, and a look at what is under way."""
+"""The router's call, settings and statistics."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Required, TypedDict, Unpack
@@ -19,7 +19,7 @@ Estimate = Literal["tight", "strict"]
 
 
 LastWord = Callable[[Callable[[CompletionRequest], bool]], CompletionRequest]
-"""Given whether a request fits, returns one that asks for a final answer, as long as fits."""
+"""Returns the request for a final answer, given a check of whether a request fits the budget."""
 
 
 class RouterSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +87,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def loop_of(call: Call) -> Loop:
-    """Return which loop of tools a call belongs to, if it does to one."""
+    """Return the tool loop that a call belongs to."""
     return call.spender.thread_id, call.spender.agent, call.message_id
 
 
@@ -129,11 +129,11 @@ def direct_call(prompt: str | Sequence[ChatMessage], **about: Unpack[CallOptions
 
 
 class RouterStatistics(msgspec.Struct, frozen=True):
-    """A look at the router.
+    """Counts of what is under way.
 
     Attributes:
         attempts_open: Attempts under way.
-        threads: Threads that have any.
+        threads: Threads with open attempts.
         providers: How each provider is doing.
     """
 

@@ -1,4 +1,4 @@
-"""Answers already paid for, kept while their message is not done: a second run of a handler does not pay again.
+"""Paid answers, kept until their message is done, so that a second run of a handler does not pay again.
 
 An answer is kept in the same step as the settlement that paid for it, so no crash can come between the two.
 """
@@ -13,11 +13,11 @@ PAID = "paid:"
 
 
 class PaidAnswer(msgspec.Struct, frozen=True):
-    """One paid answer.
+    """A paid answer.
 
     Attributes:
-        message_id: The message whose handling asked.
-        index: Which call of that handling it was.
+        message_id: The message whose handler made the call.
+        index: The number of the call within the handler, from 0.
         digest: SHA-256 of the request, in hexadecimal digits.
         answer: The answer.
     """
@@ -32,7 +32,7 @@ class Memo:
     """Paid answers by thread, message and the number of the call within its handler.
 
     Args:
-        journal: Where they outlive the process.
+        journal: Where the answers are kept.
 
     Attributes:
         threads: The answers by thread, message and number; a thread is in it from its first call.
@@ -46,11 +46,11 @@ class Memo:
         return sum(len(messages) for messages in self.threads.values())
 
     def find(self, thread_id: str, message_id: str, index: int, digest: str) -> Answer | None:
-        """Return the paid answer to this very request, or ``None``: a handler that asks anew pays anew.
+        """Return the paid answer to exactly this request, or ``None``: a different request is paid again.
 
         Args:
-            message_id: The message whose handling asks.
-            index: Which call of that handling it is.
+            message_id: The message whose handler makes the call.
+            index: The number of the call within the handler, from 0.
             digest: The request's; see :func:`organism.router.planning.request_checks.checked_request`.
         """
         if (messages := self.threads.get(thread_id)) is None:
@@ -74,18 +74,18 @@ class Memo:
         self._journal.append(Keep(_key(paid), thread_id, paid))
 
     def restore(self, thread_id: str, paid: PaidAnswer) -> None:
-        """Take up an answer that the journal has kept."""
+        """Add an answer that the journal has kept."""
         self.threads.setdefault(thread_id, {}).setdefault(paid.message_id, {})[paid.index] = paid
 
     def forget(self, thread_id: str, message_id: str) -> None:
-        """The message is done; its answers are not needed any more."""
+        """Drop the answers of a message that is done."""
         if (messages := self.threads.get(thread_id)) is None:
             return
         for paid in messages.pop(message_id, {}).values():
             self._journal.append(Drop(_key(paid), thread_id))
 
     def forget_thread(self, thread_id: str) -> None:
-        """The thread has ended, and its state in the journal with it."""
+        """Forget the answers of a thread that has ended; the journal drops its state by itself."""
         self.threads.pop(thread_id, None)
 
 

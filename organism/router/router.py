@@ -1,4 +1,4 @@
-"""The one door to a model. Every call goes: plan, reserve, dispatch, call, settle; a retry begins again at reserve.
+"""Makes every model call: plan, reserve, dispatch, call, settle; a retry begins again at reserve.
 
 The router holds no balance and knows no wire format. It decides what each failure means for money, and it makes sure
 that each hold it takes is resolved exactly once, whatever happens to the task that asked for it.
@@ -132,15 +132,15 @@ class LLMRouter:
         return self._config.settings
 
     def subscribe_calls(self, count: CallSink) -> None:
-        """See :meth:`CallEvents.subscribe_calls`."""
+        """Have a function called with each call before it is held; see :meth:`CallEvents.subscribe_calls`."""
         self._call_events.subscribe_calls(count)
 
     def subscribe_warnings(self, deliver: WarningSink) -> None:
-        """Have a function called with each warning and with the call that crossed the threshold."""
+        """Have a function called with each warning and its spender; see :meth:`CallEvents.subscribe_warnings`."""
         self._call_events.subscribe_warnings(deliver)
 
     def replace(self, spec: RouterSpec) -> None:
-        """Make the next attempts with other models, providers, prices and settings, in one step.
+        """Replace models, providers, prices and settings for the next attempts, in one step.
 
         Attempts under way settle with their provider. A provider that is the same object as before goes on with its
         places, its minute and its circuit; one that is gone is closed here when its last attempt has ended. A call
@@ -198,15 +198,15 @@ class LLMRouter:
         return cast("Embeddings", await self._answer(call, EmbeddingRequest, None))
 
     async def input_count(self, model: str, request: Request) -> int:
-        """Return about how many tokens of input a call has; nothing is held or charged."""
+        """Return about how many tokens of input a request has; nothing is held or charged."""
         planner, providers = self._config.planner, self.providers
         return await self._counting.count(request, planner.likely_input(model, request), providers)
 
     async def _answer(self, call: Call, kind: type[Request], on_text: DeltaSink | None) -> Answer:
-        """Make a call, or find what it has been answered before."""
+        """Make a call, or return the paid answer of an earlier run."""
         if on_text is not None and not callable(on_text):
             raise ConfigError(f"it must be a function of a piece of the answer, not {shown(on_text)}", path="on_text")
-        # The digest is of what is asked: cut by a grant, the same request would not find the answer that was paid.
+        # The digest is of the request as asked: one with a granted cap would not find the answer that was paid.
         checked = checked_request(call.request, kind)
         call = replace(call, request=checked.request, digest=checked.digest)
         if (paid := self.memo.find(call.spender.thread_id, call.message_id, call.index, call.digest)) is not None:
@@ -231,15 +231,15 @@ class LLMRouter:
         return planned
 
     async def _attempts(self, state: CallState, observed: ObservedCall, on_text: DeltaSink | None) -> Answer:
-        """Try until one attempt answers, or none may follow."""
+        """Make attempts until one answers or no other may follow."""
         config = self._config
         while True:
-            # A reload may have come while it waited: names are looked up anew, what is under way goes on as it began.
+            # A reload may have come while it waited: the call is planned anew, attempts under way end as they began.
             await self.gate.enter()
             if config is not self._config:
                 config = self._config
                 state.replan(self._plan(state.call, state.call_id), config.settings)
-            elif config.limiters.retired:  # a reload of others that share them: it does not reach what has ended
+            elif config.limiters.retired:  # others that share them were reloaded, and this router has ended
                 raise StoppedError
             try:
                 await self._counting.make_ready(state, config.estimator, config.providers)
@@ -254,29 +254,29 @@ class LLMRouter:
             self._call_events.emit_retry(state, attempt, result, state.delay_s(now_s))
 
     def busy(self, thread_id: str) -> bool:
-        """Whether an attempt of the thread is open."""
+        """Whether a thread has an open attempt."""
         return self._open.busy(thread_id)
 
     async def wait_idle(self, thread_id: str) -> None:
-        """Return when no attempt of the thread is open any more; abandoned ones get only their drain time."""
+        """Wait until a thread has no open attempt; its attempts get only their drain time."""
         for attempt in self._open.of(thread_id):
             attempt.drain(self._config.settings.drain_s)
         await self._open.wait_idle(thread_id)
 
     @property
     def open_attempts(self) -> tuple[Attempt, ...]:
-        """The attempts under way, and those that wait for their turn."""
+        """The attempts under way, and those that wait for a permit."""
         return tuple(self._open)
 
     def statistics(self) -> RouterStatistics:
-        """Count what is under way."""
+        """Return counts of what is under way."""
         limiters, attempts, threads = self._config.limiters, len(self.open_attempts), len(self._open.threads)
         return RouterStatistics(attempts_open=attempts, threads=threads, providers=limiters.health())
 
     async def _attempt(
         self, config: RouterConfig, state: CallState, observed: ObservedCall, on_text: DeltaSink | None
     ) -> Ended:
-        """Make the next attempt, and where the model is hedged another beside it if it is slow."""
+        """Make the next attempt, and a hedge beside it if the model is hedged and the attempt is slow."""
 
         async def run(attempt: Attempt, sink: DeltaSink | None) -> Ended:
             with observed.attempt(attempt):
@@ -298,18 +298,18 @@ class LLMRouter:
     async def _run(
         self, config: RouterConfig, state: CallState, attempt: Attempt, on_text: DeltaSink | None
     ) -> Answer | ProviderError:
-        """Let an attempt out and wait for its end; its settlement does not depend on our waiting."""
-        # From here on: a thread whose handler has left this call behind must not close its budget over the hold.
+        """Dispatch an attempt and wait for its end; its settlement does not depend on this task."""
+        # Before the wait for a permit: a thread that closes must wait for this hold to be resolved.
         self._open.add(attempt)
         try:
             await config.admission.enter(state, attempt)
-            # Marked as gone, durably, before it goes: a start charges a hold with the mark, for the provider may have
-            # been reached, and releases one without.
+            # Marked as dispatched, durably, before it is: after a crash a hold with the mark is charged, because the
+            # provider may have been reached, and one without is released.
             self._registry.dispatch(attempt.held.hold_id)
             await self._journal.commit()
             if self._tasks is None:
                 raise StoppedError
-        except BaseException as error:  # a cancellation too: its hold would stay until the process ends
+        except BaseException as error:  # a cancellation, too: its hold would stay until the process ends
             self._reservations.give_up(attempt.held)  # nothing has left yet
             attempt.permit.leave(tokens=0)
             self._open.remove(attempt)
@@ -331,7 +331,7 @@ class LLMRouter:
         return attempt.ended
 
     def _end(self, config: RouterConfig, call: Call, attempt: Attempt) -> None:
-        """Settle an attempt, with no await between its end and the ledger, and tell who waits; nothing is raised."""
+        """Settle an attempt, with no await between its end and the ledger, and wake its caller; never raises."""
         charge: Charge | None = None
         try:
             charge = self._resolve(config, call, attempt)
@@ -339,15 +339,15 @@ class LLMRouter:
         except Exception as error:  # noqa: BLE001 - logged with its traceback
             _log.exception("attempt_not_settled", call_id=attempt.record.call_id, error=describe(error))
         finally:
-            # In this order: who waits for `done` asks for the next attempt, and must find this one's place free; who
-            # waits until the thread is idle closes its budget, and must find it settled.
+            # In this order: the caller that waits for `done` begins the next attempt, which needs this one's permit;
+            # the one that waits for an idle thread closes its budget, which must be settled.
             tokens, failure = (None, None) if charge is None else (charge.usage.total, charge.error)
             attempt.permit.leave(attempt.health, tokens=tokens, failure=failure)
             attempt.done.set()
             self._open.remove(attempt)
 
     def _resolve(self, config: RouterConfig, call: Call, attempt: Attempt) -> Charge:
-        """Charge or release, keep a paid answer, and tell: one step, with no await, so one commit."""
+        """Charge or release, keep a paid answer and emit events in one step without await, so in one commit."""
         charge = attempt.charge(config.prices)
         settled: Settlement | tuple[BudgetState, ...] = (
             self._registry.release(attempt.held.hold_id)
@@ -367,16 +367,16 @@ class LLMRouter:
         return charge
 
     async def close_provider(self, name: str, provider: Provider) -> None:
-        """Free what an adapter holds; never raises, and waits with a limit."""
+        """Close an adapter; never raises, and waits only so long."""
         await self._adapters.close(name, provider)
 
     async def _close_unused(self, limiter: ProviderLimiter, provider: Provider) -> None:
-        """Close a provider that has been replaced when nothing is asked of it any more."""
+        """Close a provider that has been removed, once its last attempt has ended."""
         await limiter.wait_unused()
         await self.close_provider(limiter.provider, provider)
 
     def close_thread(self, thread_id: str) -> None:
-        """Free what is kept for a thread that has ended."""
+        """Forget a thread that has ended."""
         self._in_flight.forget(thread_id)
         self._direct.forget(thread_id)
         self.memo.forget_thread(thread_id)

@@ -1,15 +1,15 @@
-"""How long is the wait before a provider is asked again? Exponential, with jitter passed in. Pure."""
+"""The wait before a provider is asked again: exponential, with jitter passed in. Pure."""
 
 import msgspec
 
 
 class Backoff(msgspec.Struct, frozen=True, kw_only=True):
-    """How waits grow.
+    """How the waits between attempts grow.
 
     Attributes:
         first_s: The longest wait after the first failure, in seconds.
-        max_s: The longest wait of all, also for a provider that asks for more. One that asks for more than all waits of
-            a call together is not asked again by it.
+        max_s: The longest wait, also for a provider that asks for more. A provider that asks for more than all waits of
+            a call together is not asked again by that call.
     """
 
     first_s: float = 0.5
@@ -17,10 +17,10 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def delay_s(backoff: Backoff, failures: int, retry_after_s: float | None, chance: float) -> float:
-    """Return the seconds to wait after a provider has failed a call so many times.
+    """Return the seconds to wait after a provider has failed a call.
 
     The wait doubles with each failure, and half of it is left to chance, so that callers who failed together do not
-    come back together. What the provider asked for is kept to, with a little chance on top.
+    come back together. A wait that the provider asked for is respected, with a little jitter on top.
 
     Args:
         backoff: How waits grow.

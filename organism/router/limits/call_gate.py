@@ -1,25 +1,25 @@
-"""Keeps the calls of one organism from beginning for a while; those under way go on to their end."""
+"""A gate that holds back new attempts of an organism; those under way continue."""
 
 from organism.concurrency.wakeups import Wakeup
 
 
 class CallGate:
-    """Open as a rule. Held, it keeps every further attempt waiting before anything is decided or held for it."""
+    """Normally open. While it is held, new attempts wait before anything is planned or held for them."""
 
     def __init__(self) -> None:
         self._held = False
         self._opened = Wakeup()
 
     def hold(self) -> None:
-        """Let no attempt begin from here on."""
+        """Hold back new attempts."""
         self._held = True
 
     def open(self) -> None:
-        """Let attempts begin again, those that wait first."""
+        """Let attempts begin again, the waiting ones first."""
         self._held = False
         self._opened.notify()
 
     async def enter(self) -> None:
-        """Return when attempts may begin; nearly always at once."""
+        """Wait until attempts may begin."""
         while self._held:
             await self._opened.wait()

@@ -1,4 +1,4 @@
-"""Is this provider worth asking at all? A circuit breaker with the time passed in. Pure.
+"""A circuit breaker, with the time passed in. Pure.
 
 ::
 
@@ -7,7 +7,7 @@
                                  +-------probe fails--------+
 
 While it is half open a single attempt, the probe, is let through. Attempts that left before the circuit opened do not
-move it when they end: what they say is old.
+change it when they end: their outcome is outdated.
 """
 
 from typing import Literal
@@ -20,15 +20,15 @@ from organism.router.limits.window import SlidingWindow
 CircuitState = Literal["closed", "open", "half_open"]
 
 Health = Literal["answered", "failed", "unknown"]
-"""What an attempt says of its provider. A refusal of the request is an answer; a cancelled attempt says nothing."""
+"""An attempt's outcome for the circuit. A refused request counts as answered; a cancelled attempt is unknown."""
 
 
 class CircuitSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """When to stop asking.
+    """When the circuit opens, and for how long.
 
     Attributes:
-        failures: So many failures open the circuit, if at least as many attempts failed as were answered.
-        within_s: Within so many seconds.
+        failures: Failures that open the circuit, if at least as many attempts failed as were answered.
+        within_s: Seconds within which they are counted.
         open_s: Seconds until a probe is let through.
     """
 
@@ -58,17 +58,17 @@ class Circuit:
         return "half_open" if self._probing or not self._open_for_ns(now_ns) else "open"
 
     def failures(self, now_ns: int) -> int:
-        """Return how many attempts have failed lately."""
+        """Return the number of failures within the last ``within_s`` seconds."""
         return self._failed.total(now_ns)
 
     def free_in_ns(self, now_ns: int) -> int | None:
-        """Return in how many nanoseconds an attempt may be made: 0 for now, ``None`` when a probe decides that."""
+        """Return the nanoseconds until an attempt may be made: 0 for now, ``None`` while a probe decides."""
         if self._opened_ns is None:
             return 0
         return None if self._probing else self._open_for_ns(now_ns)
 
     def enter(self, now_ns: int) -> bool:
-        """Let an attempt through that may be made now; returns whether it is the probe."""
+        """Let an attempt through, which must be allowed now; return whether it is the probe."""
         if self.free_in_ns(now_ns) != 0:
             raise ValueError("the circuit lets no attempt through now")
         self._probing = self._opened_ns is not None
@@ -77,12 +77,12 @@ class Circuit:
     def leave(self, health: Health, now_ns: int, *, probe: bool) -> None:
         """Note how an attempt ended."""
         if probe:
-            # Of an unknown end neither follows: the circuit stays as it was, and the next attempt is the probe.
+            # After an unknown outcome the circuit stays as it was, and the next attempt is the probe.
             self._probing = False
             if health == "failed":
                 self._opened_ns = now_ns
             elif health == "answered":
-                # With what it has failed before it would open again at the first failure.
+                # Earlier failures would open it again at the first new one.
                 self._opened_ns = None
                 self._failed.clear()
                 self._answered.clear()

@@ -1,4 +1,4 @@
-"""How many calls of one thread may be under way at a time; the others wait in the order they came."""
+"""Limits the calls of one thread that are under way at a time; others wait, first in, first out."""
 
 import anyio
 
@@ -6,10 +6,10 @@ from organism.errors import RejectedError
 
 
 class ThreadPlaces:
-    """The places of one thread.
+    """The concurrency limit of one thread.
 
     Args:
-        most: How many there are.
+        most: The number of places.
     """
 
     __slots__ = ("_free", "_owed")
@@ -19,7 +19,7 @@ class ThreadPlaces:
         self._owed = 0
 
     def take_nowait(self) -> None:
-        """Take one.
+        """Take a place.
 
         Raises:
             anyio.WouldBlock: If none is free, or others wait.
@@ -27,18 +27,18 @@ class ThreadPlaces:
         self._free.acquire_nowait()
 
     async def take(self) -> None:
-        """Wait for one."""
+        """Wait for a place."""
         await self._free.acquire()
 
     def release(self) -> None:
-        """Give one back."""
+        """Give a place back."""
         if self._owed:
             self._owed -= 1
         else:
             self._free.release()
 
     def add(self, more: int) -> None:
-        """Have so many more, or fewer: those in use go as they are given back, before anybody who waits has them."""
+        """Add or remove places; of those in use the next ones given back are removed, before any waiter gets them."""
         for _ in range(more):
             self.release()
         for _ in range(-more):
@@ -53,7 +53,7 @@ class ThreadConcurrency:
 
     Args:
         most: Calls of one thread at a time.
-        setting: The setting that says so, for the error of a call that waited too long.
+        setting: The name of the setting, for the error of a call that waited too long.
     """
 
     def __init__(self, most: int, setting: str) -> None:
@@ -62,17 +62,17 @@ class ThreadConcurrency:
         self._threads: dict[str, ThreadPlaces] = {}
 
     def change(self, most: int) -> None:
-        """Let more or fewer calls be under way from here on; calls that are keep their places."""
+        """Change the limit; calls under way keep their places."""
         more, self._most = most - self._most, most
         for places in self._threads.values():
             places.add(more)
 
     def forget(self, thread_id: str) -> None:
-        """The thread has ended."""
+        """Forget a thread that has ended."""
         self._threads.pop(thread_id, None)
 
     async def take(self, thread_id: str, model: str, deadline_s: float) -> ThreadPlaces:
-        """Wait for one of the thread's places, made on first use; returns what it must be released to.
+        """Wait for a place of a thread, and return the places to which it must be released.
 
         Raises:
             RejectedError: If none is free before the call's deadline.
@@ -80,7 +80,7 @@ class ThreadConcurrency:
         if (places := self._threads.get(thread_id)) is None:
             places = self._threads[thread_id] = ThreadPlaces(self._most)
         try:
-            places.take_nowait()  # as a rule; a cancel scope costs more
+            places.take_nowait()  # nearly always possible, and cheaper than a cancel scope
         except anyio.WouldBlock:
             await self._wait(places, model, deadline_s)
         return places

@@ -1,4 +1,4 @@
-"""How one provider is treated: how much it is asked at a time, how long it may take, when it is given a rest. Pure."""
+"""Settings of one provider: concurrency, rates, timeouts and circuit breaker. Pure."""
 
 import msgspec
 
@@ -24,13 +24,13 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How one provider is treated.
+    """The settings of one provider.
 
     Attributes:
-        concurrency: Attempts at a time; ``None`` for as many as come.
-        rates: What it takes within a minute.
-        timeouts: How long its attempts may take.
-        circuit: When it is given a rest.
+        concurrency: Attempts at a time; ``None`` for no limit.
+        rates: Requests and tokens a minute.
+        timeouts: Timeouts of its attempts.
+        circuit: Its circuit breaker.
         per_machine: Whether each machine has one of its own, so that the nodes of a cluster share no limit of it.
     """
 

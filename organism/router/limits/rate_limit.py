@@ -1,4 +1,4 @@
-"""May another request go to this provider within its minute? Requests and tokens, with the time passed in. Pure.
+"""A rate limit of requests and tokens a minute, with the time passed in. Pure.
 
 A request counts with its worst case when it leaves and is corrected by its real usage, as providers themselves do.
 """
@@ -12,7 +12,7 @@ _MINUTE_NS = 60 * NS_PER_S
 
 
 class RateLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider takes within any minute; ``None`` for as much as comes.
+    """The requests and tokens that a provider takes within any minute; ``None`` for no limit.
 
     Attributes:
         requests: Attempts.
@@ -27,8 +27,8 @@ class RateLimiter:
     """Counts one provider's requests and tokens of the last minute.
 
     Attributes:
-        limits: What it takes.
-        share: What this process may use of that; ``None`` for all of it.
+        limits: The provider's limits.
+        share: The part of them that this process may use; ``None`` for all.
     """
 
     def __init__(self, limits: RateLimits) -> None:
@@ -43,10 +43,9 @@ class RateLimiter:
         return (limits.requests is None or limits.requests >= 1) and (limits.tokens is None or tokens <= limits.tokens)
 
     def free_in_ns(self, tokens: int, now_ns: int) -> int:
-        """Return in how many nanoseconds a request of that size may leave; 0 for now.
+        """Return the nanoseconds until a request of that size may leave; 0 for now.
 
-        One that no minute has room for, because this process's share is too small, has a whole minute to wait: by then
-        the share may be larger.
+        A request larger than this process's share waits a whole minute: by then the share may be larger.
         """
         limits, wait = self.share or self.limits, 0
         if limits.requests is not None:
@@ -62,7 +61,7 @@ class RateLimiter:
         self._tokens.add(tokens, now_ns)
 
     def correct(self, by_tokens: int, taken_at_ns: int) -> None:
-        """Correct what a request was counted with, once its real usage is known."""
+        """Correct the tokens of a request, once its real usage is known."""
         self._tokens.correct(by_tokens, taken_at_ns)
 
     def give_back(self, tokens: int, taken_at_ns: int) -> None:
@@ -71,5 +70,5 @@ class RateLimiter:
         self._tokens.correct(-tokens, taken_at_ns)
 
     def used(self, now_ns: int) -> tuple[int, int]:
-        """Return requests and tokens of the last minute."""
+        """Return the requests and tokens of the last minute."""
         return self._requests.total(now_ns), self._tokens.total(now_ns)

@@ -1,8 +1,8 @@
-"""How much happened lately? A sliding count in integers, with the time passed in. Pure.
+"""A sliding sum of integers, with the time passed in. Pure.
 
-Time is cut into slots, and a slot counts until its *last* instant is a whole span ago. So in no span of that length,
-wherever one lets it begin, does more happen than the count says: a provider may count calendar minutes, sliding ones
-or a bucket that fills, and is never asked for more than it allows.
+Time is cut into slots, and a slot counts until its *last* instant is a whole span ago. So no span of that length,
+wherever it begins, has more than the sum: a provider may count calendar minutes, sliding ones or a refilling bucket,
+and never gets more than it allows.
 """
 
 from collections import deque
@@ -11,10 +11,10 @@ _SLOTS = 60
 
 
 class SlidingWindow:
-    """Sums what was counted within the last span of time.
+    """Sums the amounts of the last span of time.
 
     Args:
-        span_ns: The span's length in nanoseconds.
+        span_ns: The span in nanoseconds.
     """
 
     def __init__(self, span_ns: int) -> None:
@@ -23,14 +23,14 @@ class SlidingWindow:
         self._total = 0
 
     def total(self, now_ns: int) -> int:
-        """Return what was counted within the span that ends now."""
+        """Return the sum of the span that ends now."""
         gone = now_ns // self._slot_ns - _SLOTS
         while self._counts and self._counts[0][0] < gone:
             self._total -= self._counts.popleft()[1]
         return self._total
 
     def add(self, amount: int, now_ns: int) -> None:
-        """Count an amount."""
+        """Add an amount."""
         slot = now_ns // self._slot_ns
         if not self._counts or self._counts[-1][0] != slot:
             self._counts.append([slot, 0])
@@ -38,7 +38,7 @@ class SlidingWindow:
         self._total += amount
 
     def correct(self, by: int, counted_at_ns: int) -> None:
-        """Change what was counted at an earlier instant; what has left the window already stays as it is."""
+        """Change an amount that was added at an earlier instant, unless it has left the window."""
         slot = counted_at_ns // self._slot_ns
         for count in reversed(self._counts):  # most of what is corrected was counted a moment ago
             if count[0] == slot:
@@ -48,7 +48,7 @@ class SlidingWindow:
                 return
 
     def free_in_ns(self, amount: int, most: int, now_ns: int) -> int:
-        """Return in how many nanoseconds an amount fits below a ceiling it can fit below at all; 0 when it does now."""
+        """Return the nanoseconds until an amount fits below a ceiling that is no smaller than it; 0 for now."""
         total = self.total(now_ns)
         for slot, counted in self._counts:
             if total + amount <= most:

@@ -1,4 +1,4 @@
-"""Where the router learns what a call costs."""
+"""The prices of a call: when it is held, charged, or cut short."""
 
 from typing import Protocol
 
@@ -22,9 +22,9 @@ class RateSource(Protocol):
 
 
 def rates_for(prices: RateSource, provider: str, model: str, request: Request) -> Rates | None:
-    """Return the prices that a request to a provider's model is charged by, or ``None`` when they are unknown.
+    """Return the prices for a request to a provider's model; ``None`` if they are unknown.
 
-    Prices of input alone say nothing of a request that has output.
+    Prices of input alone do not cover a request that has output.
     """
     rates = prices.rates(provider, model)
     if rates is not None and isinstance(request, CompletionRequest) and request.keeps_for_an_hour:
@@ -52,17 +52,17 @@ def held_rates(rates: Rates, request: Request, model: str) -> Rates:
 
 
 def charged_rates(rates: Rates, request: Request, answer: Answer) -> Rates:
-    """Return the prices at which an answer is charged: as its provider has served it, with the tools it has used."""
+    """Return the prices at which an answer is charged: at the tier it was served at, with the tools it has used."""
     if not isinstance(answer, Completion) or not isinstance(request, CompletionRequest):
         return rates
     return with_fees(at_tier(rates, answer.service_tier or request.service_tier or "", answer.model), answer.tool_uses)
 
 
 def cut_rates(rates: Rates, request: Request, *, used: bool) -> Rates:
-    """Return the prices of an answer that was cut short, whose provider has not come to say what it has used.
+    """Return the prices of an answer that was cut short before its provider reported the uses of tools.
 
     Args:
-        used: Whether tools of the vendor's are seen to have run: then as often as they might have.
+        used: Whether the vendor's tools have visibly run: then all their possible uses are charged.
     """
     if used or not isinstance(request, CompletionRequest):
         return held_rates(rates, request, request.model)

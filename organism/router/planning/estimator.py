@@ -1,4 +1,4 @@
-"""How much input is held for an attempt, and what is learnt from how much it was."""
+"""Estimates the input of an attempt for its hold, and learns from its usage."""
 
 from collections.abc import Hashable, Mapping
 
@@ -15,10 +15,10 @@ from organism.router.planning.plan import Route
 from organism.router.planning.request_checks import checked_extra_tokens, unbounded
 
 COUNTED_TEXT = 4_096
-"""Shorter texts, in tokens guessed, are not worth a vendor's time before the first call."""
+"""The shortest text, in estimated tokens, that a vendor is asked to count before the first call."""
 
 EXTRA_PARTS = 8
-"""A request teaches what its text takes if it has at most an eighth of that beside it."""
+"""A request is learnt from if its input beyond text is at most an eighth of its text."""
 
 
 class InputEstimate(msgspec.Struct, frozen=True):
@@ -36,7 +36,7 @@ class InputEstimate(msgspec.Struct, frozen=True):
 
 
 class InputEstimator:
-    """Estimates input, and learns from usage.
+    """Estimates input, and learns from providers' counts.
 
     Args:
         estimate: ``tight`` or ``strict``; nothing that is learnt ever makes ``strict`` smaller.
@@ -68,7 +68,7 @@ class InputEstimator:
         return InputEstimate(guess.tokens + extra, guess if _teaches(request, guess, extra) else None, extra)
 
     def likely(self, route: Route, request: Request) -> int:
-        """Return about how many tokens a request's input has where it goes, at most its estimate; raises the same."""
+        """Return the likely input of a request on a route, at most its estimate; raises what :meth:`estimate` does."""
         upper = self.estimate(route, request).tokens
         return min(upper, input_tokens_likely(request.texts()) + self._extra_tokens(route, request))
 
@@ -94,7 +94,7 @@ class InputEstimator:
         return checked_extra_tokens(tokens, provider)
 
     def _guess(self, route: Route, request: Request, extra: int) -> Guess:
-        """Guess a request's text: that of its new turns where those before them were counted in an earlier call."""
+        """Guess the tokens of a request's text; of its new turns alone if a call has counted those before."""
         family, texts = _family(route), tuple(request.texts())
         if not isinstance(request, CompletionRequest) or _has_attachments(request):
             return self._calibration.guess(family, texts)
@@ -102,16 +102,16 @@ class InputEstimator:
         turns = zip((message.role for message in request.messages), texts, strict=False)
         prefix = self._prefixes.find(family, _beside(request, texts[count:], extra), turns)
         if request.tool_choice == "none":
-            # Templates may leave out tools that cannot be used: what it takes is no measure for rounds that have them.
+            # Templates may leave out tools that must not be used, so its count says nothing of rounds with tools.
             prefix = msgspec.structs.replace(prefix, key=hash((prefix.key, request.tool_choice)))
         return self._calibration.guess(family, texts[prefix.turns : count] if prefix.turns else texts, prefix)
 
     def learn(self, route: Route, guess: Guess | None, input_tokens: int, model: str | None = None) -> None:
-        """Take note of what an attempt's input was by the provider's own count.
+        """Learn from the provider's count of an attempt's input.
 
         Args:
-            guess: What it was taken for; nothing is learnt without.
-            model: The name under which the answer came; ``None`` where it was counted on its own, before the call.
+            guess: The estimate; without one nothing is learnt.
+            model: The model that answered; ``None`` if the input was counted by itself, before the call.
         """
         if guess is None:
             return
@@ -124,7 +124,7 @@ class InputEstimator:
 
 
 def _teaches(request: Request, guess: Guess, extra: int) -> bool:
-    """Whether what a request takes says something of its text: it has little beside, such as a note on its tools.
+    """Whether a request's count tells how many tokens its text takes: it has little else.
 
     What there is beside counts as text then, which errs on the side of too much. What is held for the vendor's tools
     is not looked at: it is put before the model only when they are used, and nothing is learnt from such an answer.
@@ -138,7 +138,7 @@ def _tokens_of_uses(request: Request) -> int:
 
 
 def _beside(request: CompletionRequest, texts: tuple[str, ...], extra: int) -> Hashable:
-    """Return what has part in a count beside the turns: tools and forms, and what else changes a model's instructions.
+    """Return a key of what counts beside the turns: tools, response format and all that changes the instructions.
 
     Tools that must not be used take at most what those do that may, so the last word of a loop goes on from its rounds.
 
@@ -153,7 +153,7 @@ def _beside(request: CompletionRequest, texts: tuple[str, ...], extra: int) -> H
 
 
 def _has_attachments(request: Request) -> bool:
-    """Whether there are images or files, of which nobody knows how much of a count is theirs."""
+    """Whether a request has images or files, whose part of a count is unknown."""
     return isinstance(request, CompletionRequest) and any(True for _ in request.attachments())
 
 

@@ -1,4 +1,4 @@
-"""How is a model of the configuration served? Its routes, and what to do when it becomes too dear. Pure."""
+"""How a model of the configuration is served: its routes, and its cheaper replacement. Pure."""
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Literal
@@ -16,14 +16,14 @@ the provider with the fewest attempts under way. ``cheapest``: the lowest known 
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One way to serve a model: a provider of the configuration, and the model's name there."""
+    """A provider of the configuration, and a model's name there."""
 
     provider: str
     model: str
 
 
 class Degrade(msgspec.Struct, frozen=True):
-    """What takes a model's place when the budget runs low.
+    """The model that replaces another when the budget runs low.
 
     Attributes:
         at: Per cent of any limit of the call that must be spent; ``None``: where a limit's thresholds say so.
@@ -35,11 +35,11 @@ class Degrade(msgspec.Struct, frozen=True):
 
 
 class ModelPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A model as agents name it.
+    """A model of the configuration.
 
     Attributes:
         name: Its name in the configuration.
-        routes: Where it is served, most wanted first; never empty.
+        routes: Its routes, preferred ones first; never empty.
         strategy: In which order routes are tried.
         degrade: Which model takes its place when the budget runs low; ``None`` for none.
         hedge_after_s: Seconds without an answer after which the next route is asked as well; ``None`` for never.
@@ -53,12 +53,12 @@ class ModelPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Degraded(msgspec.Struct, frozen=True):
-    """Another model takes a model's place.
+    """A replacement of one model by another.
 
     Attributes:
-        model: The model until here.
-        to_model: The other one.
-        account: The scope whose spend is why.
+        model: The model replaced.
+        to_model: Its replacement.
+        account: The account whose spend is the reason.
         dimension: The unit.
         threshold: Per cent of the limit that is spent.
     """
@@ -73,7 +73,7 @@ class Degraded(msgspec.Struct, frozen=True):
 def degraded(
     plan: ModelPlan, budgets: Iterable[BudgetState], actions_of: Callable[[str], Actions] = lambda _account: ()
 ) -> Degraded | None:
-    """Return what takes a model's place if any of a call's budgets is spent as far as its ``degrade`` says.
+    """Return the replacement of a model if one of a call's budgets has reached its ``degrade`` threshold.
 
     Args:
         budgets: What its calls hold on.
@@ -104,14 +104,14 @@ def model_plan(name: str, model: str | ModelPlan) -> ModelPlan:
 
 
 ANY = "*"
-"""Ends a name that stands for every name that begins so, and in a route of it the name that was asked for."""
+"""Ends a pattern of names; in its routes it stands for the rest of the name that was asked for."""
 
 NAME_MAX = 200
-"""Characters of a name that a pattern answers to; no vendor has longer ones."""
+"""The longest name that a pattern matches; no vendor has longer ones."""
 
 
 def pattern_of(name: str, models: Iterable[str]) -> str | None:
-    """Return the longest pattern among names of models that stands for a name, such as ``claude-*``."""
+    """Return the longest pattern, such as ``claude-*``, that matches a name; ``None`` if none does."""
     if ANY in name or not 0 < len(name) <= NAME_MAX:
         return None
     fitting = (each for each in models if each.endswith(ANY) and name.startswith(each[:-1]))
@@ -119,9 +119,9 @@ def pattern_of(name: str, models: Iterable[str]) -> str | None:
 
 
 class ModelPlans(Mapping[str, ModelPlan]):
-    """Models by name; a name that is none of them goes by the longest pattern that stands for it.
+    """Models by name; other names are served by the longest pattern that matches.
 
-    Iterating yields the names alone: what a pattern stands for has no end.
+    Iterating yields names without patterns.
 
     Args:
         plans: The models and patterns, by their names in the configuration.
@@ -156,7 +156,7 @@ def _filled(model: str, rest: str) -> str:
 
 
 def check_plans(plans: Mapping[str, ModelPlan], providers: Container[str]) -> None:
-    """Refuse models that lead nowhere: to a provider or a model that does not exist, or round and round.
+    """Refuse models whose routes or replacements do not exist, or degrade in a circle.
 
     Raises:
         ConfigError: If there is one.

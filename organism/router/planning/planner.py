@@ -1,4 +1,4 @@
-"""With which model is a call made, and in which order are its routes tried? Looks at budgets, prices and providers."""
+"""Chooses the model of a call and the order of its routes, by budgets, prices and the load of providers."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -21,13 +21,13 @@ from organism.router.planning.route_queue import Candidate, RouteQueue, preferre
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """How a call is to be made.
+    """The plan of a call.
 
     Attributes:
         plan: The model it is made with.
-        queue: Where its attempts go.
-        degraded: How the model asked for became this one.
-        stayed: The step down that is due and not taken, since a limit in USD would refuse every call there.
+        queue: Its routes.
+        degraded: The replacements that led to this model.
+        stayed: A replacement that is due and not made, since a limit in USD would refuse every call there.
     """
 
     plan: ModelPlan
@@ -41,8 +41,8 @@ class Planner:
 
     Args:
         models: The models agents may name.
-        limiters: How busy providers are.
-        estimator: How large they are.
+        limiters: The load of providers.
+        estimator: Estimates calls.
         refuse_unpriced: Whether a limit in USD refuses models without a price.
     """
 
@@ -87,7 +87,7 @@ class Planner:
         return Planned(plan, RouteQueue(preferred(plan.strategy, candidates, number)), tuple(steps), stayed=step)
 
     def likely_input(self, model: str, request: Request) -> dict[Route, int]:
-        """Return about how many tokens of input a request has, on each route of a model that serves it.
+        """Return the likely input of a request on each route of a model that serves it.
 
         Raises:
             ConfigError: If no model has that name.
@@ -113,7 +113,7 @@ class Planner:
             raise ConfigError(f"no model is called {name!r}; there are: {known}") from None
 
     def _turn_of(self, plan: ModelPlan) -> int:
-        """Count the calls of a model whose routes take turns; others need none, and names may be without end."""
+        """Return the number of a round-robin call, from 0; other models are not counted, as names may be unlimited."""
         if plan.strategy != "round_robin":
             return 0
         number = self._calls_made.get(plan.name, 0)
@@ -121,9 +121,9 @@ class Planner:
         return number
 
     def _degraded(self, call: Call, plan: ModelPlan) -> Degraded | None:
-        """Return what takes a model's place, if any limit of the call is spent that far.
+        """Return the replacement of a model, if a limit of the call has reached its threshold.
 
-        Only by limits in mode ``enforce``: the other modes watch, and change nothing of what is done.
+        Only limits in mode ``enforce`` count: the other modes change nothing.
         """
         if plan.degrade is None:
             return None
@@ -132,7 +132,7 @@ class Planner:
         return degraded(plan, enforced, partial(actions_of, self._registry.plan))
 
     def _is_refused(self, call: Call, plan: ModelPlan) -> bool:
-        """Whether no route of a model has a price where a limit in USD needs one: no call would be admitted there."""
+        """Whether a limit in USD would refuse every route of a model for its missing price."""
         return self._refuse_unpriced and all(
             self._rates(call, route) is None
             and needs_price(self._registry, replace(call.spender, model=plan.name, provider=route.provider))
@@ -143,7 +143,7 @@ class Planner:
         return rates_for(self._prices, route.provider, route.model, call.request)
 
     def _cost_there(self, call: Call, plan: ModelPlan, route: Route) -> int | None:
-        """Return what a call would cost on a route, as far as its strategy wants to know."""
+        """Return the cost of a call on a route for the strategy ``cheapest``; ``None`` if unknown or not needed."""
         rates = self._rates(call, route) if plan.strategy == "cheapest" else None
         if rates is None:
             return None

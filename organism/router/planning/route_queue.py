@@ -1,4 +1,4 @@
-"""In which order are a model's routes tried? Pure: what is known of each route is passed in."""
+"""The order in which a model's routes are tried; what is known of each route is passed in. Pure."""
 
 from collections import deque
 from collections.abc import Container, Iterable, Sequence
@@ -9,12 +9,12 @@ from organism.router.planning.plan import Route, Strategy
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A route and what a strategy may look at.
+    """A route and what strategies look at.
 
     Attributes:
-        route: Where it leads.
-        load: Attempts under way to its provider, or waiting for it.
-        cost_nanousd: What the call would cost there; ``None`` when no price is known, which is never the cheapest.
+        route: The route.
+        load: Attempts at its provider, under way or waiting.
+        cost_nanousd: The cost of the call there; ``None`` if unknown, which sorts last.
     """
 
     route: Route
@@ -23,11 +23,11 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 def preferred(strategy: Strategy, candidates: Sequence[Candidate], call_number: int) -> tuple[Route, ...]:
-    """Return the routes of a call, most wanted first; of equals, the one that the configuration names first.
+    """Return the routes of a call in order of preference; of equals, the first in the configuration first.
 
     Args:
         candidates: The model's routes as the configuration orders them; never empty.
-        call_number: Counts the calls of this model, so that turns can be taken.
+        call_number: The number of the call among those of the model, for ``round_robin``.
     """
     match strategy:
         case "failover":
@@ -45,13 +45,12 @@ def preferred(strategy: Strategy, candidates: Sequence[Candidate], call_number: 
 
 
 class RouteQueue:
-    """Where one call has been, and where it goes next.
+    """The routes left for one call.
 
-    Each attempt goes one route on, and round again at the end. Routes that are closed for a while are passed over;
-    routes that are ruled out are not come back to.
+    Each attempt takes the next route, starting over at the end. Closed routes are skipped; ruled out ones are removed.
 
     Args:
-        routes: All routes, most wanted first; never empty.
+        routes: All routes, preferred ones first; never empty.
     """
 
     def __init__(self, routes: Iterable[Route]) -> None:
@@ -66,46 +65,46 @@ class RouteQueue:
 
     @property
     def providers(self) -> frozenset[str]:
-        """Who may still be asked."""
+        """The providers of the routes left."""
         return frozenset(route.provider for route in self._ahead)
 
     def next(self, closed: Container[str] = ()) -> Route | None:
-        """Return where the next attempt goes, or ``None`` when every provider left is closed."""
+        """Return the next route whose provider is not closed; ``None`` if there is none."""
         return next((route for route in self._ahead if route.provider not in closed), None)
 
     def resume_from(self, earlier: "RouteQueue") -> None:
-        """Take over how providers have failed this call, and until when they are to be left alone."""
+        """Take over the failures and pauses of providers from an earlier queue of the call."""
         self._failures, self._not_before_s = earlier.setbacks
 
     @property
     def setbacks(self) -> tuple[dict[str, int], dict[str, float]]:
-        """Failures of this call by provider, and the instants until which they are left alone."""
+        """Failures of this call by provider, and the ends of their pauses."""
         return dict(self._failures), dict(self._not_before_s)
 
     def tried(self, route: Route) -> None:
-        """An attempt goes there: the next one goes one further."""
+        """Move a route that is tried to the end."""
         self._ahead.rotate(-1 - self._ahead.index(route))
 
     def rule_out(self, routes: Container[Route]) -> bool:
-        """Do not go to these routes again in this call; ``False``, and nothing is done, if no other is left."""
+        """Remove routes from the queue; ``False``, and no change, if no other would be left."""
         left = deque(route for route in self._ahead if route not in routes)
         if left:
             self._ahead = left
         return bool(left)
 
     def through(self, provider: str) -> tuple[Route, ...]:
-        """Return the routes that lead to a provider."""
+        """Return the routes of a provider."""
         return tuple(route for route in self._ahead if route.provider == provider)
 
     def failed(self, provider: str) -> int:
-        """Count a failure of a provider in this call, and return which one it is."""
+        """Count a failure of a provider, and return its failures so far."""
         self._failures[provider] = self._failures.get(provider, 0) + 1
         return self._failures[provider]
 
     def rest(self, provider: str, until_s: float) -> None:
-        """Leave a provider alone until an instant."""
+        """Pause a provider until an instant of the event loop's clock."""
         self._not_before_s[provider] = until_s
 
     def wait_s(self, provider: str, now_s: float) -> float:
-        """Return how many seconds a provider is still to be left alone."""
+        """Return the seconds left of a provider's pause; 0 if there is none."""
         return max(0.0, self._not_before_s.get(provider, 0.0) - now_s)

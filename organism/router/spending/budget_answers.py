@@ -1,4 +1,4 @@
-"""What the budget has said to a hold: it is granted, or its refusal gets one event and is raised."""
+"""Turns the budget's answer to a hold into a granted hold, or into a refusal that is reported and raised."""
 
 from msgspec.structs import replace
 
@@ -12,7 +12,7 @@ from organism.router.call_events import CallEvents
 
 
 class BudgetAnswers:
-    """Turns what the budget has said to a hold into a hold or an error, and tells agents and listeners of it.
+    """Turns answers of the budget into holds or errors, and emits their events and warnings.
 
     Args:
         call_events: Takes the events, and delivers warnings to agents.
@@ -39,11 +39,11 @@ class BudgetAnswers:
         raises: bool,
         elsewhere: bool = False,
     ) -> GrantedHold:
-        """Return what the budget has granted, and tell of what it would have refused.
+        """Return the granted hold; report a refusal, also one of a mode that only watches.
 
         Args:
             raises: Whether the caller gets a refusal as an error, and does not wait.
-            elsewhere: Whether another provider may take what this one's limit refuses: its agent need not hurry then.
+            elsewhere: Whether another provider may take the call, so that its agent need not be warned.
 
         Raises:
             BudgetExhaustedError: If it has refused.
@@ -66,7 +66,7 @@ class BudgetAnswers:
         return answer
 
     def _refused(self, shortfall: Refusal, record: CallRecord, opened: bool, raises: bool) -> Refusal:
-        """Report a refusal as what it is, unless the final reserve has been opened for a final call."""
+        """Emit a refusal, and mark it if the final reserve has been opened for a final call."""
         if raises if opened else self._notes.refused(shortfall, record.thread_id):
             self._call_events.emit_exceeded(record, shortfall, enforced=True)
         return replace(shortfall, final_reserve_open=True) if opened else shortfall

@@ -1,4 +1,4 @@
-"""What is paid for beside model calls: a run of a tool, or what a handler has spent itself. Pure."""
+"""Expenses beside model calls: runs of tools, and what handlers spend themselves. Pure."""
 
 import msgspec
 
@@ -8,14 +8,14 @@ from organism.ledger.entries import CallRecord
 from organism.usage.attempts import Operation
 
 HANDLER_SAYS = "handler"
-"""The source of a cost that a handler has told."""
+"""The price source of a cost that a handler has stated."""
 
 
 class Expense(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing to be paid for.
+    """An expense.
 
     Attributes:
-        what: The tool, or what it is in a few fixed words: a name that sums are kept by.
+        what: The tool, or a short fixed name of the expense, by which sums are kept.
         cost_nanousd: What it costs, or at most costs, in nano-USD.
         tokens: How many tokens it takes, likewise.
         operation: Whether a tool runs, or the handler says what it pays for.
@@ -30,12 +30,12 @@ class Expense(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ask(self) -> Ask:
-        """What is held for it: it is no call of a model."""
+        """The request for its hold, which counts as no call."""
         return Ask(input_tokens=self.tokens, output_cap=0, output_min=0, request_cost=self.cost_nanousd, calls=0)
 
 
 class ExpensePayer(msgspec.Struct, frozen=True, kw_only=True):
-    """Who pays: a message of a thread.
+    """The payer of an expense: a message of a thread.
 
     Attributes:
         spender: The thread and the agent.
@@ -52,7 +52,7 @@ class ExpensePayer(msgspec.Struct, frozen=True, kw_only=True):
     raises: bool = False
 
     def record(self, expense: Expense, call_id: str) -> CallRecord:
-        """Make what the ledger notes."""
+        """Return the record of an expense for the ledger."""
         return CallRecord(
             thread_id=self.spender.thread_id,
             root_thread_id=self.root_thread_id,

@@ -1,4 +1,4 @@
-"""The door for money that is spent beside model calls: held, let out, settled and told as a call of a model is."""
+"""Holds, dispatches, settles and reports expenses beside model calls, as the router does calls."""
 
 import msgspec
 from msgspec.structs import replace
@@ -20,14 +20,14 @@ from organism.usage.attempts import Outcome
 
 
 class HeldExpense(msgspec.Struct, frozen=True, kw_only=True):
-    """An expense that is held and may have cost money.
+    """A held expense.
 
     Attributes:
         expense: What it is.
         payer: Who pays.
         record: What the ledger has noted.
         held: The hold.
-        began_ns: When it was let out, on the monotonic clock.
+        began_ns: When it began, on the monotonic clock.
     """
 
     expense: Expense
@@ -42,7 +42,7 @@ class Expenses:
 
     Args:
         call_events: Takes the events, and delivers warnings to agents.
-        journal: Committed before anything is let out that costs money.
+        journal: Committed before anything that costs money begins.
         clock: Measures how long a hold was open.
         ids: Makes the ids of expenses.
     """
@@ -63,11 +63,11 @@ class Expenses:
         self._ids = ids
 
     async def commit(self) -> None:
-        """Return when all that was charged so far is durable."""
+        """Wait until all charges so far are durable."""
         await self._journal.commit()
 
     async def hold(self, expense: Expense, payer: ExpensePayer) -> HeldExpense:
-        """Hold an expense's worst case on every account of its thread, wait in line for room, and commit that.
+        """Hold an expense's worst case on every account of its thread, waiting for room, and commit the hold.
 
         Raises:
             BudgetExhaustedError: A limit refuses it; nothing is held.
@@ -77,7 +77,7 @@ class Expenses:
         record = payer.record(expense, self._ids.next("cost"))
         ask: Ask = expense.ask
         loop = (payer.spender.thread_id, payer.spender.agent, payer.message_id)
-        if self._last_calls.of(loop) != ZERO:  # what its last call needs no tool takes
+        if self._last_calls.of(loop) != ZERO:  # a tool must leave room for the loop's last call
             ask = replace(ask, loop=loop)
         self._answers.warn_before(payer.spender, ask, record)
         registry = self._registry
@@ -96,12 +96,12 @@ class Expenses:
     def settle(
         self, held: HeldExpense, actual: Amounts, outcome: Outcome, usage: TokenUsage | None = None, note: str = ""
     ) -> Settlement:
-        """Charge what an expense has cost, in one step with its event; more than was held is an overrun.
+        """Charge the actual cost of an expense, in one step with its event; more than was held is an overrun.
 
         Args:
-            outcome: How that is known.
+            outcome: How the cost was determined.
             usage: Its tokens by kind, where they are known.
-            note: What the cost is made of.
+            note: How the cost is made up.
         """
         charge = _charge(held.expense, actual, outcome, usage, note)
         agent = held.payer.spender.agent
@@ -110,7 +110,7 @@ class Expenses:
         return settled
 
     def release(self, held: HeldExpense) -> None:
-        """Give a hold back: nothing was bought."""
+        """Release a hold of which nothing was spent."""
         states = self._registry.release(held.held.hold_id)
         charge = Charge(outcome="released", price_source=held.expense.price_source)
         latency_ns = self._clock.monotonic_ns() - held.began_ns
@@ -119,7 +119,7 @@ class Expenses:
         )
 
     def charge(self, expense: Expense, payer: ExpensePayer) -> Settlement:
-        """Charge what has been spent already, in one step with its event; no limit refuses what has happened."""
+        """Charge money that has been spent already, in one step with its event; no limit refuses it."""
         record = payer.record(expense, self._ids.next("cost"))
         spent = expense.ask.amounts(0)
         charge = _charge(expense, spent, "settled", None, "")

@@ -109,7 +109,8 @@ class Subscription:
                 raise SlowConsumerError(self._capacity)
             if self._ended:
                 raise StopAsyncIteration
-            self._wake = anyio.Event()
+            if self._wake.is_set():  # else another reader waits for it, which a new one would never wake
+                self._wake = anyio.Event()
             await self._wake.wait()
         return self._events.popleft()
 
@@ -135,6 +136,7 @@ class UsageTracker:
 
     def __init__(self) -> None:
         self._subscriptions: list[Subscription] = []
+        self._closed = False
         self._listeners: list[Listener] = []
         self.wanted: dict[type[AnyEvent], bool] = _Wanted(self)
         self._callback_errors = 0
@@ -223,6 +225,9 @@ class UsageTracker:
         if capacity < 1:
             raise ValueError(f"capacity is at least 1 event, not {capacity}")
         subscription = Subscription(self, types, thread_id, capacity)
+        if self._closed:  # nothing more will come, and who iterates would wait for it without end
+            subscription.end()
+            return subscription
         self._subscriptions.append(subscription)
         self.wanted.clear()
         return subscription
@@ -259,7 +264,8 @@ class UsageTracker:
         self.wanted.clear()
 
     def close(self) -> None:
-        """End all subscriptions after what they have."""
+        """End all subscriptions after what they have, and those made from now on."""
+        self._closed = True
         for subscription in self._subscriptions:
             subscription.end()
         self._subscriptions.clear()

@@ -1,5 +1,6 @@
 """Whoever listens hears everything, and nobody who listens badly can do harm."""
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,6 +44,45 @@ def test_subscriber_hears_everything_from_its_first_moment() -> None:
         tracker.close()
         has_subscribers = [event.call_id async for event in subscription if isinstance(event, UsageEvent)]
         assert has_subscribers == [str(number) for number in range(100)]
+
+    run(main)
+
+
+def test_two_readers_of_one_subscription_both_go_on_and_both_end() -> None:
+    """Each event goes to one of them, and neither waits for ever because the other began to wait after it."""
+
+    async def main() -> None:
+        tracker = UsageTracker()
+        subscription, heard, ended = tracker.subscribe(UsageEvent), list[str](), list[str]()
+
+        async def read(name: str) -> None:
+            async for event in subscription:
+                assert isinstance(event, UsageEvent)
+                heard.append(event.call_id)
+            ended.append(name)
+
+        async with anyio.create_task_group() as readers:
+            readers.start_soon(read, "one")
+            readers.start_soon(read, "two")
+            for number in range(4):
+                await anyio.sleep(1)
+                tracker.publish(used(call_id=str(number)))
+            await anyio.sleep(1)
+            tracker.close()
+        assert heard == ["0", "1", "2", "3"]
+        assert sorted(ended) == ["one", "two"]
+
+    run(main)
+
+
+def test_who_begins_to_listen_after_the_end_is_told_that_it_is_over() -> None:
+    """Nothing will come any more; who iterated would else wait for it without end."""
+
+    async def main() -> None:
+        tracker = UsageTracker()
+        tracker.close()
+        assert [event async for event in tracker.subscribe()] == []
+        assert tracker.statistics().subscribers == 0
 
     run(main)
 

@@ -5,10 +5,9 @@ It has no rules: :mod:`organism.wiring` makes the parts, :class:`organism.contro
 
 import os
 import random
-from collections.abc import Callable, Container, Iterable, Mapping
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from organism.agents.agent import Agent
@@ -22,6 +21,7 @@ from organism.budget.requests import LimitsRequest
 from organism.budget.scopes import BudgetPlan, plan_of
 from organism.budget.thresholds import DEFAULT_THRESHOLDS
 from organism.clock import Clock
+from organism.concurrency.host_task import HostTask
 from organism.concurrency.slices import in_slices
 from organism.control.approval_queue import ApprovalQueue
 from organism.control.components import Components, OrganismSpec
@@ -130,10 +130,10 @@ class Organism:
 
     def _use(self, components: Components, only: Container[str] | None, reload: ReloadSource | None) -> None:
         """Be the organism of these parts."""
-        self._only, self._shared, self._begun = only, components.shared, False
+        self._only, self._shared = only, components.shared
         self._active, self._prices = components.active, components.prices
         self._orders, self._letters = (orders := components.orders), orders.dead_letters
-        self._stack: AsyncExitStack | None = None
+        self._host: HostTask | None = None
         self.name, self.journal, self.clock = components.name, components.journal, components.clock
         self.usage, self.activity, self.outbox = components.usage, components.activity, components.outbox
         self.ledger, self.budgets, self.router = components.ledger, components.budgets, components.router
@@ -189,8 +189,9 @@ class Organism:
         """Make the organism of a checked configuration; see :meth:`from_yaml`."""
         from organism.config.build.spec import build
 
-        spec = build(loaded, environment, progress, on_text)
-        return cls.of_components(wire(spec, outside or Environment()), only, reload)
+        return cls.of_components(
+            wire(build(loaded, environment, progress, on_text), outside or Environment()), only, reload
+        )
 
     @classmethod
     def of_components(cls, components: Components, only: Container[str] | None, reload: ReloadSource | None) -> Self:
@@ -220,26 +221,27 @@ class Organism:
         Raises:
             JournalError: If the journal cannot be used. A second start is a RuntimeError.
         """
-        if self._begun:  # its parts have stopped for good: what they were given now would wait without end
+        if self._host is not None:  # its parts have stopped for good: what they were given now would wait without end
             raise RuntimeError(f"organism {self.name!r} has been started before, and runs once: make another")
-        self._begun = True
+        self._host = HostTask(self._running(), f"organism {self.name!r}")
+        await self._host.begin()
+        return self
+
+    @asynccontextmanager
+    async def _running(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close_outside)
             await stack.enter_async_context(self.journal)
             stack.push_async_callback(self._ease_next_start)
-            stored = await loaded(self.journal)
-            pieces = Pieces(stored.pieces)
+            pieces = Pieces((stored := await loaded(self.journal)).pieces)
             self.control.check_owner(pieces)
             self.clock.not_before(stored.last_time_ns)
             await stack.enter_async_context(self.router)
             await stack.enter_async_context(self.tool_servers)
             await stack.enter_async_context(self.pump)
             await self._take_up(stored, pieces)
-            await self.control.restore(pieces)
-            await self.journal.commit()
             self.pump.resume_threads(self._only)
-            self._stack = stack.pop_all()
-        return self
+            yield
 
     async def _take_up(self, stored: Stored, pieces: Pieces) -> None:
         """Rebuild what an earlier process has left, and resolve the calls that it could not."""
@@ -251,18 +253,18 @@ class Organism:
         self.pump.resolve_orphans()
         if self._only is None:  # others' threads wait for what they have always waited for
             changes.replan(self.budgets.plan, self.budgets.thresholds)
+        await self.control.restore(pieces)
+        await self.journal.commit()
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         """Stop: settle open calls, close everything. A durable journal keeps open threads for the next process."""
-        if self._stack is not None:
-            await self._stack.__aexit__(exc_type, exc, traceback)
+        if self._host is not None:
+            await self._host.end()
 
     async def _ease_next_start(self) -> None:
-        """Leave the next start little to read."""
-        if self._stack is None:
-            return  # the start has failed: what it has read is not whole
+        """Leave the next start little to read; unless this one has failed, for what it has read is not whole then."""
+        if self._host is None or not self._host.has_begun:
+            return
         with suppress(JournalError):
             await self.journal.commit()  # only then are all events told, and so in the sums
             self.control.keep_sums()
@@ -299,10 +301,8 @@ class Organism:
             StoppedError: If the organism is stopping.
             JournalError: If it cannot be kept.
         """
-        opened = self.control.open_thread(
-            message, to=to, thread_id=thread_id, limits=limits, labels=labels, trace=trace
-        )
-        return (await opened).thread_id
+        order = self.control.open_thread
+        return (await order(message, to=to, thread_id=thread_id, limits=limits, labels=labels, trace=trace)).thread_id
 
     async def send(self, thread_id: str, message: Message | str, *, to: str | None = None) -> str:
         """Send a message into an open thread and return its id once it is durable; raises as :meth:`open_thread`."""

@@ -1,5 +1,6 @@
 """An organism in a program."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -133,3 +134,17 @@ def test_running_in_the_midst_of_a_loop_says_what_to_write_instead() -> None:
             it.run_sync("hello")
         async with it:
             assert (await it.run("hello")).outcome == "completed"
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_one_task_begins_an_organism_and_another_ends_it(kept: bool, tmp_path: Path) -> None:
+    """As fixtures of pytest-asyncio and cells of a notebook do; nobody is cancelled, and the journal is free again."""
+
+    @run
+    async def _() -> None:
+        for _ in range(2):
+            it = Organism([clerk], journal=tmp_path / "journal.db" if kept else None)
+            await asyncio.create_task(it.__aenter__())
+            assert (await it.run("hello")).outcome == "completed"
+            await asyncio.create_task(it.__aexit__())
+            await anyio.sleep(1)

@@ -1,6 +1,7 @@
 """From what a handler returned to who gets what. Pure: it checks everything before anything is sent."""
 
 from collections.abc import Mapping
+from itertools import islice
 
 from organism.agents.agent import Agent, Output, To
 from organism.agents.runtime import AS_USUAL, Sending
@@ -25,6 +26,8 @@ def messages_of(output: Output, bounds: Bounds) -> tuple[tuple[Message, Sending]
     items: object = (output,) if isinstance(output, To) else output
     if not isinstance(items, list | tuple):
         raise PayloadError(f"a handler returns messages, not {shown(items)}; wrap text in Text")
+    # Of a list of the handler's own kind, iterating may go on without end, whatever its length says.
+    items = list(islice(items, max(len(items), bounds.fan_out) + 1))
     if len(items) > bounds.fan_out:
         raise too_many(len(items), bounds)
     return tuple(

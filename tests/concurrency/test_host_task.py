@@ -1,0 +1,112 @@
+"""A context manager that a task of its own holds may be entered in one task and left in another."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import anyio
+import pytest
+
+from organism.concurrency.host_task import HostTask
+from organism.testing import run
+
+
+class Held:
+    """What has a task group, and says what became of it."""
+
+    def __init__(self, *, fails_after_s: float | None = None, begins_in_s: float = 0.0) -> None:
+        self.said: list[str] = []
+        self._fails_after_s = fails_after_s
+        self._begins_in_s = begins_in_s
+
+    async def _fail(self, after_s: float) -> None:
+        await anyio.sleep(after_s)
+        raise ValueError("broken")
+
+    @asynccontextmanager
+    async def context(self) -> AsyncIterator[None]:
+        try:
+            async with anyio.create_task_group() as tasks:
+                await anyio.sleep(self._begins_in_s)
+                self.said.append("entered")
+                if self._fails_after_s is not None:
+                    tasks.start_soon(self._fail, self._fails_after_s)
+                yield
+                tasks.cancel_scope.cancel()
+        except* ValueError as group:
+            raise group.exceptions[0] from None
+        finally:
+            self.said.append("left")
+
+
+def test_another_task_leaves_it() -> None:
+    """The task group inside is left by the task that has entered it, and nobody is cancelled."""
+
+    @run
+    async def _() -> None:
+        held = Held()
+        host = HostTask(held.context(), "held")
+        await asyncio.create_task(host.begin())
+        await asyncio.create_task(host.end())
+        assert held.said == ["entered", "left"]
+        await anyio.sleep(1)
+
+
+def test_who_has_begun_it_hears_that_it_has_failed() -> None:
+    """Its task is cancelled where it waits, and gets the error; a cancellation of its own it has not."""
+
+    @run
+    async def _() -> None:
+        host = HostTask(Held(fails_after_s=5).context(), "held")
+        await host.begin()
+        with pytest.raises(asyncio.CancelledError):
+            await anyio.sleep(60)
+        assert anyio.current_time() == 5
+        with pytest.raises(ValueError, match="broken"):
+            await host.end()
+        task = asyncio.current_task()
+        assert task is not None
+        assert not task.cancelling()
+        await anyio.sleep(1)
+
+
+def test_what_cannot_be_entered_says_so() -> None:
+    """What entering raises is raised to who wants to begin."""
+
+    class Broken(AbstractAsyncContextManager[None]):
+        async def __aenter__(self) -> None:
+            raise ValueError("no")
+
+        async def __aexit__(self, *_error: object) -> None:
+            raise AssertionError("it was never entered")
+
+    @run
+    async def _() -> None:
+        with pytest.raises(ValueError, match="no"):
+            await HostTask(Broken(), "held").begin()
+
+
+def test_who_gives_up_entering_it_leaves_nothing_behind() -> None:
+    """A start that takes too long is over, cleaned up, when its caller goes on."""
+
+    @run
+    async def _() -> None:
+        held = Held(begins_in_s=60)
+        with anyio.move_on_after(1) as scope:
+            await HostTask(held.context(), "held").begin()
+        assert scope.cancelled_caught
+        assert held.said == ["left"]
+
+
+def test_it_is_left_whole_by_a_caller_that_is_cancelled() -> None:
+    """A deadline of the caller's does not leave it half open."""
+
+    @run
+    async def _() -> None:
+        held = Held()
+        host = HostTask(held.context(), "held")
+        await host.begin()
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await host.end()
+        assert held.said == ["entered", "left"]

@@ -10,6 +10,7 @@ import pytest
 from organism import Context, Limits, Organism, Text, agent
 from organism.errors import StoppedError
 from organism.events import OperatorAction
+from organism.journal import JournalError
 from organism.testing import run
 from organism.threads.approvals import ApprovalNeededError, Decision
 from organism.usage.events import AnyEvent
@@ -148,3 +149,23 @@ def test_one_task_begins_an_organism_and_another_ends_it(kept: bool, tmp_path: P
             assert (await it.run("hello")).outcome == "completed"
             await asyncio.create_task(it.__aexit__())
             await anyio.sleep(1)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_what_is_asked_of_an_organism_before_its_start_spoils_nothing(kept: bool, tmp_path: Path) -> None:
+    """It is refused with what to do, or takes effect; it neither hangs nor takes the numbers of stored events."""
+
+    @run
+    async def _() -> None:
+        for _ in range(2):
+            it = Organism([clerk], journal=tmp_path / "journal.db" if kept else None)
+            with pytest.raises(JournalError if kept else StoppedError, match="use it.*async"):
+                await it.run("hello")
+            for order in (it.freeze, it.unfreeze, lambda it=it: it.drain(1)):
+                if kept:
+                    with pytest.raises(JournalError, match="not open"):
+                        await order()
+                else:
+                    await order()
+            async with it:
+                assert (await it.run("hello")).outcome == "completed"

@@ -202,16 +202,18 @@ class WorkersBusyError(OrganismError):
 
 
 class StoppedError(OrganismError):
-    """The organism is draining or has stopped, and takes no new work.
+    """The organism is draining, has stopped, or has not been started, and takes no new work.
 
     Attributes:
         thread_id: The thread whose end was waited for; empty where none was.
     """
 
-    def __init__(self, thread_id: str = "") -> None:
+    def __init__(self, thread_id: str = "", *, begun: bool = True) -> None:
         self.thread_id = thread_id
-        super().__init__(
-            f"the organism has stopped and thread {thread_id!r} is still open: it goes on when the organism runs again"
-            if thread_id
-            else "the organism is stopping and takes no new work"
-        )
+        if thread_id:
+            reason = f"has stopped and thread {thread_id!r} is still open: it goes on when the organism runs again"
+        elif begun:
+            reason = "is stopping and takes no new work"
+        else:
+            reason = "has not been started; use it inside 'async with organism:'"
+        super().__init__(f"the organism {reason}")

@@ -22,10 +22,11 @@ class Intake:
         self._clock = clock
         self._activity = activity
         self.open = False
+        self._begun = False
 
     def accept(self) -> None:
         """Take new threads from now on."""
-        self.open = True
+        self.open = self._begun = True
 
     def refuse(self) -> None:
         """Take none from now on."""
@@ -38,7 +39,7 @@ class Intake:
             StoppedError: If so.
         """
         if not self.open:
-            raise StoppedError
+            raise StoppedError(begun=self._begun)
 
     def origin(
         self,

@@ -43,6 +43,8 @@ _TELL_EVERY_NS = 60_000_000_000
 _FORGET_EVERY = 1000
 """So many groups are written between two looks for what is too old to be kept."""
 
+_NOT_OPEN = "the journal is not open; use it, or the organism that has it, as an async context manager"
+
 _log = structlog.get_logger("organism.journal")
 
 
@@ -181,7 +183,7 @@ class GroupJournal(ABC, Generic[F]):
     @property
     def _opened(self) -> F:
         if self._file is None:
-            raise JournalError("the journal is not open; use it as an async context manager")
+            raise JournalError(_NOT_OPEN)
         return self._file
 
     # -- the port -------------------------------------------------------------------------------------------------
@@ -198,8 +200,10 @@ class GroupJournal(ABC, Generic[F]):
         """Return at once, unless the last group could not be written: then when it is.
 
         Raises:
-            JournalError: If there is still no room.
+            JournalError: If there is still no room, or it is not open: events get numbers that are taken before that.
         """
+        if self._file is None:
+            raise JournalError(_NOT_OPEN)
         if self._failing:
             await self.commit()
 

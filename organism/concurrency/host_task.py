@@ -8,6 +8,7 @@ import asyncio
 from contextlib import AbstractAsyncContextManager
 
 import anyio
+import anyio.lowlevel
 
 from organism.concurrency.wakeups import Wakeup
 
@@ -51,7 +52,7 @@ class HostTask:
             await self.end()
 
     async def end(self) -> None:
-        """Leave it, and return when it is left, even if the caller is cancelled; raises what it has ended with."""
+        """Leave it, whole even if the caller is cancelled; raises what it has ended with."""
         self._told.set()
         if (task := self._task) is None:
             return
@@ -68,6 +69,7 @@ class HostTask:
         failed = None if task.cancelled() else task.exception()
         if (ended_with := failed or hurried) is not None:
             raise ended_with
+        await anyio.lowlevel.checkpoint_if_cancelled()
 
     async def _hold(self) -> None:
         # A scope and not the task is cancelled where entering it is given up: what it shields is still done.

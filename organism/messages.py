@@ -14,6 +14,7 @@ from organism.amounts import BudgetState, Dimension
 from organism.errors import BoundExceededError, ConfigError, OrganismError
 from organism.ids import USER, MessageId, ThreadId
 from organism.text.error_text import describe, shown
+from organism.text.json_losses import loss
 from organism.text.json_nesting import NESTED_MAX, nests_too_deep
 
 WarningLevel = Literal["warning", "critical", "final"]
@@ -275,7 +276,16 @@ def sendable(message: object, bytes_max: int) -> tuple[Message, int]:
         raise PayloadError(f"not a valid {type_name(message)}: {describe(error)}") from None
     if size > bytes_max:
         raise BoundExceededError("message_bytes", bytes_max, f"a message of {size:,} bytes is too large")
+    if not _equal(copy, message) and (lost := loss(message, copy)) is not None:
+        raise PayloadError(f"not a valid {type_name(message)}: {lost}")
     return copy, size
+
+
+def _equal(copy: Message, message: Message) -> bool:
+    try:
+        return bool(copy == message)
+    except Exception:  # noqa: BLE001 - it may be a stranger's `__eq__`
+        return False
 
 
 @lru_cache(maxsize=1024)

@@ -6,6 +6,7 @@ import msgspec
 
 from organism.errors import OrganismError
 from organism.text.error_text import describe
+from organism.text.json_losses import loss
 from organism.text.json_nesting import nests_too_deep
 from organism.threads.approvals import WaitReason
 
@@ -95,7 +96,9 @@ def encode_state(agent: str, state: object) -> bytes:
         raw = msgspec.json.encode(state)
         too_large = len(raw) > STATE_BYTES_MAX or nests_too_deep(raw)
         if not too_large:  # a `msgspec.Raw` in it is taken over unread, and a journal that is given no JSON breaks
-            msgspec.json.decode(raw)
+            back = msgspec.json.decode(raw)
+            if b"null" in raw and (lost := loss(state, back)) is not None:
+                raise ValueError(lost)
     except Exception as error:  # noqa: BLE001 - it may hold a stranger's objects
         raise HandlerOutputError(agent, f"ctx.state must hold only what JSON can say: {describe(error)}") from None
     if too_large:

@@ -1,6 +1,8 @@
 """To whom an agent may write: what was allowed once is remembered, and stands for nothing else."""
 
 import tracemalloc
+from collections.abc import Iterator
+from itertools import repeat
 
 import pytest
 
@@ -93,3 +95,20 @@ def test_a_message_to_several_is_several_for_the_bound() -> None:
         assert got == ["fits", "fits"]
 
     run(main)
+
+
+def test_a_list_that_never_ends_costs_its_own_message() -> None:
+    """A list of the handler's own kind may say one length and go on for ever: it is read no further than the bound."""
+
+    class Endless(list[Text]):
+        def __iter__(self) -> Iterator[Text]:
+            return repeat(Text("again"))
+
+    @agent
+    async def repeater(message: Text, ctx: Context) -> list[Text]:
+        return Endless([Text("once")])
+
+    @run
+    async def _() -> None:
+        async with Organism([repeater], clock=VirtualClock(), bounds=Bounds(attempts=1)) as running:
+            assert "'fan_out' is 64" in ((await running.run("go")).reason or "")

@@ -8,7 +8,8 @@ the loop apart is refused to handlers, as an error in the line that calls it.
 A handler that forks and goes on in the copy, on purpose or because what it meant to run there has failed, would leave a
 second process on the same sockets and the same state. That copy ends when it comes back to the loop.
 
-A program that embeds an organism has a loop of its own, and what may stop it is that program's to say.
+A program that embeds an organism has a loop of its own, and what may stop it is that program's to say. A copy that a
+handler has forked ends there as well.
 """
 
 import asyncio
@@ -46,11 +47,17 @@ COPY_EXIT_CODE = 70
 """With which a copy of the process ends (EX_SOFTWARE)."""
 
 _ours: "weakref.WeakSet[asyncio.AbstractEventLoop]" = weakref.WeakSet()
+_others: "weakref.WeakSet[asyncio.AbstractEventLoop]" = weakref.WeakSet()
+
+
+def end_copies_of_handlers(loop: asyncio.AbstractEventLoop) -> None:
+    """Have copies of the process that handlers fork end where they would go on in a loop that is a program's own."""
+    _others.add(loop)
 
 
 def _end_copy() -> None:
-    """Have a forked copy of a process of ours end where it would go on: one that runs a program never gets there."""
-    for loop in _ours:
+    """Have a forked copy of the process end where it would go on: one that runs a program never gets there."""
+    for loop in (*_ours, *(_others if current_work() is not None else ())):
         if loop.is_running():
             loop.call_soon(_leave)
 

@@ -13,6 +13,7 @@ from types import CoroutineType, TracebackType
 from typing import Any
 
 from organism.errors import OrganismError
+from organism.runtime.process_loop import end_copies_of_handlers
 from organism.text.error_text import describe
 from organism.tracing import current_work
 
@@ -44,6 +45,7 @@ class ContainedTasks:
         self._loop = asyncio.get_running_loop()
         self._before = self._loop.get_task_factory()
         self._loop.set_task_factory(self._make)
+        end_copies_of_handlers(self._loop)
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import anyio
+import anyio.lowlevel
 import msgspec
 import structlog
 from anyio.abc import TaskGroup
@@ -33,6 +34,9 @@ _PATIENCE_S = 1000.0
 _ROUNDS = 12
 
 _HOUR_NS = 3600 * NS_PER_S
+
+_TURNS_TO_STOP = 6
+"""An order comes up to so many turns of the event loop after the organism was told to stop."""
 
 _TURNS = 20_000
 """Turns of the event loop at one instant: a run of all its handlers takes some hundred."""
@@ -143,6 +147,8 @@ class _Run:
     async def _order_late(self, order: ScenarioStep, operator: Operator) -> None:
         """Order something that begins once the organism has begun to stop."""
         self._unanswered.append(order)
+        for _ in range(order.number % _TURNS_TO_STOP):
+            await anyio.lowlevel.checkpoint()
         await operator.carry_out(order)
         self._unanswered.remove(order)
 

@@ -159,7 +159,7 @@ def test_what_is_asked_of_an_organism_before_its_start_spoils_nothing(kept: bool
     async def _() -> None:
         for _ in range(2):
             it = Organism([clerk], journal=tmp_path / "journal.db" if kept else None)
-            with pytest.raises(JournalError if kept else StoppedError, match="use it.*async"):
+            with pytest.raises(JournalError if kept else StoppedError, match=r"use it.*async"):
                 await it.run("hello")
             for order in (it.freeze, it.unfreeze, lambda it=it: it.drain(1)):
                 if kept:

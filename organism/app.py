@@ -5,8 +5,8 @@ It has no rules: :mod:`organism.wiring` makes the parts, :class:`organism.contro
 
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Callable, Container, Iterable, Mapping
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -223,25 +223,23 @@ class Organism:
         """
         if self._host is not None:  # its parts have stopped for good: what they were given now would wait without end
             raise RuntimeError(f"organism {self.name!r} has been started before, and runs once: make another")
-        self._host = HostTask(self._running(), f"organism {self.name!r}")
+        self._host = HostTask(self._start, f"organism {self.name!r}")
         await self._host.begin()
         return self
 
-    @asynccontextmanager
-    async def _running(self) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(self._close_outside)
-            await stack.enter_async_context(self.journal)
-            stack.push_async_callback(self._ease_next_start)
-            pieces = Pieces((stored := await loaded(self.journal)).pieces)
-            self.control.check_owner(pieces)
-            self.clock.not_before(stored.last_time_ns)
-            await stack.enter_async_context(self.router)
-            await stack.enter_async_context(self.tool_servers)
-            await stack.enter_async_context(self.pump)
-            await self._take_up(stored, pieces)
-            self.pump.resume_threads(self._only)
-            yield
+    async def _start(self, stack: AsyncExitStack) -> None:
+        stack.push_async_callback(self._close_outside)
+        await stack.enter_async_context(self.journal)
+        stack.push_async_callback(self._ease_next_start)
+        stored = await loaded(self.journal)
+        pieces = Pieces(stored.pieces)
+        self.control.check_owner(pieces)
+        self.clock.not_before(stored.last_time_ns)
+        await stack.enter_async_context(self.router)
+        await stack.enter_async_context(self.tool_servers)
+        await stack.enter_async_context(self.pump)
+        await self._take_up(stored, pieces)
+        self.pump.resume_threads(self._only)
 
     async def _take_up(self, stored: Stored, pieces: Pieces) -> None:
         """Rebuild what an earlier process has left, and resolve the calls that it could not."""

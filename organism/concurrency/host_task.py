@@ -1,11 +1,12 @@
-"""Enters and leaves a context manager in a task of its own, so that its user may do the two in different tasks.
+"""Enters and leaves context managers in a task of its own, so that their user may do the two in different tasks.
 
 Task groups belong to the task that has entered them: left by another one they raise, and go on cancelling the first
 without end. But test fixtures, cells of a notebook and servers begin in one task and end in another.
 """
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 
 import anyio
 import anyio.lowlevel
@@ -14,20 +15,21 @@ from organism.concurrency.wakeups import Wakeup
 
 
 class HostTask:
-    """Holds a context manager from :meth:`begin` to :meth:`end`.
+    """Holds context managers from :meth:`begin` to :meth:`end`.
 
-    Should that end by itself, with an error, the task that has begun it is cancelled, and :meth:`end` raises the error.
+    Should they fail by themselves, the task that has begun is cancelled, and :meth:`end` raises the error.
 
     Args:
-        context: What is entered and left.
+        enter: Enters them on a stack. No generator that yields within a task group: a handler may have the event loop
+            close all generators.
         name: What the task is called.
 
     Attributes:
-        has_begun: Whether it was entered.
+        has_begun: Whether they were entered.
     """
 
-    def __init__(self, context: AbstractAsyncContextManager[object], name: str) -> None:
-        self._context = context
+    def __init__(self, enter: Callable[[AsyncExitStack], Awaitable[None]], name: str) -> None:
+        self._enter = enter
         self._name = name
         self._scope = anyio.CancelScope()
         self._task: asyncio.Task[None] | None = None
@@ -38,7 +40,7 @@ class HostTask:
         self._told = asyncio.Event()
 
     async def begin(self) -> None:
-        """Enter it; raises what entering it has raised."""
+        """Enter them; raises what that has raised."""
         self._user = asyncio.current_task()
         self._task = asyncio.get_running_loop().create_task(self._hold(), name=self._name)
         self._task.add_done_callback(self._on_end)
@@ -52,7 +54,7 @@ class HostTask:
             await self.end()
 
     async def end(self) -> None:
-        """Leave it, whole even if the caller is cancelled; raises what it has ended with."""
+        """Leave them, wholly even if the caller is cancelled; raises what they have ended with."""
         self._told.set()
         if (task := self._task) is None:
             return
@@ -74,7 +76,8 @@ class HostTask:
     async def _hold(self) -> None:
         # A scope and not the task is cancelled where entering it is given up: what it shields is still done.
         with self._scope:
-            async with self._context:
+            async with AsyncExitStack() as stack:
+                await self._enter(stack)
                 self.has_begun = True
                 self._changed.notify()
                 await self._told.wait()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
 import pytest
@@ -23,8 +23,11 @@ class Held:
         await anyio.sleep(after_s)
         raise ValueError("broken")
 
+    async def enter(self, stack: AsyncExitStack) -> None:
+        await stack.enter_async_context(self._context())
+
     @asynccontextmanager
-    async def context(self) -> AsyncIterator[None]:
+    async def _context(self) -> AsyncIterator[None]:
         try:
             async with anyio.create_task_group() as tasks:
                 await anyio.sleep(self._begins_in_s)
@@ -45,7 +48,7 @@ def test_another_task_leaves_it() -> None:
     @run
     async def _() -> None:
         held = Held()
-        host = HostTask(held.context(), "held")
+        host = HostTask(held.enter, "held")
         await asyncio.create_task(host.begin())
         await asyncio.create_task(host.end())
         assert held.said == ["entered", "left"]
@@ -57,7 +60,7 @@ def test_who_has_begun_it_hears_that_it_has_failed() -> None:
 
     @run
     async def _() -> None:
-        host = HostTask(Held(fails_after_s=5).context(), "held")
+        host = HostTask(Held(fails_after_s=5).enter, "held")
         await host.begin()
         with pytest.raises(asyncio.CancelledError):
             await anyio.sleep(60)
@@ -73,17 +76,13 @@ def test_who_has_begun_it_hears_that_it_has_failed() -> None:
 def test_what_cannot_be_entered_says_so() -> None:
     """What entering raises is raised to who wants to begin."""
 
-    class Broken(AbstractAsyncContextManager[None]):
-        async def __aenter__(self) -> None:
-            raise ValueError("no")
-
-        async def __aexit__(self, *_error: object) -> None:
-            raise AssertionError("it was never entered")
+    async def broken(_stack: AsyncExitStack) -> None:
+        raise ValueError("no")
 
     @run
     async def _() -> None:
         with pytest.raises(ValueError, match="no"):
-            await HostTask(Broken(), "held").begin()
+            await HostTask(broken, "held").begin()
 
 
 def test_who_gives_up_entering_it_leaves_nothing_behind() -> None:
@@ -93,7 +92,7 @@ def test_who_gives_up_entering_it_leaves_nothing_behind() -> None:
     async def _() -> None:
         held = Held(begins_in_s=60)
         with anyio.move_on_after(1) as scope:
-            await HostTask(held.context(), "held").begin()
+            await HostTask(held.enter, "held").begin()
         assert scope.cancelled_caught
         assert held.said == ["left"]
 
@@ -104,7 +103,7 @@ def test_it_is_left_whole_by_a_caller_that_is_cancelled() -> None:
     @run
     async def _() -> None:
         held = Held()
-        host = HostTask(held.context(), "held")
+        host = HostTask(held.enter, "held")
         await host.begin()
         with anyio.CancelScope() as scope:
             scope.cancel()

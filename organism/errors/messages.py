@@ -202,7 +202,7 @@ class WorkersBusyError(OrganismError):
 
 
 class StoppedError(OrganismError):
-    """The organism is draining, has stopped, or has not been started, and takes no new work.
+    """The organism is draining or has stopped, and takes no new work.
 
     Attributes:
         thread_id: The thread whose end was waited for; empty where none was.

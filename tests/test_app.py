@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from organism import Context, Limits, Organism, Text, agent
@@ -148,7 +149,7 @@ def test_one_task_begins_an_organism_and_another_ends_it(kept: bool, tmp_path: P
             await asyncio.create_task(it.__aenter__())
             assert (await it.run("hello")).outcome == "completed"
             await asyncio.create_task(it.__aexit__())
-            await anyio.sleep(1)
+            await anyio.lowlevel.checkpoint()
 
 
 @pytest.mark.parametrize("kept", [False, True])

@@ -22,13 +22,21 @@ import msgspec
 from organism.budget.counted_prefixes import PREFIXES_MAX, CountedPrefix, CountedPrefixes
 from organism.budget.estimate import PER_MESSAGE, PER_REQUEST, TextPieces, TextSize, pieces_of, size_of
 from organism.budget.measured_tokenizers import measured_tokens
+from organism.budget.text_bound import most_tokens
 
 TextKind = tuple[int, ...]
 """How many eighths of a text are plain words, the logarithm of how much of it is not ASCII, and its manner.
 
 The second tells languages apart that look alike otherwise: German has umlauts, and takes more tokens than English. The
-manner (:attr:`.TextPieces.manner`) is known of requests only; answers are counted while they come, piece by piece.
+manner (:attr:`.TextPieces.manner`, and how strange the letters are) is known of requests only; answers are counted
+while they come, piece by piece.
 """
+
+_STRANGE_PERMILLE = (1250, 1500, 2000)
+"""From so much above the guess from bytes on, what a text takes at most says that it is of another kind: Finnish and
+Polish, random words, random letters look like English in bytes, and take up to three times the tokens."""
+
+_MANNERS = 3
 
 PRIOR_PERMILLE = 1100
 """What the guess from bytes is multiplied by as long as nothing is known: the margin of the close estimate."""
@@ -125,18 +133,20 @@ class Calibration:
             prefix: What comes before them and was counted.
         """
         texts = tuple(texts)
-        turns, whole, pieces = len(texts), TextSize(), TextPieces()
+        turns, whole, pieces, bound = len(texts), TextSize(), TextPieces(), 0
         for text in texts:
             whole += size_of(text)
             pieces += pieces_of(text)
-        kind = (*kind_of(whole), pieces.manner)
+            bound += most_tokens(text)
+        by_bytes = _scaled(whole.tokens, PRIOR_PERMILLE)
+        kind = (*kind_of(whole), pieces.manner + _strangeness(bound, by_bytes))
         frame = PER_MESSAGE * turns + (0 if prefix is not None and prefix.turns else PER_REQUEST)
         if self.knows(family, kind):
             most = self._most(family, kind, pieces.tokens, frame)
+        elif (measured := measured_tokens(family, kind, pieces, texts)) is not None:
+            most = frame + min(measured, by_bytes)
         else:
-            most = frame + _scaled(whole.tokens, PRIOR_PERMILLE)
-            if (measured := measured_tokens(family, kind, pieces, texts)) is not None:
-                most = min(most, frame + measured)
+            most = frame + max(by_bytes, bound)
         return Guess(min(frame + whole.size, most), pieces.tokens, kind, frame, prefix)
 
     def _most(self, family: str, kind: TextKind, text: int, frame: int) -> int:
@@ -190,6 +200,11 @@ class Calibration:
 
 def _scaled(amount: int, permille: int) -> int:
     return -(-amount * permille // 1000)
+
+
+def _strangeness(bound: int, by_bytes: int) -> int:
+    """Say how far above the guess from bytes a text's bound is, as a number that no other manner has."""
+    return _MANNERS * sum(1000 * bound > permille * by_bytes for permille in _STRANGE_PERMILLE)
 
 
 def kind_of(size: TextSize) -> TextKind:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from organism.budget.estimate import input_tokens_likely, input_tokens_tight, output_tokens_from_text
+from organism.budget.estimate import input_tokens_likely, input_tokens_tight, output_tokens_from_text, size_of
+from organism.budget.text_bound import most_tokens
 
 PROSE = """The harbour master writes the height of every tide into a book that his grandfather began. Nobody reads it,
 but when the channel moved last winter it was the only record of where the water used to run."""
@@ -45,8 +46,10 @@ def test_count_grows_with_every_turn_and_is_never_nothing() -> None:
 
 
 def test_an_answer_that_nobody_counted_is_taken_for_a_fifth_more_than_it_is_guessed_at() -> None:
-    """What is charged by an estimate errs upwards, by a little."""
+    """What is charged by an estimate errs upwards, by a little; what is no guess but a bound has nothing on top."""
     for text in (PROSE, CODE, DATA, PAGE, LINES):
-        close = input_tokens_tight([text]) - input_tokens_tight([""])
-        assert close * 6 / 5 <= output_tokens_from_text(text) <= close * 6 / 5 + 1
+        size = size_of(text)
+        guessed, bound = min(size.size, -(-size.tokens * 11 // 10)), most_tokens(text)
+        assert output_tokens_from_text(text) == max(-(-guessed * 6 // 5), bound)
+        assert input_tokens_tight([text]) - input_tokens_tight([""]) == max(guessed, bound)
     assert output_tokens_from_text("") == 0

@@ -326,7 +326,7 @@ def _count(usage: JsonObject, path: Path) -> int | None:
         UsageError: If it is present and not a sane natural number.
     """
     value = part(usage, *path)
-    number = _number(value)
+    number = count_of(value)
     if number is None:
         if is_readable(value):
             return None
@@ -336,10 +336,10 @@ def _count(usage: JsonObject, path: Path) -> int | None:
 
 def is_readable(value: object) -> bool:
     """Whether a field is a sane count, or one of the marks for an unknown one."""
-    return value in _UNKNOWN or _number(value) is not None
+    return value in _UNKNOWN or count_of(value) is not None
 
 
-def _number(value: object) -> int | None:
+def count_of(value: object) -> int | None:
     """Read a natural number, also from text or a float, rounded up; ``None`` if it is not a sane one."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None

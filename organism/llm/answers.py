@@ -38,6 +38,9 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         vendor_items: What its format has for it beside all that, such as a search that the vendor has run; a
             conversation in the same format has them again.
         service_tier: At which tier the provider says it has served the call; empty when it does not say.
+        surcharges: What else it says that it has served the call with and takes more for; see
+            :mod:`organism.pricing.service_tiers`.
+        keeps_for_an_hour: Whether it says that it keeps any of the input for an hour instead of five minutes.
         parts: All of it in the provider's order, where that tells more than the fields above one after another: where
             items of the vendor's stand between words, or words say what they rest on. Else empty.
         tool_uses: How often the vendor has run tools of its own that it takes a fee for; see
@@ -65,6 +68,8 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     provider_reason: str = ""
     unused: str = ""
     service_tier: str = ""
+    surcharges: tuple[str, ...] = ()
+    keeps_for_an_hour: bool = False
     vendor_items: tuple[VendorItem, ...] = ()
     parts: tuple[Part, ...] = ()
     tool_uses: dict[str, int] = {}

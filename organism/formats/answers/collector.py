@@ -9,6 +9,7 @@ from organism.formats.answers.finish_reasons import FinishReason, gravest, is_wh
 from organism.formats.answers.part_order import AnswerOrder
 from organism.formats.counts import Counted, Counting, UsageError, counted
 from organism.formats.json_reading import JsonObject
+from organism.formats.served import keeps_for_an_hour, surcharges_in
 from organism.formats.tool_calls import Place, ToolCallCollector, ToolCallPiece
 from organism.formats.usage_history import UsageHistory
 from organism.llm.answers import Completion
@@ -284,6 +285,8 @@ class AnswerCollector:
             provider_reason=words[-1][:64] if words else "",
             unused=unused,
             service_tier=self.service_tier[:64],
+            surcharges=tuple(surcharges_in(said)),
+            keeps_for_an_hour=keeps_for_an_hour(said),
             vendor_items=tuple(self._items),
             parts=self._order.parts(thoughts, self._items, calls),
             tool_uses=self.tool_uses,

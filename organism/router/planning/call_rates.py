@@ -55,7 +55,10 @@ def charged_rates(rates: Rates, request: Request, answer: Answer) -> Rates:
     """Return the prices at which an answer is charged: at the tier it was served at, with the tools it has used."""
     if not isinstance(answer, Completion) or not isinstance(request, CompletionRequest):
         return rates
-    return with_fees(at_tier(rates, answer.service_tier or request.service_tier or "", answer.model), answer.tool_uses)
+    if answer.keeps_for_an_hour and not request.keeps_for_an_hour:
+        rates = kept_for_an_hour(rates)
+    tier = answer.service_tier or request.service_tier or ""
+    return with_fees(at_tier(rates, tier, answer.model, answer.surcharges), answer.tool_uses)
 
 
 def cut_rates(rates: Rates, request: Request, *, used: bool) -> Rates:

@@ -1,4 +1,4 @@
-"""MCP servers run as child processes: one message a line over standard input and output, of bounded length.
+"""MCP servers run as child processes: one message a line, or indented over several, of bounded length.
 
 The SDK's own transport keeps a line until it ends, and all of standard error, however long. Here a line that is too
 long fails only the call that it answers, a program that writes no MCP is ended, and only the end of standard error is
@@ -25,6 +25,7 @@ from organism.tool_servers.messages import (
     read_messages,
     too_large,
 )
+from organism.tool_servers.split_messages import SplitMessages
 from organism.tool_servers.targets import Command
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ class Program:
 
     async def _listen(self, process: anyio.abc.Process, to_session: "MemoryObjectSendStream[Any]") -> None:
         """Pass its messages to the session; without a session go on reading, so that the program can end."""
-        lines, junk, junk_lines, heard = LineReader(MESSAGE_BYTES_MAX), 0, 0, True
+        lines, split = LineReader(MESSAGE_BYTES_MAX), SplitMessages(MESSAGE_BYTES_MAX)
+        junk, junk_lines, heard = 0, 0, True
         assert process.stdout is not None  # noqa: S101 - opened with pipes
         try:
             while True:
@@ -115,7 +117,7 @@ class Program:
                     continue
                 junk += len(data)
                 junk_lines += data.count(b"\n")
-                for message in _messages(lines, data):
+                for message in _messages(lines, split, data):
                     junk = junk_lines = 0
                     try:
                         await to_session.send(message)
@@ -161,7 +163,7 @@ class Program:
         return "it has closed its output" if code is None else f"it ended with status {code}"
 
 
-def _messages(lines: LineReader, data: bytes) -> "list[SessionMessage]":
+def _messages(lines: LineReader, split: SplitMessages, data: bytes) -> "list[SessionMessage]":
     found = []
     for line, overlong in lines.feed(data):
         if overlong:
@@ -169,7 +171,7 @@ def _messages(lines: LineReader, data: bytes) -> "list[SessionMessage]":
             _log.warning("tool_server_line_too_long", bytes_max=MESSAGE_BYTES_MAX)
             said = [] if number is None else [too_large(number)]
         else:
-            said = list(read_messages(line))
+            said = [message for whole in split.feed(line) for message in read_messages(whole)]
         found += [message for plain in said if (message := session_message(plain)) is not None]
     return found
 

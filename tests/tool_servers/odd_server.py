@@ -87,6 +87,9 @@ def on_call(number: int, params: dict[str, Any]) -> None:
         "text as result": json.dumps({**sound, "result": text}).encode(),
         "text as error": json.dumps({"jsonrpc": "2.0", "id": number, "error": f"no luck in {text}"}).encode(),
         "neither": json.dumps({"jsonrpc": "2.0", "id": number}).encode(),
+        "indented": json.dumps(sound, indent=2).encode(),
+        "indented, begun on its first line": json.dumps(sound, indent=1).replace("{\n ", "{", 1).encode(),
+        "indented after a bracket": b"{\nstarting:\n" + json.dumps(sound).encode(),
         "refuses": json.dumps(
             {"jsonrpc": "2.0", "id": number, "error": {"code": -32000, "message": "Connection closed"}}
         ).encode(),

@@ -11,6 +11,7 @@ Source: the reference of ``POST /v1/responses``, "tools".
 """
 
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ from organism.llm.requests import CompletionRequest, Tool, ToolCall, VendorItem
 ToolJson = dict[str, Any]
 
 _NAME_MAX = 64
+_DIGEST = 8
 _TEXT = "input"
 _TEXT_SCHEMA: ToolJson = {
     "type": "object",
@@ -150,4 +152,11 @@ def text_of_arguments(arguments: str) -> str:
 
 
 def _full_name(name: str, namespace: ToolJson | None) -> str:
-    return (f"{namespace['name']}__{name}" if namespace is not None else name)[:_NAME_MAX]
+    """Return the name of a namespace's function elsewhere: no longer than any server takes, and no other's."""
+    if namespace is None:
+        return name
+    full = f"{namespace['name']}__{name}"
+    if len(full) <= _NAME_MAX:
+        return full
+    digest = sha256(full.encode("utf-8", "replace")).hexdigest()[:_DIGEST]
+    return f"{full[: _NAME_MAX - _DIGEST - 1]}_{digest}"

@@ -51,6 +51,15 @@ def part(value: object, *path: str | int) -> object:
     return value
 
 
+def choices_in(value: JsonObject) -> list[JsonObject]:
+    """Return the choices of an answer; some servers leave the list out around one, or number them in an object."""
+    choices = value.get("choices")
+    if isinstance(choices, dict):
+        numbered = bool(choices) and all(name.isdecimal() for name in choices)
+        choices = list(choices.values()) if numbered else [choices]
+    return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+
+
 _DECODER = json.JSONDecoder(parse_constant=str, parse_int=short_int)
 
 

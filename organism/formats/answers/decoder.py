@@ -12,7 +12,7 @@ from organism.formats.answers.collector import BROKE_OFF
 from organism.formats.answers.event_stream import EventStreamParser, ServerSentEvent
 from organism.formats.errors.error_words import words_of
 from organism.formats.errors.refusals import error_in, refused_in, refused_text
-from organism.formats.json_reading import JsonObject, loads, part, text_of, values_in
+from organism.formats.json_reading import JsonObject, choices_in, loads, part, text_of, values_in
 from organism.llm.answers import Completion
 from organism.llm.deltas import Ping, ProviderSink, StreamEnd
 
@@ -23,6 +23,11 @@ _TYPES = ("response.", "message_", "content_block_")
 
 _PIECES = ("choices", "delta", "content_block", "response")
 """Fields that only pieces of answers have."""
+
+_ENVELOPES = dict.fromkeys(("data", "result", "body", "payload"))
+"""Fields in which relays put what their own server has answered; none of the formats has them at the top of a piece."""
+
+_ENVELOPES_DEEP = 3
 
 _PINGS = frozenset({"ping", "keepalive", "keep-alive", "heartbeat"})
 """Types of events that are only a sign of life: Anthropic's, OpenAI's, relays'."""
@@ -238,15 +243,23 @@ class AnswerDecoder:
         for value in values:
             if event.name == "error" and error_in(value) is None and not _is_answer(value):
                 value = {"error": value}  # noqa: PLW2901 - the name of the event says what it is
-            self._raise_if_error(_typed(value, event.name) if isinstance(value, dict) else value)
-            if value == _DONE:
+            told = _typed(value, event.name) if isinstance(value, dict) else value
+            self._raise_if_error(told)
+            if told == _DONE:
                 self._reader.end()
-            elif isinstance(value, dict):
-                told = _typed(value, event.name)
-                if text_of(told.get("type")) in _PINGS or (event.name in _PINGS and not told):
-                    self._ping()
-                else:
-                    self._reader.event(told)
+            elif isinstance(told, dict) and _ENVELOPES.keys().isdisjoint(told):  # nearly all are
+                self._take_piece(told, event.name)
+            else:
+                for piece in _pieces(told):
+                    self._raise_if_error(piece)
+                    self._take_piece(_typed(piece, event.name), event.name)
+
+    def _take_piece(self, piece: JsonObject, name: str) -> None:
+        """Take a piece of a stream, which may say no more than that the server is at work."""
+        if text_of(piece.get("type")) in _PINGS or (name in _PINGS and not piece):
+            self._ping()
+        else:
+            self._reader.event(piece)
 
     def _take_whole(self, body: bytes) -> None:
         try:
@@ -259,15 +272,10 @@ class AnswerDecoder:
                 raise UncertainError(self._provider, f"an answer that is no JSON: {error}") from None
             value, values = found, found
         self._raise_if_error(value)
-        if isinstance(value, dict):
-            self._reader.whole(value)
-            return
-        if isinstance(value, list):
-            values = value
-        for each in values:
-            self._raise_if_error(each)
-            if isinstance(each, dict):
-                self._reader.event(each)
+        pieces = [piece for each in values for piece in _pieces(each)]
+        for piece in pieces:
+            self._raise_if_error(piece)
+            (self._reader.whole if isinstance(value, dict) and len(pieces) == 1 else self._reader.event)(piece)
 
     def _raise_if_error(self, value: object) -> None:
         begun, started = self._reader.is_begun, self._reader.is_started
@@ -291,6 +299,20 @@ def _is_answer(value: object) -> bool:
     return text_of(value.get("type")).startswith(_TYPES) or any(value.get(name) for name in _PIECES)
 
 
+def _pieces(value: object, depth: int = 0) -> Iterator[JsonObject]:
+    """Yield what a format's reader is to see: relays put pieces into lists, or into an envelope of their own."""
+    if isinstance(value, list):
+        for each in value if depth < _ENVELOPES_DEEP else ():
+            yield from _pieces(each, depth + 1)
+    elif isinstance(value, dict):
+        inner = next((value[name] for name in _ENVELOPES if value.get(name)), None)
+        is_own = depth == _ENVELOPES_DEEP or _is_answer(value) or bool({"type", "usage", "object"} & value.keys())
+        if is_own or not isinstance(inner, dict | list):
+            yield value
+        else:
+            yield from _pieces(inner, depth + 1)
+
+
 def _is_json(body: bytes) -> bool:
     try:
         loads(body.lstrip(_BLANK))
@@ -306,7 +328,6 @@ def _carriers(value: object) -> Iterator[object]:
         return
     if value.get("type") == "response.failed":
         yield value.get("response")
-    choices = value.get("choices")
-    for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, dict) and isinstance(choice.get("error"), dict) and choice["error"]:
+    for choice in choices_in(value):
+        if isinstance(choice.get("error"), dict) and choice["error"]:
             yield {"error": choice["error"]}

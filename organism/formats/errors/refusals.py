@@ -109,7 +109,7 @@ def error_in(value: object) -> object:
         return value
     if whole_number(part(value, "base_resp", "status_code")):  # MiniMax; 0 says that it is none
         return value
-    is_answer = not _ANSWERS.isdisjoint(value)  # checked first: nearly all values are answers
+    is_answer = any(value.get(name) is not None for name in _ANSWERS)  # checked first: nearly all values are answers
     said = not is_answer and any(isinstance(value.get(name), str | list) for name in _SAYINGS)
     return value if said else None
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from organism.formats.answers.collector import AnswerCollector
 from organism.formats.counts import counting_of, reported_cost
-from organism.formats.json_reading import JsonObject, part, text_of, whole_number
+from organism.formats.json_reading import JsonObject, choices_in, part, text_of, whole_number
 from organism.formats.openai_chat.answer_extras import CustomCalls, citations_in, logprobs_in
 from organism.formats.openai_chat.legacy_functions import LEGACY
 from organism.formats.openai_chat.reasoning_details import KEPT_FIELDS, is_sealed, kept_of, seal_of, words_of_detail
@@ -93,9 +93,8 @@ class ChatReader:
         if model := text_of(value.get("model")):
             self._answer.model = model
         self._answer.service_tier = text_of(value.get("service_tier")) or self._answer.service_tier
-        choices = value.get("choices")
-        self._is_void = self._is_void or ("choices" in value and not choices and not value.get("id"))
-        found = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+        found = choices_in(value)
+        self._is_void = self._is_void or ("choices" in value and not value["choices"] and not value.get("id"))
         for place, choice in enumerate(found):
             self.is_started = True
             index = whole_number(choice.get("index"))
@@ -200,7 +199,7 @@ _WORDS = frozenset({"role", "content"})
 
 
 def _is_chunk(value: JsonObject) -> bool:
-    return value.get("object") == "chat.completion.chunk" or part(value, "choices", 0, "delta") is not None
+    return value.get("object") == "chat.completion.chunk" or any("delta" in choice for choice in choices_in(value)[:1])
 
 
 def _read(answer: AnswerCollector, message: JsonObject, *, is_whole: bool = False, repeats: bool = False) -> None:

@@ -4,10 +4,12 @@ Most streams count once, at the end. Others count in each chunk, growing; or eac
 the end; or the prompt at the start, as a guess, and in parts at the end (Anthropic's format, relays of it).
 """
 
+import re
+from collections.abc import Iterator
 from typing import cast
 
 from organism.formats.counts import is_readable
-from organism.formats.json_reading import JsonObject
+from organism.formats.json_reading import JsonObject, loads, part
 
 _INPUT = frozenset({"prompt_tokens", "input_tokens"})
 _CACHE = frozenset(
@@ -15,6 +17,57 @@ _CACHE = frozenset(
 )
 _OUTPUT = ("completion_tokens", "output_tokens")
 _REPEATS_FEW = 2
+
+_ELSEWHERE = ("usageMetadata", "usage_metadata", "amazon-bedrock-invocationMetrics", "x_groq")
+"""Where else than in ``usage`` an event of a chat says what was used: Google's, Bedrock's and Groq's fields."""
+
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_NAMES = {
+    "prompt_token_count": "prompt_tokens",
+    "input_token_count": "prompt_tokens",
+    "candidates_token_count": "completion_tokens",
+    "output_token_count": "completion_tokens",
+    "total_token_count": "total_tokens",
+    "thoughts_token_count": "reasoning_tokens",
+    "cached_content_token_count": "cached_tokens",
+    "cache_write_input_tokens": "cache_creation_input_tokens",
+}
+"""What Google and Bedrock call counts, which relays of them pass on, in the words of the others."""
+
+
+def usages_of_chat(event: JsonObject, choices: list[JsonObject]) -> Iterator[object]:
+    """Yield what an event of a chat says of usage, in whatever place; most say nothing."""
+    yield event.get("usage")
+    for name in _ELSEWHERE:
+        if name in event:
+            yield part(event, name, "usage") if name == "x_groq" else event[name]
+    for choice in choices:
+        for said in (choice, choice.get("delta"), choice.get("message")):  # Moonshot's last choice; relays
+            yield part(said, "usage")
+
+
+def plain_usage(said: object) -> JsonObject:
+    """Return usage as an object with the usual names, also from a list of one, or from the text of one."""
+    if isinstance(said, str) and said.lstrip().startswith("{"):
+        try:
+            said = loads(said)
+        except ValueError:
+            return {}
+    if isinstance(said, list):
+        said = next((each for each in said if isinstance(each, dict)), None)
+    if not isinstance(said, dict):
+        return {}
+    usage = {_plain_name(name): value for name, value in said.items()}
+    if (shown := usage.pop("tool_use_prompt_token_count", None)) and isinstance(shown, int):
+        # What Google's tools have put before the model is billed as input, and no part of the prompt's count.
+        prompt = usage.get("prompt_tokens")
+        usage["prompt_tokens"] = shown + (prompt if isinstance(prompt, int) else 0)
+    return usage
+
+
+def _plain_name(name: str) -> str:
+    snake = name if name.islower() else _HUMP.sub("_", name).lower()
+    return _NAMES.get(snake, snake)
 
 
 class UsageHistory:
@@ -37,9 +90,8 @@ class UsageHistory:
 
     def add(self, usage: object) -> None:
         """Add a usage object; anything else, or an empty one, is ignored."""
-        if not isinstance(usage, dict) or not usage:
+        if not usage or not (news := plain_usage(usage)):
             return
-        news = cast("JsonObject", usage)
         for field in _OUTPUT:
             if (count := _positive(news.get(field))) is not None:
                 self._outputs.setdefault(field, []).append((count, self._grown))

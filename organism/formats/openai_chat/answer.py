@@ -16,7 +16,7 @@ from organism.formats.openai_chat.answer_extras import CustomCalls, citations_in
 from organism.formats.openai_chat.legacy_functions import LEGACY
 from organism.formats.openai_chat.reasoning_details import KEPT_FIELDS, is_sealed, kept_of, seal_of, words_of_detail
 from organism.formats.tool_calls import ToolCallPiece
-from organism.formats.usage_history import UsageHistory
+from organism.formats.usage_history import UsageHistory, usages_of_chat
 from organism.formats.vendors import Vendor
 from organism.llm.answers import Completion
 from organism.llm.deltas import ProviderPiece, ProviderSink, ReasoningDelta, ToolCallDelta, Unshown
@@ -99,12 +99,10 @@ class ChatReader:
             self.is_started = True
             index = whole_number(choice.get("index"))
             self._read_choice(place if index is None else index, choice)
+        for said in usages_of_chat(value, found):
+            self._usage.add(said)
         usage = value.get("usage")
-        self._usage.add(usage)
         self._answer.show_usage(usage, counting_of(self._vendor))
-        # What Groq writes beside the answer of a stream, and Moonshot in its last choice.
-        for beside in (part(value, "x_groq", "usage"), *(choice.get("usage") for choice in found)):
-            self._usage.add(beside)
         if isinstance(usage, dict) and any(usage.values()) and not found and self.is_started:
             self._answer.is_counted_out = True
 

@@ -22,7 +22,7 @@ import msgspec
 from organism.budget.counted_prefixes import PREFIXES_MAX, CountedPrefix, CountedPrefixes
 from organism.budget.estimate import PER_MESSAGE, PER_REQUEST, TextPieces, TextSize, pieces_of, size_of
 from organism.budget.measured_tokenizers import measured_tokens
-from organism.budget.text_bound import most_tokens
+from organism.text.token_bound import most_tokens
 
 TextKind = tuple[int, ...]
 """How many eighths of a text are plain words, the logarithm of how much of it is not ASCII, and its manner.

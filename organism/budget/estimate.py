@@ -2,7 +2,7 @@
 
 ``strict`` counts bytes: a byte-level tokenizer never makes more tokens than there are bytes, so it is a true bound.
 ``tight`` looks at what kind of text it is, adds a tenth, and is never above ``strict``. Where text has what splits
-tokens, random letters or rare writing, it is what that takes at most: :mod:`organism.budget.text_bound`. What is held
+tokens, random letters or rare writing, it is what that takes at most: :mod:`organism.text.token_bound`. What is held
 too much is given back when the call is settled. What is learnt of a model comes on top:
 :mod:`organism.budget.calibration`.
 """
@@ -13,7 +13,7 @@ from operator import add, mul
 
 import msgspec
 
-from organism.budget.text_bound import most_tokens
+from organism.text.token_bound import most_tokens
 
 PER_REQUEST = 40
 """Tokens a chat template adds around a conversation, a default system prompt included."""

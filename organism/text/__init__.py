@@ -1,1 +1,1 @@
-"""Text from outside made harmless: errors, terminal output, secrets."""
+"""Text from outside made harmless, and measured: errors, terminal output, secrets, tokens."""

@@ -3,7 +3,7 @@
 import pytest
 
 from organism.budget.estimate import input_tokens_likely, input_tokens_tight, output_tokens_from_text, size_of
-from organism.budget.text_bound import most_tokens
+from organism.text.token_bound import most_tokens
 
 PROSE = """The harbour master writes the height of every tide into a book that his grandfather began. Nobody reads it,
 but when the channel moved last winter it was the only record of where the water used to run."""

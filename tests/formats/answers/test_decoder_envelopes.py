@@ -81,5 +81,5 @@ def test_envelopes_without_end_are_an_answer_without_content() -> None:
     value: Any = STREAM[0]
     for _ in range(50):
         value = {"data": value}
-    with pytest.raises(UncertainError):
+    with pytest.raises(UncertainError, match="an answer without content"):
         read("chat", sse(value))

@@ -4,7 +4,7 @@ import pytest
 
 from organism.budget.calibration import Calibration
 from organism.budget.estimate import output_tokens_from_text, size_of
-from organism.budget.text_bound import most_tokens
+from organism.text.token_bound import most_tokens
 from tests.budget.test_measured_tokenizers import AGENT
 
 PROSE = "The harbour master writes the height of every tide into a book that his grandfather began. "
@@ -72,7 +72,7 @@ TEXTS = [
         id="a wrong character set",
     ),
 ]
-"""Which tokenizers were asked stands in :mod:`organism.budget.text_bound`."""
+"""Which tokenizers were asked stands in :mod:`organism.text.token_bound`."""
 
 
 @pytest.mark.parametrize(("text", "counted"), TEXTS)

@@ -4,9 +4,8 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
-import structlog
-
 from organism.amounts import NS_PER_S
+from organism.concurrency.safe_log import safe_logger
 
 
 class Clock(Protocol):
@@ -47,7 +46,7 @@ _COMPARED_FOR_NS = 1_000_000_000
 _UNSEEN_NS = 400 * 86_400 * NS_PER_S
 """400 days: nobody has left a journal alone for longer, as far as we believe a clock that says so at once."""
 
-_log = structlog.get_logger("organism.clock")
+_log = safe_logger("organism.clock")
 
 
 class SteadyClock:

@@ -6,11 +6,11 @@ from typing import Self
 
 import anyio
 import anyio.abc
-import structlog
 
 from organism.agents.tools.tool import ToolServer
+from organism.concurrency.safe_log import safe_logger
 
-_log = structlog.get_logger("organism.tools")
+_log = safe_logger("organism.tools")
 
 _AGAIN_S = 1.0
 """Until the task of a server that has failed is begun anew."""

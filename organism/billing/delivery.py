@@ -12,9 +12,9 @@ from typing import Protocol
 
 import anyio
 import msgspec
-import structlog
 
 from organism.concurrency.foreign_code import ForeignTasks
+from organism.concurrency.safe_log import safe_logger
 from organism.errors import OrganismError
 from organism.text.error_text import with_type
 from organism.usage.cloudevents import CloudEvent, envelope
@@ -30,7 +30,7 @@ _LONGEST_WAIT_S = 60.0
 _CLOSE_S = 5.0
 _END_S = 1.0
 
-_log = structlog.get_logger("organism.exporters")
+_log = safe_logger("organism.exporters")
 
 
 class Rejected(msgspec.Struct, frozen=True):

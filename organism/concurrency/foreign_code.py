@@ -45,6 +45,29 @@ def discarded(value: object) -> bool:
     return inspect.isawaitable(value)
 
 
+class ForeignError(RuntimeError):
+    """Stands for an error that cannot be looked at: its class, or an attribute that every error has, raises."""
+
+
+def tame(error: BaseException) -> BaseException:
+    """Return an error that can be asked what it is, and where it comes from: itself as a rule, or one in its place.
+
+    ``isinstance`` runs a stranger's code where a class has its own ``__class__``, and raises what that raises.
+    """
+    try:
+        made = error.__class__ is type(error) and isinstance(type(error).__name__, str)
+        of_error = error.__traceback__, error.__cause__, error.__context__, error.__suppress_context__
+        if made and of_error and not isinstance(error, _NoError):
+            return error
+    except BaseException:  # noqa: BLE001, S110 - that is what is looked for
+        pass
+    return ForeignError("a handler or another stranger's code has raised an error that cannot be looked at")
+
+
+class _NoError:
+    """What no error is: asked for, so that all is asked that :func:`isinstance` asks."""
+
+
 def failure_of(callback: Callable[..., object], *args: object) -> BaseException | None:
     """Call a callback and return what it failed with, ``None`` as a rule; nothing is ever raised.
 
@@ -55,7 +78,7 @@ def failure_of(callback: Callable[..., object], *args: object) -> BaseException 
         if returned is not None and discarded(returned):
             return TypeError("it returned something to await, and nobody awaits it; make it a plain function")
     except BaseException as error:  # noqa: BLE001 - whatever a listener raises is its own
-        return error
+        return tame(error)
     return None
 
 
@@ -112,7 +135,7 @@ class ForeignTask:
             made: Any = call()
             self.value = await made if inspect.isawaitable(made) else made
         except BaseException as error:  # noqa: BLE001 - it is the task's result
-            self.error = error
+            self.error = tame(error)
         self._end()
 
     def _look(self, _task: object) -> None:

@@ -16,13 +16,12 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
-import structlog
-
 import organism
+from organism.concurrency.safe_log import safe_logger
 from organism.runtime.handlers.handler_run import HandlerRun
 from organism.usage.events import EventLoopBlocked
 
-_log = structlog.get_logger("organism.daemon")
+_log = safe_logger("organism.daemon")
 
 _ASKED_EVERY_S = 0.5
 _BLOCKED_S = 1.0

@@ -1,14 +1,13 @@
 """Logs which fields of requests were ignored: once for each client and field."""
 
-import structlog
-
+from organism.concurrency.safe_log import safe_logger
 from organism.formats.server_format import Json, ServerFormat
 
 SAID_MAX = 1_000
 """The most log lines: clients choose the names of fields, so there could be any number."""
 
 _NAME_MAX = 64
-_log = structlog.get_logger("organism.gateway")
+_log = safe_logger("organism.gateway")
 
 
 class PassedOver:

@@ -5,10 +5,10 @@ from functools import partial
 from typing import Any
 
 import anyio
-import structlog
 
 from organism.concurrency.foreign_code import ForeignTask, ForeignTasks
 from organism.concurrency.loop_time import loop_time
+from organism.concurrency.safe_log import safe_logger
 from organism.errors import RejectedError
 from organism.llm.provider import Provider
 from organism.router.call_state import CallState
@@ -23,7 +23,7 @@ _END_S = 1.0
 _CLOSE_S = 5.0
 """Seconds that an adapter may take to close."""
 
-_log = structlog.get_logger("organism.router")
+_log = safe_logger("organism.router")
 
 
 class Adapters:

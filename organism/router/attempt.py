@@ -16,11 +16,11 @@ from typing import Literal
 
 import anyio
 import msgspec
-import structlog
 from msgspec.structs import replace
 
 from organism.budget.holds import GrantedHold
 from organism.concurrency.foreign_code import ForeignTask, failure_of
+from organism.concurrency.safe_log import safe_logger
 from organism.errors import BudgetExhaustedError, ProviderError, Refusal, RejectedError, UncertainError
 from organism.ledger.entries import CallRecord
 from organism.llm.answers import Completion
@@ -54,7 +54,7 @@ from organism.text.error_text import describe, shown
 
 _CANCELLED = "its task was cancelled"
 
-_log = structlog.get_logger("organism.router")
+_log = safe_logger("organism.router")
 
 
 class Closed(msgspec.Struct, frozen=True):

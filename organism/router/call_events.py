@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 import msgspec
-import structlog
 
 from organism.amounts import ZERO, BudgetState
 from organism.budget.holds import Settlement, Spender
+from organism.concurrency.safe_log import safe_logger
 from organism.errors import ProviderError, Refusal
 from organism.ledger.entries import CallRecord
 from organism.messages import BudgetWarning
@@ -26,7 +26,7 @@ from organism.usage.events import (
 )
 from organism.usage.outbox import Outbox
 
-_log = structlog.get_logger("organism.router")
+_log = safe_logger("organism.router")
 
 CallSink = Callable[[Call], None]
 """Called with each call that is about to be held; must not block."""

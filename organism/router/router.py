@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any, Self, Unpack, cast, overload
 
 import anyio.abc
-import structlog
 from msgspec.structs import replace
 
 from organism.amounts import BudgetState
@@ -20,6 +19,7 @@ from organism.budget.holds import Settlement
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.clock import Clock
 from organism.concurrency.loop_time import loop_time
+from organism.concurrency.safe_log import safe_logger
 from organism.errors import ConfigError, ProviderError, RejectedError, StoppedError
 from organism.ids import IdSource
 from organism.llm.answers import Completion
@@ -50,7 +50,7 @@ from organism.text.error_text import describe, shown
 from organism.usage.activity import ActivityFeed
 from organism.usage.outbox import Outbox
 
-_log = structlog.get_logger("organism.router")
+_log = safe_logger("organism.router")
 
 
 class LLMRouter:

@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Iterable
 from functools import partial
 
-import structlog
 from msgspec.structs import replace
 
 from organism.agents.agent import Agent
 from organism.amounts import NS_PER_S
+from organism.concurrency.safe_log import safe_logger
 from organism.errors import BoundExceededError, MailboxFullError, UnknownRecipientError
 from organism.messages import (
     AgentFailed,
@@ -42,7 +42,7 @@ from organism.usage.events import DeadLetterEvent
 RUNTIME = "organism"
 """The sender of the runtime's own messages."""
 
-_log = structlog.get_logger("organism.pump")
+_log = safe_logger("organism.pump")
 
 
 class Delivery:

@@ -3,17 +3,17 @@
 from functools import partial
 
 import anyio
-import structlog
 
 from organism.budget.registry import ThreadBudgetRegistry
 from organism.budget.scopes import BudgetPlan, has_windows, limits_over_time
+from organism.concurrency.safe_log import safe_logger
 from organism.errors import Refusal
 from organism.runtime.waiting.parked_messages import ParkedMessages
 from organism.runtime.workers.guard import guarded_call
 from organism.threads.approvals import WaitReason
 from organism.threads.open_threads import OpenThreads
 
-_log = structlog.get_logger("organism.journal")
+_log = safe_logger("organism.journal")
 
 _LOOK_S = 30.0
 """Seconds between two looks: clocks may be set, so the end of a period cannot be slept for in one piece."""

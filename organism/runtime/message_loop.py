@@ -16,8 +16,7 @@ What holds at each step:
 from collections.abc import Callable
 from functools import partial
 
-import structlog
-
+from organism.concurrency.safe_log import safe_logger
 from organism.errors import Refusal, UnknownRecipientError
 from organism.ids import USER
 from organism.messages import RUNTIME_MESSAGES, BudgetWarning, Envelope, is_runtime
@@ -42,7 +41,7 @@ from organism.threads.thread import Thread
 from organism.tracing import trace_id_of
 from organism.usage.events import ApprovalRequested, Reported
 
-_log = structlog.get_logger("organism.pump")
+_log = safe_logger("organism.pump")
 
 
 class MessageLoop:

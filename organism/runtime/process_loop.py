@@ -21,14 +21,14 @@ from functools import partial
 from typing import Any, TypeVar
 
 import anyio
-import structlog
 
+from organism.concurrency.safe_log import safe_logger
 from organism.text.error_text import describe
 from organism.tracing import current_work
 
 T = TypeVar("T")
 
-_log = structlog.get_logger("organism.pump")
+_log = safe_logger("organism.pump")
 
 _NOT_FOR_HANDLERS = (
     "close",

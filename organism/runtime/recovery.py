@@ -7,9 +7,9 @@ from collections.abc import Callable, Container, Iterator
 from typing import Any, TypeVar
 
 import msgspec
-import structlog
 
 from organism.budget.registry import ThreadBudgetRegistry
+from organism.concurrency.safe_log import safe_logger
 from organism.errors import DeliveryError, UnknownRecipientError
 from organism.journal import Piece, Pieces
 from organism.messages import Envelope, EnvelopeHead, Message, MessageRegistry, PayloadError, Text, ThreadResult
@@ -49,7 +49,7 @@ from organism.threads.thread_state import RECOVERED_AS
 R = TypeVar("R")
 
 _decode = msgspec.json.decode
-_log = structlog.get_logger("organism.pump")
+_log = safe_logger("organism.pump")
 
 
 class OrphanError(DeliveryError):

@@ -8,10 +8,10 @@ from functools import partial
 from typing import Literal
 
 import anyio
-import structlog
 
 from organism.agents.agent import Agent
 from organism.amounts import NS_PER_S
+from organism.concurrency.safe_log import safe_logger
 from organism.errors import BudgetExhaustedError, Refusal
 from organism.journal import JournalError
 from organism.messages import Envelope
@@ -29,7 +29,7 @@ from organism.usage.events import AgentStopped
 Verdict = Literal["retry", "give_up"] | Refusal
 """What a failed run leads to; a refused budget that the message is to wait for after all."""
 
-_log = structlog.get_logger("organism.pump")
+_log = safe_logger("organism.pump")
 
 
 class Supervisor:

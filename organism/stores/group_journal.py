@@ -14,9 +14,9 @@ from typing import Generic, NoReturn, Self, TypeVar
 import anyio
 import anyio.abc
 import msgspec
-import structlog
 
 from organism.concurrency.own_threads import NoThreadError, OwnThreads
+from organism.concurrency.safe_log import safe_logger
 from organism.journal import (
     GroupWritten,
     JournalBrokenError,
@@ -45,7 +45,7 @@ _FORGET_EVERY = 1000
 
 _NOT_OPEN = "the journal is not open; use it, or the organism that has it, as an async context manager"
 
-_log = structlog.get_logger("organism.journal")
+_log = safe_logger("organism.journal")
 
 
 class _Write:

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
-import structlog
 
+from organism.concurrency.safe_log import safe_logger
 from organism.stores.batch import checksum
 from organism.stores.stored import Damaged
 from organism.usage.event_log import check_kept
 from organism.usage.events import AnyEvent, decode_event
 
-_log = structlog.get_logger("organism.journal")
+_log = safe_logger("organism.journal")
 
 
 def check_complete(faults: Mapping[str, str], place: str, damaged: Damaged) -> None:

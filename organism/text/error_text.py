@@ -14,6 +14,7 @@ from asyncio import CancelledError
 from pathlib import Path
 from types import CodeType, FrameType
 
+from organism.concurrency.foreign_code import tame
 from organism.error_root import OrganismError
 from organism.text.redaction import redact
 
@@ -64,13 +65,18 @@ def with_type(error: BaseException) -> str:
 
 def _said(error: BaseException, nested: int) -> str:
     if isinstance(error, BaseExceptionGroup) and nested < _NESTED_MAX:
-        return "; ".join(_said(inner, nested + 1) for inner in error.exceptions[:_MEMBERS_MAX])
+        return "; ".join(_said(inner, nested + 1) for inner in _members(error))
     text = text_of(error)
     if issubclass(type(error), OrganismError):
         return text
     if isinstance(error, CancelledError) and not text:
         text = "it awaited what others had cancelled, or cancelled its own task"
     return f"{type(error).__name__}: {text}"
+
+
+def _members(group: "BaseExceptionGroup[BaseException]") -> tuple[BaseException, ...]:
+    """Return the first errors of a group, each as one that can be looked at."""
+    return tuple(map(tame, BaseExceptionGroup.exceptions.__get__(group)[:_MEMBERS_MAX]))
 
 
 def text_of(error: BaseException) -> str:
@@ -87,8 +93,8 @@ def raised_at(error: BaseException) -> str | None:
     Neither the line in this package that noticed a mistake, nor one in a library: its author needs the place.
     Not a traceback: rendered with its locals it would put prompts into the log.
     """
-    if isinstance(error, BaseExceptionGroup) and error.exceptions:
-        return next(filter(None, map(raised_at, error.exceptions[:_MEMBERS_MAX])), None)
+    if isinstance(error, BaseExceptionGroup) and (members := _members(error)):
+        return next(filter(None, map(raised_at, members)), None)
     found: tuple[bool, str] | None = None
     trace = error.__traceback__
     for _ in range(_FRAMES_MAX):

@@ -7,14 +7,14 @@ nothing any more. It stays in the journal, with the reason, until somebody has l
 from collections.abc import Callable
 
 import msgspec
-import structlog
 
+from organism.concurrency.safe_log import safe_logger
 from organism.journal import Drop, Journal, Keep, Pieces, Unplaced
 
 _KIND = "aside"
 _LOGGED_MAX = 20
 
-_log = structlog.get_logger("organism.journal")
+_log = safe_logger("organism.journal")
 
 
 class QuarantinedRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import anyio
-import structlog
 from mcp.client.session import ClientSession
 from mcp.shared.exceptions import MCPError
 from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
@@ -22,6 +21,7 @@ from mcp_types import (
 )
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
+from organism.concurrency.safe_log import safe_logger
 from organism.llm.requests import Tool
 from organism.text.error_text import in_one_line
 from organism.tool_servers.http import web_transport
@@ -30,7 +30,7 @@ from organism.tool_servers.results import Result, output_schemas, plain_tools, r
 from organism.tool_servers.stdio import Program
 from organism.tool_servers.targets import WebAddress
 
-_log = structlog.get_logger("organism.tools")
+_log = safe_logger("organism.tools")
 
 _RAW = "organism"
 _PAGES_MAX = 100

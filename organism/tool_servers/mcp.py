@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.abc
 import msgspec
-import structlog
 
 from organism.agents.tools.tool import OnProgress, ToolContent, ToolOutput, ToolServerError
+from organism.concurrency.safe_log import safe_logger
 from organism.errors import MissingExtraError
 from organism.llm.requests import TextPart, Tool
 from organism.text.error_text import describe
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from organism.tool_servers.connection import ToolServerConnection
     from organism.tool_servers.results import Result
 
-_log = structlog.get_logger("organism.tools")
+_log = safe_logger("organism.tools")
 
 _STOP_TIMEOUT_S = 10.0
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.abc
-import structlog
 
+from organism.concurrency.safe_log import safe_logger
 from organism.text.error_text import in_one_line
 from organism.text.plain_text import lines_of
 from organism.tool_servers.messages import (
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
     from mcp.shared.message import SessionMessage
 
-_log = structlog.get_logger("organism.tools")
+_log = safe_logger("organism.tools")
 
 _JUNK_BYTES_MAX = 4 * MESSAGE_BYTES_MAX
 _JUNK_LINES_MAX = 100_000

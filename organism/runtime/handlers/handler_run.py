@@ -15,6 +15,7 @@ import msgspec
 
 from organism.agents.agent import Output
 from organism.agents.context import Context
+from organism.concurrency.foreign_code import tame
 from organism.runtime.handlers.handler_outcome import (
     HandlerFailed,
     HandlerOutcome,
@@ -79,7 +80,8 @@ class HandlerRun(HandlerRuntime, eq=False):
                     self._waiting = ContextBoundAwaitable(coroutine, context, waits_for)
                     self._begin_to_wait()
                     self.finish(await self._waiting)
-        except BaseException as error:
+        except BaseException as raised:
+            error = tame(raised)
             # The worker's cancellation must pass: swallowed here, a pump that stops would wait for this worker without
             # end.
             if self._is_the_worker_s(error):

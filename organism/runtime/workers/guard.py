@@ -6,13 +6,12 @@ All of them share one task group. Without a guard, a defect that shows on one me
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import structlog
-
+from organism.concurrency.safe_log import safe_logger
 from organism.journal import JournalBrokenError
 from organism.runtime.workers.cancel_scope import cancelled_from_outside
 from organism.text.error_text import describe
 
-_log = structlog.get_logger("organism.pump")
+_log = safe_logger("organism.pump")
 
 
 def stops_task(error: BaseException) -> bool:

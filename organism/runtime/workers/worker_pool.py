@@ -18,8 +18,8 @@ from typing import TypeVar, cast
 
 import anyio
 import msgspec
-import structlog
 
+from organism.concurrency.safe_log import safe_logger
 from organism.errors import WorkersBusyError
 from organism.runtime.workers.worker_thread import ThreadExecutor, ThreadJob
 from organism.text.error_text import running_at
@@ -38,7 +38,7 @@ _TELL_GIVEN_UP_S = 1.0
 _TELL_BUSY_S = 5.0
 """Seconds that a function waits for a place before that is logged."""
 
-_log = structlog.get_logger("organism.pump")
+_log = safe_logger("organism.pump")
 
 
 _NOTHING_TO_LEND = nullcontext()

@@ -1,0 +1,63 @@
+"""A log that fails costs its line."""
+
+from collections.abc import Callable, Iterator, MutableMapping
+from typing import Any
+
+import pytest
+import structlog
+
+from organism import Bounds, Context, Organism, Text, agent
+from organism.concurrency.safe_log import safe_logger
+from organism.testing import VirtualClock, run
+
+
+def exits(_logger: Any, _method: str, _event: MutableMapping[str, Any]) -> Any:
+    raise SystemExit(9)
+
+
+def wants_more(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Any:
+    return event["request_id"]
+
+
+SET_UPS: dict[str, Callable[[], None]] = {
+    "a processor that exits": lambda: structlog.configure(processors=[exits]),
+    "a processor that wants a key of its own": lambda: structlog.configure(processors=[wants_more]),
+    "no processor": lambda: structlog.configure(processors=[]),
+    "no logger": lambda: structlog.configure(logger_factory=lambda *_: None),
+}
+
+
+@pytest.fixture(params=SET_UPS)
+def broken_log(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Set structlog up as a program or a handler might, and back."""
+    before = structlog.get_config()
+    SET_UPS[request.param]()
+    yield
+    structlog.configure(**before)
+
+
+@pytest.mark.usefixtures("broken_log")
+def test_a_line_that_cannot_be_written_is_said_in_a_few_words(caplog: pytest.LogCaptureFixture) -> None:
+    """It is not lost without a trace, and who wants to log goes on."""
+    safe_logger("organism.test").warning("something_happened", thread_id="t")
+    assert [record.name for record in caplog.records] == ["organism.test"]
+    assert "something_happened (the log's own set-up failed on this line" in caplog.text
+
+
+@pytest.mark.usefixtures("broken_log")
+def test_an_organism_works_on_whatever_log_is_set_up() -> None:
+    """A failing handler is logged, and its message made a dead letter; that it cannot be logged ends nothing."""
+
+    @agent
+    async def bad(message: Text, ctx: Context) -> None:
+        raise ValueError("mine")
+
+    @agent
+    async def good(message: Text, ctx: Context) -> Text:
+        return Text("fine")
+
+    @run
+    async def _() -> None:
+        async with Organism([bad, good], clock=VirtualClock(), bounds=Bounds(attempts=2)) as organism:
+            assert (await organism.run("go")).reason == "bad: ValueError: mine"
+            assert (await organism.run("go", to="good")).text == "fine"

@@ -1,1 +1,1 @@
-"""What tokens cost: rates in integers, and where they are looked up."""
+"""Prices: rates in integers, and where they are looked up."""

@@ -1,4 +1,4 @@
-"""The book of prices: the configuration's own first, then those that are shipped.
+"""Looks up prices: the configuration's first, then the shipped ones.
 
 A name is looked up as ``provider/model``, then as ``model``, then both again without the release date, so that one
 price covers ``gpt-5`` and ``gpt-5-2025-08-07``, which is what the provider calls it in its answer.
@@ -16,14 +16,14 @@ from organism.pricing.shipped import shipped_rates
 
 
 class DatedRates(msgspec.Struct, frozen=True):
-    """Prices and the day from which they hold, in UTC; ``None`` for always."""
+    """Prices and the first day on which they hold, in UTC; ``None`` for always."""
 
     rates: Rates
     since: date | None = None
 
 
 Override = Rates | tuple[DatedRates, ...] | str
-"""Prices without an end, prices by date, or the name of the model that costs the same."""
+"""Prices, prices by date, or the name of the model that costs the same."""
 
 
 class PriceBook:
@@ -31,8 +31,8 @@ class PriceBook:
 
     Args:
         overrides: Prices that win, by ``provider/model`` or by ``model``.
-        now: Says which of a model's dated prices holds.
-        otherwise: What models are taken to cost whose price is not known; ``None`` leaves it unknown.
+        now: Returns the instant for which dated prices are chosen.
+        otherwise: The assumed prices of models without known ones; ``None`` leaves them unknown.
 
     Raises:
         ConfigError: If models are said to cost what each other costs, round and round.
@@ -54,18 +54,18 @@ class PriceBook:
     def rates(
         self, provider: str, model: str, kinds: Mapping[str, str] | None = None, at: datetime | None = None
     ) -> Rates | None:
-        """Return a model's prices, or ``None`` when they are unknown, which is not zero.
+        """Return a model's prices; ``None`` if they are unknown, which is not zero.
 
         Args:
             provider: The provider's name in the configuration.
-            kinds: What the price data call providers, where that is not their name; ``local`` costs nothing.
-            at: When; now unless given.
+            kinds: The providers' names in the price data, where they differ; ``local`` costs nothing.
+            at: The instant; now unless given.
         """
         found = self._known(provider, model, kinds or {}, at or self._now())
         return self._otherwise if found is None else found
 
     def with_overrides(self, overrides: Mapping[str, Override]) -> "PriceBook":
-        """Return a book in which these prices win over the ones in this.
+        """Return a copy of the book with further overrides.
 
         Raises:
             ConfigError: If models are said to cost what each other costs, round and round.
@@ -102,10 +102,10 @@ class PriceBook:
 
 
 class ProviderPrices:
-    """Prices by the provider's name in the configuration, which may differ from its kind in the price data.
+    """Prices by the provider's name in the configuration, which may differ from that in the price data.
 
     Args:
-        kinds: The kind of each provider, by its name.
+        kinds: The name of each provider in the price data, by its own name.
     """
 
     def __init__(self, book: PriceBook, kinds: Mapping[str, str]) -> None:
@@ -113,11 +113,11 @@ class ProviderPrices:
         self._kinds = kinds
 
     def rates(self, provider: str, model: str, at: datetime | None = None) -> Rates | None:
-        """Return the prices of a provider's model, now unless an instant is given; ``None`` when unknown."""
+        """Return the prices of a provider's model, now unless an instant is given; ``None`` if unknown."""
         return self._book.rates(provider, model, self._kinds, at)
 
     def with_overrides(self, overrides: Mapping[str, Override]) -> "ProviderPrices":
-        """Return prices among which these win.
+        """Return a copy with further overrides.
 
         Raises:
             ConfigError: If models are said to cost what each other costs, round and round.
@@ -126,10 +126,10 @@ class ProviderPrices:
 
 
 def check_aliases(overrides: Mapping[str, Override], name: str) -> None:
-    """Refuse a name that leads back to itself.
+    """Refuse aliases that form a circle.
 
     Raises:
-        ConfigError: If it does.
+        ConfigError: If they do.
     """
     seen = [name]
     while isinstance(target := overrides.get(seen[-1]), str):
@@ -139,7 +139,7 @@ def check_aliases(overrides: Mapping[str, Override], name: str) -> None:
 
 
 def names_of(provider: str, model: str) -> Iterator[str]:
-    """Yield the names under which a provider's model is looked up, the closest first."""
+    """Yield the names under which a provider's model is looked up, the most specific first."""
     yield f"{provider}/{model}"
     yield model
     if (family := undated(model)) != model:

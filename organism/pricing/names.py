@@ -1,10 +1,10 @@
-"""Which names mean the same model? Pure."""
+"""Names of models without their release dates. Pure."""
 
 import re
 from functools import lru_cache
 
 _DATE = re.compile(r"(?:[-@]20[0-9]{2}-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12][0-9]|3[01])|[-:@]latest)$")
-"""A release date, as ``-2026-01-31``, ``-20260131`` or ``@20260131``, or what stands for the newest one."""
+"""A release date, such as ``-2026-01-31``, ``-20260131`` or ``@20260131``, or a word for the newest one."""
 
 
 @lru_cache(maxsize=1024)

@@ -1,4 +1,4 @@
-"""What a model's tokens cost, and what a call costs by them.
+"""Rates of a model, and the cost of a call by them. Pure.
 
 Rates are nano-USD per million tokens, so a price of $0.15 per million is 150,000,000 and nothing is rounded before the
 end; the cost of a call is rounded up once.
@@ -12,7 +12,7 @@ _PER_MTOK = 1_000_000
 
 
 class Tier(msgspec.Struct, frozen=True):
-    """A rate that holds for all tokens of a call once its input is longer than a number of tokens."""
+    """A rate for all tokens of a call with more than a number of input tokens."""
 
     above_input: int
     nanousd_per_mtok: int
@@ -22,15 +22,15 @@ class Rate(msgspec.Struct, frozen=True):
     """The price of one kind of token, in nano-USD per million.
 
     Attributes:
-        base: What it costs as a rule.
-        tiers: What it costs in long calls, ascending.
+        base: The rate of calls below all tiers.
+        tiers: The rates of longer calls, ascending.
     """
 
     base: int
     tiers: tuple[Tier, ...] = ()
 
     def at(self, input_tokens: int) -> int:
-        """Return the rate of a call with that much input."""
+        """Return the rate of a call with a number of input tokens."""
         rate = self.base
         for tier in self.tiers:
             if input_tokens > tier.above_input:
@@ -39,7 +39,7 @@ class Rate(msgspec.Struct, frozen=True):
 
     @property
     def dearest(self) -> int:
-        """The most it can cost."""
+        """The highest rate."""
         return max(self.base, *(tier.nanousd_per_mtok for tier in self.tiers)) if self.tiers else self.base
 
 
@@ -52,11 +52,11 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         cache_write: Input written to a cache.
         output: Visible output.
         reasoning: Output spent on reasoning.
-        source: Where the prices come from, with a version: what was read at another time may say something else.
-        request: What a request costs beside its tokens, in nano-USD.
-        assumed: Whether nobody knows the price, and this is what it is taken to be.
-        input_only: Whether what output costs is unknown, as with models that put none out: they embed.
-        fees: What a use of a tool that the vendor runs costs, in nano-USD, by the tool, where that is not as usual.
+        source: Where the prices come from, with a version.
+        request: The price of a request beside its tokens, in nano-USD.
+        assumed: Whether the prices are an assumption, as the real ones are unknown.
+        input_only: Whether the price of output is unknown, as with models that only embed.
+        fees: Fees for uses of the vendor's tools that differ from the published ones, in nano-USD, by tool.
     """
 
     input: Rate
@@ -71,11 +71,11 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     fees: dict[str, int] = msgspec.field(default_factory=dict)
 
     def dearest_input(self) -> int:
-        """The most a token of input can cost, in nano-USD per million."""
+        """Return the highest rate of input, in nano-USD per million tokens."""
         return max(self.input.dearest, self.cached_input.dearest, self.cache_write.dearest)
 
     def dearest_output(self) -> int:
-        """The most a token of output can cost, in nano-USD per million."""
+        """Return the highest rate of output, in nano-USD per million tokens."""
         return max(self.output.dearest, self.reasoning.dearest)
 
 
@@ -88,7 +88,7 @@ def flat_rates(
     reasoning: int | None = None,
     source: str,
 ) -> Rates:
-    """Make rates without tiers, in nano-USD per million tokens; what is not given costs as much as plain tokens do."""
+    """Return rates without tiers, in nano-USD per million tokens; omitted ones equal those of plain tokens."""
     return Rates(
         input=Rate(input),
         cached_input=Rate(input if cached_input is None else cached_input),
@@ -100,21 +100,21 @@ def flat_rates(
 
 
 def kept_for_an_hour(rates: Rates) -> Rates:
-    """Return the prices of a call that asks for its input to be kept for an hour instead of five minutes.
+    """Return the prices of a call that asks for its input to be cached for an hour instead of five minutes.
 
-    Anthropic takes twice the price of plain input for that. What a call writes for five minutes beside it is charged
-    the same: the larger of the two. Source: "Prompt caching", Anthropic.
+    Anthropic charges twice the price of plain input for that. Input that the same call caches for five minutes is
+    charged at the same, higher rate. Source: "Prompt caching", Anthropic.
     """
     double = Rate(2 * rates.input.base, tuple(Tier(t.above_input, 2 * t.nanousd_per_mtok) for t in rates.input.tiers))
     return msgspec.structs.replace(rates, cache_write=max(double, rates.cache_write, key=lambda rate: rate.dearest))
 
 
 FREE = flat_rates(input=0, output=0, source="local")
-"""What a model on one's own machine costs."""
+"""The rates of a model on the user's own machine."""
 
 
 def cost_nanousd(rates: Rates, usage: TokenUsage) -> int:
-    """Return what usage costs, in nano-USD, rounded up once."""
+    """Return the cost of usage in nano-USD, rounded up once."""
     length = usage.input_total
     picked = (
         usage.input * rates.input.at(length)

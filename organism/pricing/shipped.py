@@ -1,7 +1,7 @@
 """Prices from the data that ship with the ``genai-prices`` package; nothing is ever fetched.
 
-What the data know beside text (audio, pictures, pages, searches) is not read: no adapter asks for it. A model that has
-no price for its input is a model without a price; one that has none for its output has prices of input alone.
+Prices of anything but text (audio, images, pages, searches) are ignored: no adapter needs them. A model without a price
+for input has no price; one without a price for output has prices of input alone.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _Known:
-    """A model of the data, with its price as it was read last."""
+    """A model of the data, with its prices as last converted."""
 
     __slots__ = ("info", "prices", "rates")
 
@@ -30,12 +30,12 @@ class _Known:
 
 
 def shipped_rates(kind: str, model: str, now: datetime) -> Rates | None:
-    """Return a model's prices at an instant: they change from day to day, and with some providers by the hour.
+    """Return a model's prices at an instant; they change by the day, and with some providers by the hour.
 
-    The active price is looked up each time; it is read as integers, which takes 40 µs, only when it has changed.
+    The active price is looked up each time, and converted to integers, which takes 40 µs, only when it has changed.
 
     Args:
-        kind: What the data call the provider.
+        kind: The provider's name in the data.
         model: The model's name there, dated or not.
         now: The instant, with its time zone.
     """
@@ -60,7 +60,7 @@ def _find(kind: str, model: str) -> _Known | None:
 
 
 def kinds_of(model: str) -> Iterator[str]:
-    """Yield what the data call the providers that have a model of that name."""
+    """Yield the names, in the data, of providers with a model of that name."""
     from genai_prices import data_snapshot
 
     for provider in data_snapshot.get_snapshot().providers:

@@ -1,7 +1,7 @@
-"""What vendors take for each use of a tool that they run themselves, beside the tokens. Pure.
+"""Vendors' fees for uses of tools that they run themselves. Pure.
 
-A fee goes into what a request costs beside its tokens, so that computing a cost once more gives the same: with
-all uses that a call may make before it is made, with those that it has made afterwards.
+Fees are added to the price of a request beside its tokens, so that recomputing a cost gives the same: for all uses that
+a call may make when it is held, for those that it has made when it is charged.
 
 Sources: "Pricing" of OpenAI's API, "Built-in tools" (a search 10 dollars a thousand, the older one 25 with models that
 do not think, file search 2.50, a container 0.03 to 1.92 dollars by its memory; pictures by the tokens of a model of
@@ -32,7 +32,7 @@ FEES_NANOUSD: dict[str, int] = {
 """The fee of one use, by the format in which the tool is asked for and its name there."""
 
 TOOLS: tuple[str, ...] = tuple(dict.fromkeys(name.partition(":")[2] for name in FEES_NANOUSD))
-"""The tools that have a fee, by their names alone."""
+"""The names of tools with a fee, without their format."""
 
 _ON_ONES_OWN = "local"
 
@@ -41,8 +41,8 @@ def with_fees(rates: Rates, uses: Mapping[str, int]) -> Rates:
     """Return the prices of a call whose vendor runs tools for it.
 
     Args:
-        rates: The model's prices; on one's own machine nobody takes a fee.
-        uses: How often each tool is used, by its name among the fees.
+        rates: The model's prices; a model on the user's own machine has no fees.
+        uses: Uses of each tool, by its name in :data:`FEES_NANOUSD`.
     """
     if not uses or (rates.source == _ON_ONES_OWN and not rates.fees):
         return rates
@@ -51,6 +51,6 @@ def with_fees(rates: Rates, uses: Mapping[str, int]) -> Rates:
 
 
 def _fee(rates: Rates, tool: str) -> int:
-    """Return the fee of one use: as it is written with the model's price, else as the vendor publishes it."""
+    """Return the fee of one use: the one configured with the model's price, else the vendor's."""
     own = rates.fees.get(tool.partition(":")[2])
     return FEES_NANOUSD.get(tool, 0) if own is None else own

@@ -1,7 +1,7 @@
-"""What a run of a tool costs: by the call, by the second, by the unit of its result. Pure.
+"""Prices of runs of tools: by the call, by the second, by the unit of the result. Pure.
 
-What a run may cost at most is known before it begins: one call, as many seconds as its timeout allows, as many units as
-its price says at most. What it has cost is known from how long it took and from what it gave.
+The worst case of a run is known before it begins: one call, the seconds of its timeout, the most units of its price.
+Its cost is known from its duration and its result.
 """
 
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ from organism.errors import ConfigError
 from organism.text.error_text import shown
 
 UNITS_MAX = 100
-"""So many units a result is held at, unless its price says how many there may be."""
+"""Units held for a result, unless its price says how many there may be."""
 
 _MOST_UNITS = 1_000_000_000
 _KEYS = ("call", "second", "unit", "of", "max_units")
 
 
 class ToolPrice(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run of a tool costs; what is given adds up.
+    """The price of a run of a tool; its parts add up.
 
     Attributes:
         call: Nano-USD of a run.
@@ -41,11 +41,11 @@ class ToolPrice(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def source(self) -> str:
-        """Where a cost comes from, with a digest: another price has another."""
+        """The price source of a cost, with a digest of the price."""
         return f"tool price {sha256(msgspec.json.encode(self)).hexdigest()[:8]}"
 
     def __str__(self) -> str:
-        """Say it in words, such as ``$0.005 a call, $0.001 of each of up to 20 results``."""
+        """Return the price in words, such as ``$0.005 a call, $0.001 of each of up to 20 results``."""
         parts = []
         if self.call:
             parts.append(f"{format_usd(self.call)} a call")
@@ -56,15 +56,15 @@ class ToolPrice(msgspec.Struct, frozen=True, kw_only=True):
         return ", ".join(parts) or "free"
 
     def worst_case(self, timeout_s: float) -> int:
-        """Return the most that a run is expected to cost, in nano-USD."""
+        """Return the worst case of a run, in nano-USD."""
         return self.call + self._of_time(timeout_s) + self.unit * self.max_units
 
     def cost(self, seconds: float, units: int | None) -> int:
-        """Return what a run has cost, in nano-USD, rounded up.
+        """Return the cost of a run in nano-USD, rounded up.
 
         Args:
             seconds: How long it took.
-            units: How many units it gave; ``None`` if that cannot be read, and then it costs as many as there may be.
+            units: Units of its result; ``None`` if they cannot be counted: then the most are charged.
         """
         return self.call + self._of_time(seconds) + self.unit * (self.max_units if units is None else units)
 
@@ -74,7 +74,7 @@ class ToolPrice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def units_of(price: ToolPrice, result: str) -> int | None:
-    """Count the units of a result, a text that should be JSON; ``None`` if it does not say how many there are."""
+    """Return the units of a result, a text that should be JSON; ``None`` if they cannot be counted."""
     try:
         found = msgspec.json.decode(result)
     except (msgspec.DecodeError, RecursionError, ValueError):
@@ -88,10 +88,10 @@ def units_of(price: ToolPrice, result: str) -> int | None:
 
 
 def tool_price(written: object) -> ToolPrice:
-    """Read a price as programs write it: dollars a call, or ``{"call": ..., "second": ..., "unit": ..., "of": ...}``.
+    """Return a price given as dollars a call, or ``{"call": ..., "second": ..., "unit": ..., "of": ...}``.
 
     Raises:
-        ConfigError: If it is none.
+        ConfigError: If it is not a price.
     """
     if isinstance(written, ToolPrice):
         return _checked(written)

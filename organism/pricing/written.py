@@ -1,4 +1,4 @@
-"""Prices as people write them, in dollars per million tokens, and the integers that they mean. Pure."""
+"""Converts prices of the configuration, in dollars per million tokens, to integer rates. Pure."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -15,11 +15,11 @@ from organism.pricing.book import DatedRates, Override
 from organism.pricing.rates import Rate, Rates, Tier
 
 USD_MAX = 1_000_000
-"""A higher price per million tokens is a mistake; up to it, no sum that a thread can reach leaves 64 bits."""
+"""The highest price per million tokens; up to it, no sum that a thread can reach exceeds 64 bits."""
 
 
 class WrittenTier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What changes in calls with more input than so many tokens; what is not given stays as it is."""
+    """Prices of calls with more than a number of input tokens; omitted ones do not change."""
 
     above_input_tokens: Annotated[int, msgspec.Meta(ge=1)]
     input: Decimal | None = None
@@ -39,8 +39,8 @@ class WrittenPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         cache_write: Input written to a cache; as input unless given.
         reasoning: Reasoning; as output unless given.
         request: Dollars for each request, beside its tokens.
-        tiers: What changes in long calls.
-        since: The day from which it holds; always unless given.
+        tiers: Other prices of long calls.
+        since: The first day on which it holds; always unless given.
         tools: Dollars for each use of a tool that the vendor runs, such as ``web_search``; the vendor's own fee
             unless given.
     """
@@ -61,7 +61,7 @@ Written = WrittenPrice | Sequence[WrittenPrice] | str
 
 
 def override_of(written: Written, source: str) -> Override:
-    """Return what a written price means.
+    """Convert a price.
 
     Raises:
         ConfigError: If a number in it is no amount of dollars.
@@ -73,7 +73,7 @@ def override_of(written: Written, source: str) -> Override:
 
 
 def rates_of(written: WrittenPrice, source: str) -> Rates:
-    """Return the rates of a price; their source carries a digest, so that an entry tells which version it was made by.
+    """Return the rates of a price; their source has a digest, which tells versions of a price apart.
 
     Raises:
         ConfigError: If a number in it is no amount of dollars.
@@ -92,7 +92,7 @@ def rates_of(written: WrittenPrice, source: str) -> Rates:
 
 
 def _rate(written: WrittenPrice, name: str, like: str) -> Rate:
-    """Return the rate of one kind of token: its own, or where that is not given that of the kind it is like."""
+    """Return the rate of one kind of token: its own, or that of ``like`` if it has none."""
     kind = like if getattr(written, name) is None else name
     steps = ((tier.above_input_tokens, getattr(tier, kind)) for tier in written.tiers)
     own = ((tier.above_input_tokens, getattr(tier, name)) for tier in written.tiers)

@@ -1,6 +1,6 @@
-"""From a call to an attempt that is held: the next provider that may be asked, and the budget that must admit it.
+"""Turns a call into a held attempt: takes a permit of the next provider, and holds the worst case there.
 
-Each attempt is admitted anew, at the price and on every scope of where it really goes.
+Each attempt is admitted anew, at the price and on all scopes of its own route.
 """
 
 import math
@@ -40,15 +40,15 @@ from organism.router.prepared_call import PreparedCall
 from organism.router.spending.budget_answers import BudgetAnswers
 
 _USEFUL_MIN, _USEFUL_MAX = 64, 256
-"""Tokens in which a call of a tool, or a short final answer, can be written."""
+"""Tokens that suffice for a tool call or a short final answer."""
 
 
 class Admission:
     """Admits attempts.
 
     Args:
-        estimator: How large requests are.
-        call_events: Tells of refusals and of changes of provider.
+        estimator: Estimates the input of requests.
+        call_events: Emits refusals and failovers.
     """
 
     def __init__(
@@ -71,14 +71,14 @@ class Admission:
         self._answers = BudgetAnswers(registry, call_events)
 
     async def next_attempt(self, state: CallState) -> Attempt:
-        """Find the next provider that may be asked and that the budget admits, and hold the worst case there.
+        """Hold an attempt at the next provider that has a permit and that the budget admits.
 
-        A refusal that another provider may not share sends the call on to the next: its own limit, an unknown price, an
-        image that nothing bounds there, a kind of request that it does not serve.
+        A refusal that other providers may not share sends the call on to the next: a limit of the provider, an unknown
+        price, an image without a bound, a kind of request that it does not serve.
 
         Raises:
-            BudgetError: Why no attempt may be made: the refusal that passes soonest by itself, else the last reason.
-            RejectedError: No provider may be asked before the call's deadline, or none serves requests of this kind.
+            BudgetError: No attempt may be made: the refusal that frees itself soonest, else the last one.
+            RejectedError: No provider has a permit before the call's deadline, or none serves such requests.
         """
         soonest: BudgetExhaustedError | None = None
         while True:
@@ -93,7 +93,7 @@ class Admission:
                     if soonest is not None:
                         raise soonest from None
                     raise
-            except BaseException:  # a cancellation too: a probe whose permit stays would keep the circuit half open
+            except BaseException:  # a cancellation, too: a probe that kept its permit would keep the circuit half open
                 permit.leave()
                 raise
             else:
@@ -102,9 +102,9 @@ class Admission:
                 return attempt
 
     async def hedge(self, state: CallState) -> Attempt | None:
-        """Hold a second attempt beside a slow one, on the next provider, if there is room for it at once.
+        """Hold a hedge of a slow attempt at the next provider, if there is room for it at once.
 
-        Nobody asked for it, so it waits in no line, and that it is refused is neither told nor a failure.
+        A hedge does not wait in the reserve queue, and its refusal is neither reported nor a failure.
         """
         if state.attempts >= self._settings.attempts:
             return None
@@ -122,27 +122,27 @@ class Admission:
         return attempt
 
     async def enter(self, state: CallState, attempt: Attempt) -> None:
-        """Wait for an attempt's turn at its provider; it leaves with a hold on the day and month of that moment.
+        """Wait until an attempt may enter its provider; renew its hold if a window has ended meanwhile.
 
-        Where its day has ended meanwhile and the next one has no room now, it makes way and waits for its budget first.
+        If the new window has no room, the attempt gives its place back and waits for budget first.
 
         Raises:
-            BudgetExhaustedError: The window that has begun refuses it, or spending was frozen meanwhile.
-            ReplacedError: Likewise, and another provider may be asked.
+            BudgetExhaustedError: The new window refuses it, or spending was frozen meanwhile.
+            ReplacedError: The new window refuses it, and another provider may be asked.
             RejectedError: If its turn does not come before the call's deadline.
         """
         while True:
             counted = attempt.held.output_cap
             await attempt.permit.enter(attempt.record.input_tokens + counted, attempt.patience.deadline_s)
-            # Asked again: a freeze or the end of the thread may have come while it waited for its turn, and what has
-            # a hold is not asked by the engine any more.
+            # Checked again: a freeze or the end of the thread may have come during the wait, and the engine does not
+            # check attempts that have a hold.
             if (stopped := self._stops.stopped(attempt.record.thread_id)) is not None:
                 raise BudgetExhaustedError(stopped, attempt.record.thread_id)
             held = self._reservations.present_hold(attempt.held)
             if held is attempt.held:
                 return
             fits = held is not None and held.output_cap <= counted
-            # A place at the provider is not kept over a wait for budget: one exhausted thread would sit on it.
+            # No place at the provider is kept during a wait for budget: one exhausted thread would block it.
             if not fits:
                 attempt.permit.step_back()
             attempt.grant(self._granted_again(state, attempt, held or await self._hold_again(attempt)))
@@ -150,7 +150,7 @@ class Admission:
                 return
 
     async def _hold_again(self, attempt: Attempt) -> GrantedHold | Refusal | None:
-        """Wait in line for the hold of an attempt whose day has ended; a hedge does not wait."""
+        """Hold an attempt again whose window has ended, waiting for room; a hedge does not wait."""
         wait_s = 0 if attempt.is_hedge else self._registry.wait_s
         return await self._reservations.hold_again(attempt.held, wait_s, attempt.patience.deadline_s)
 
@@ -169,7 +169,7 @@ class Admission:
         self._answers.warn_before(prepared.spender, prepared.ask, prepared.record)
         answer = await self._registry.reserve(prepared.spender, prepared.ask, prepared.record, state.deadline_s)
         last_word = state.call.last_word
-        # Another provider may have room for what this one's own limit refuses: then it is not the last.
+        # If only this provider's limit refuses, another provider may take the call: then it is not the last one.
         if (
             isinstance(answer, Refusal)
             and last_word is not None
@@ -182,9 +182,9 @@ class Admission:
     async def _last_word(
         self, state: CallState, last_word: LastWord, prepared: PreparedCall, refusal: Refusal
     ) -> tuple[PreparedCall, GrantedHold | Refusal | None]:
-        """Hold the last call that fits in place of one that does not fit any more, or return that one's refusal.
+        """Hold a final call that fits in place of one that no longer fits, or return that one's refusal.
 
-        Not where it would fit but for what others hold: then it waits for them.
+        A call that only other calls' holds keep out waits for them instead.
         """
         if refusal.needed <= refusal.limit - refusal.spent - refusal.final_reserve:
             return prepared, refusal
@@ -217,10 +217,10 @@ class Admission:
         return last, await self._registry.reserve(last.spender, last.ask, last.record, state.deadline_s)
 
     def _granted(self, state: CallState, prepared: PreparedCall, answer: GrantedHold | Refusal | None) -> GrantedHold:
-        """Return what the budget has granted, and tell of what it would have refused.
+        """Return the granted hold; report a refusal, also one of a mode that only watches.
 
         Raises:
-            BudgetExhaustedError: If it has refused.
+            BudgetExhaustedError: If the budget has refused.
             RejectedError: If the call's deadline came first.
         """
         if answer is None:
@@ -231,10 +231,10 @@ class Admission:
         return self._answers.granted(answer, spender, ask, record, raises=state.call.raises, elsewhere=elsewhere)
 
     def _prepare(self, state: CallState, route: Route, last: CompletionRequest | None = None) -> PreparedCall:
-        """Work out the worst case of an attempt where it goes.
+        """Prepare an attempt on a route, with its worst case.
 
         Args:
-            last: What is sent in its place, as the last one that fits.
+            last: The final request that is sent in place of the call's own.
 
         Raises:
             UnpricedError: If a limit in USD meets a model without a price.
@@ -285,7 +285,7 @@ class Admission:
         timeouts = self._limiters[prepared.route.provider].settings.timeouts
         timeout_s = self._settings.timeout_s if timeouts.call_s is None else timeouts.call_s
         scopes = self._registry.scopes_of(prepared.spender)
-        enforced = [state for state in scopes if self._registry.mode_of(state.account) == "enforce"]
+        enforced = [scope for scope in scopes if self._registry.mode_of(scope.account) == "enforce"]
         left_s = math.inf if held.time_left_ns is None else held.time_left_ns / NS_PER_S
         return Attempt(
             prepared=prepared,
@@ -309,19 +309,19 @@ class Admission:
 
 
 def _goes_elsewhere(state: CallState, prepared: PreparedCall, refusal: Refusal) -> bool:
-    """Whether a provider's own limit refuses, and another provider may be asked."""
+    """Whether a limit of the provider refuses, and another provider may be asked."""
     return of_provider(refusal.account) and any(
         route.provider != prepared.route.provider for route in state.queue.routes
     )
 
 
 def _useful_output(ask: Ask) -> int:
-    """Return how many tokens of output are of use to a loop of tools: more the longer its conversation is."""
+    """Return the tokens of output that a tool loop needs: more for a longer conversation."""
     return min(ask.output_cap, max(_USEFUL_MIN, min(_USEFUL_MAX, ask.input_tokens // 4)))
 
 
 def _check_worst_case(ask: Ask, route: Route) -> None:
-    """Refuse what sums of the ledger are not made for, before anything is held.
+    """Refuse a call that could cost more than the ledger's sums can hold, before anything is held.
 
     Raises:
         ConfigError: If the call could cost too much.
@@ -335,7 +335,7 @@ def _check_worst_case(ask: Ask, route: Route) -> None:
 
 
 def _sooner(soonest: BudgetExhaustedError | None, error: Exception) -> BudgetExhaustedError | None:
-    """Return the refusal that passes soonest by itself, of those of a call's providers; ``None`` if none does."""
+    """Return the refusal that frees itself soonest; ``None`` if none does."""
     if not isinstance(error, BudgetExhaustedError):
         return soonest
     return error if comes_sooner(error.relief, None if soonest is None else soonest.relief) else soonest
@@ -344,7 +344,7 @@ def _sooner(soonest: BudgetExhaustedError | None, error: Exception) -> BudgetExh
 def _routes_that_fail_alike(
     error: BudgetExhaustedError | UnboundedError | UnpricedError | UnsupportedError, route: Route, queue: RouteQueue
 ) -> tuple[Route, ...]:
-    """Return the routes that a refusal rules out: all of them, all through one provider, or one only."""
+    """Return the routes that a refusal rules out: all, those of one provider, or one."""
     if isinstance(error, UnpricedError):
         return (route,)
     alike_everywhere = isinstance(error, BudgetExhaustedError) and not of_provider(error.refusal.account)

@@ -1,11 +1,11 @@
-"""One attempt at a model call: from the mark that it leaves to the entry that resolves its hold.
+"""One attempt at a model call: from its dispatch to the entry that resolves its hold.
 
-An attempt runs in a task of the router's own, not of its caller. So nothing that happens to the caller (a deadline,
-a terminated thread, a second cancellation in the same breath) can keep the real usage out of the ledger: a cancelled
-caller goes at once, and the attempt reads on for a bounded time before the whole hold is charged.
+An attempt runs in a task of the router, not of its caller. So nothing that happens to the caller (a deadline, a
+terminated thread, a second cancellation at the same time) can keep the real usage out of the ledger: a cancelled caller
+leaves at once, and the attempt reads on for a bounded time before the whole hold is charged.
 
-The adapter runs in a task of its own again, because it is a stranger's: when its time is up the attempt is resolved,
-whether the adapter lets itself be cancelled or not.
+The adapter runs in yet another task, because it is foreign code: at its deadline the attempt is resolved, whether the
+adapter obeys its cancellation or not.
 """
 
 import asyncio
@@ -58,10 +58,10 @@ _log = safe_logger("organism.router")
 
 
 class Closed(msgspec.Struct, frozen=True):
-    """An answer's stream has been closed in the middle.
+    """The closing of a stream in the middle of an answer.
 
     Attributes:
-        by: What has ended it: its caller has gone, or it has passed its hold.
+        by: The reason: its caller has gone, or it has passed its hold.
         after_s: Seconds from the request until then.
     """
 
@@ -73,22 +73,22 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     """One attempt while it runs.
 
     Attributes:
-        prepared: Where it goes, and what was worked out about it.
-        request: What is sent, with the granted output cap.
+        prepared: Its route, worst case and record.
+        request: The request as sent, with the granted output cap.
         held: Its hold.
-        permit: Its right to go to the provider, given back when it is settled.
-        is_hedge: Whether it was made beside a slow one.
-        patience: When it is given up.
-        started_ns: When it was let out, on the monotonic clock; negative before that.
-        on_text: Where pieces of the answer go.
-        done: Set once its caller need not wait any more: it is resolved, or the caller's own ``on_text`` has failed.
+        permit: Its permit for the provider, given back when it is settled.
+        is_hedge: Whether it is a hedge of a slow one.
+        patience: Its timeouts.
+        started_ns: When it was dispatched, on the monotonic clock; negative before that.
+        on_text: Takes pieces of the answer.
+        done: Set when its caller need not wait any longer: it is resolved, or the caller's ``on_text`` has failed.
         result: The answer, or why there is none.
         abandoned: Whether its caller has gone.
         streams: Whether the answer is streamed although nobody reads it, so that it can be stopped at its hold.
-        stops_at_cap: Whether a stream is closed that passes its hold; not where limits are only watched.
+        stops_at_cap: Whether its stream is closed when it passes its hold; not where limits are only watched.
         streamed: What has come of a streamed answer.
-        listener_error: What ``on_text`` has failed with: the caller's own error, and none of the provider's.
-        closed_by_freeze: Why it was closed in the middle by an operator's freeze, if it was.
+        listener_error: What ``on_text`` has raised: the caller's error, not the provider's.
+        closed_by_freeze: The operator's freeze that closed it in the middle, if one did.
     """
 
     prepared: PreparedCall
@@ -114,16 +114,16 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     _over: bool = False
     _thread: int = 0
     _task: asyncio.Task[None] | None = None
-    """What runs it, once it has left; asyncio alone keeps no task alive."""
+    """Its task, once dispatched; asyncio keeps only weak references to tasks."""
 
     @property
     def route(self) -> Route:
-        """Where it goes."""
+        """Its route."""
         return self.prepared.route
 
     @property
     def record(self) -> CallRecord:
-        """Which call it is for."""
+        """Its record for the ledger."""
         return self.prepared.record
 
     @property
@@ -132,19 +132,19 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         return self.prepared.rates
 
     def grant(self, held: GrantedHold) -> None:
-        """Go with another hold than before, and ask for as much as it covers."""
+        """Replace its hold, and set the request's output cap to what the new one covers."""
         self.held = held
         self.request = self.request.granted(self.route.model, held.output_cap)
 
     def begin(self, exchange: Callable[[], Awaitable[None]], end: Callable[[], None]) -> None:
         """Run it in a task of its own.
 
-        A bare one: who closes its thread waits for its end, and a task group's costs five times. Nothing of ours
-        cancels it. A stranger may, who cancels every task that he finds; before its first step, that step never comes.
+        A bare task: closing the thread waits for its end, and a task group costs five times as much. Nothing of ours
+        cancels it. Foreign code that cancels every task it finds may, even before its first step.
 
         Args:
-            exchange: Talks to the provider.
-            end: Settles what has come of it.
+            exchange: Makes the exchange with the provider.
+            end: Settles its outcome.
         """
 
         def look(_task: object) -> None:
@@ -165,13 +165,13 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         end()
 
     def _not_asked(self, why: str) -> RejectedError:
-        """Say that it was ended before its adapter's first step: nothing has been sent."""
+        """Return the error of an attempt that ended before its adapter's first step: nothing was sent."""
         return RejectedError(self.route.provider, f"not asked: {why}")
 
     def drain(self, within_s: float) -> None:
-        """Let go of the caller: read on silently for the real usage, but not for long.
+        """Detach from the caller: read on for the real usage, for a bounded time.
 
-        Where what has come tells what was billed, and closing the stream ends the bill, it is closed at once.
+        If closing the stream ends the bill, and the charge can be determined from what has come, it is closed at once.
         """
         self.on_text = None
         self.abandoned = True
@@ -179,8 +179,8 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         self._close_if_due()
 
     def freeze(self, why: Refusal) -> bool:
-        """Close it in the middle, as if its caller had gone; whether it has left and was not over."""
-        # What has not left has nothing to close: it is refused where it looks before it leaves.
+        """Close it in the middle, as if its caller had gone; return whether it was under way."""
+        # One that is not dispatched has nothing to close: it is refused before its dispatch.
         if self.started_ns < 0 or self.done.is_set():
             return False
         self.closed_by_freeze = why
@@ -189,10 +189,10 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
 
     @property
     def ended(self) -> Answer | ProviderError:
-        """How it ended, once it has.
+        """Its outcome, once it has ended.
 
         Raises:
-            BudgetExhaustedError: An operator's freeze has closed it: what waited for it waits on, and asks again.
+            BudgetExhaustedError: An operator's freeze has closed it; its message waits, and the call is made again.
         """
         if self.closed_by_freeze is not None and not isinstance(self.result, Answer):
             raise BudgetExhaustedError(self.closed_by_freeze, self.record.thread_id)
@@ -213,18 +213,18 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         self.patience.end_now()
 
     def pass_on(self, piece: ProviderPiece) -> None:
-        """Take a piece of the answer, which is a sign of life, and hand it to a caller that still listens.
+        """Take a piece of the answer, a sign of life, and hand it to the caller if it still listens.
 
         Raises:
-            TypeError: To the adapter, which has handed over something else than a piece of an answer.
-            RuntimeError: To the adapter, which calls from a thread where nothing of ours may be touched.
+            TypeError: To the adapter, if the object is not a piece of an answer.
+            RuntimeError: To the adapter, if it calls from another thread than the event loop's.
         """
         piece = checked_piece(piece)
-        # An adapter may call from a thread of its own; the scope and the event below belong to the loop, and setting
-        # them from there would lose the wake-up.
+        # The scope and the event below belong to the event loop; setting them from another thread would lose the
+        # wake-up.
         if get_ident() != self._thread:
             raise RuntimeError("on_text must be called in the event loop's own thread")
-        # A straggler of an exchange that was given up: the charge is decided, and a deadline set now would be nobody's.
+        # A late piece of an abandoned exchange: the charge is decided, and nobody would see a new deadline.
         if self._over:
             return
         if isinstance(piece, Ping):
@@ -241,19 +241,18 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     def _tell(self, piece: Delta) -> None:
         if self.on_text is None:
             return
-        # Caught here, not in the adapter: raised through it, our caller's bug would end the exchange and hide its
-        # usage.
+        # Caught here: raised through the adapter, the caller's bug would end the exchange and hide its usage.
         self.listener_error = failure_of(self.on_text, piece)
         if self.listener_error is not None:
             self.on_text = None
             self.done.set()
 
     async def exchange(self, provider: Provider, adapters: Adapters, range_of: RangeOf) -> None:
-        """Talk to the provider and set :attr:`result`; an exchange whose task is killed leaves it ``None``.
+        """Make the exchange with the provider and set :attr:`result`; it stays ``None`` if the task is cancelled.
 
         Args:
-            adapters: Where its adapter runs, and stays if it does not end in time.
-            range_of: What text takes with the model that answers.
+            adapters: Runs the adapter, and keeps it if it does not end in time.
+            range_of: Returns how many tokens text takes with the model.
         """
         self._thread = get_ident()
         is_read = self.on_text is not None
@@ -263,17 +262,16 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
             self._stops_when_closed = stops_when_closed(provider)
         self.patience.begin(is_read=is_read)
         work = adapters.start(self.route.provider, partial(self._ask, provider, sink))
-        # Cuts short the wait, not the adapter's task: that is foreign code, which is stopped below with a limit of its
-        # own.
+        # Bounds the wait, not the adapter's task: that is foreign code, which is stopped below within its own limit.
         try:
             in_time = await work.wait_until(self.patience.until)
             if not in_time:
                 await work.stop()
-        except BaseException:  # a stranger has cancelled this task: its adapter works on for nobody
+        except BaseException:  # foreign code has cancelled this task: nobody waits for its adapter
             self._over = True
             await work.stop()
             raise
-        # Before the result is read, with no await in between: a piece that came later would change what was charged.
+        # Before the result is read, with no await in between: a later piece would change what is charged.
         self._over = True
         result = self._result_of(work, None if in_time else self.patience.what_was_late(abandoned=self.abandoned))
         if isinstance(result, Completion) and self.prepared.last is not None:
@@ -287,10 +285,10 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
         return provider.complete(self.request, sink)
 
     def _result_of(self, work: ForeignTask, late: str | None) -> Answer | ProviderError:
-        """Return what came of the adapter's work; of a stream that was closed at its hold, what had come until then.
+        """Return the adapter's result; for a stream that was closed at its hold, what has come of it.
 
         Args:
-            late: What it was late with, if its time was up before it had ended.
+            late: What timed out, if anything did.
         """
         result = self._ended(work, late)
         self._is_answered = isinstance(result, Answer)
@@ -302,7 +300,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     def _ended(self, work: ForeignTask, late: str | None) -> Answer | ProviderError:
         if not self._is_asked:
             return self._not_asked(late or _CANCELLED)
-        # An answer that came in the instant in which its time was up is an answer: it is billed.
+        # An answer that came at the very instant of its timeout is an answer: it is billed.
         if late is not None and (not work.done or isinstance(work.error, anyio.get_cancelled_exc_class())):
             return UncertainError(self.route.provider, late)
         if work.error is not None:
@@ -314,7 +312,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
 
     @property
     def listener_failure(self) -> Exception:
-        """What a failure of ``on_text`` gives its caller; an order to end, raised there, is no order to the caller."""
+        """The error for the caller whose ``on_text`` failed; a ``BaseException`` such as ``SystemExit`` is wrapped."""
         error = self.listener_error
         return error if isinstance(error, Exception) else RuntimeError(f"on_text failed: {shown(error)}")
 
@@ -334,10 +332,10 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
                 return "unknown"
 
     def charge(self, prices: RateSource) -> Charge:
-        """Decide what the attempt costs.
+        """Return what the attempt costs.
 
         Args:
-            prices: Those of the model that answered, which may not be the one asked.
+            prices: The prices, by model: another one than asked may have answered.
         """
         charges = Charges(self.prepared, self.request, self.held)
         if self._closed is not None and self.streamed is not None and not self._is_answered:
@@ -356,7 +354,7 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
 
 
 class OpenAttempts:
-    """The attempts under way, by thread; a budget is closed when none of its thread is left."""
+    """The open attempts by thread; a budget is closed when its thread has none left."""
 
     def __init__(self) -> None:
         self._by_thread: dict[str, set[Attempt]] = {}
@@ -367,23 +365,23 @@ class OpenAttempts:
 
     @property
     def threads(self) -> tuple[str, ...]:
-        """The threads that have any."""
+        """The threads with open attempts."""
         return tuple(self._by_thread)
 
     def busy(self, thread_id: str) -> bool:
-        """Whether a thread has any."""
+        """Whether a thread has open attempts."""
         return thread_id in self._by_thread
 
     def of(self, thread_id: str) -> tuple[Attempt, ...]:
-        """Return those of one thread."""
+        """Return the open attempts of a thread."""
         return tuple(self._by_thread.get(thread_id, ()))
 
     def add(self, attempt: Attempt) -> None:
-        """Know an attempt, from before it waits for its turn."""
+        """Add an attempt, before it waits for its permit."""
         self._by_thread.setdefault(attempt.record.thread_id, set()).add(attempt)
 
     def remove(self, attempt: Attempt) -> None:
-        """Forget an attempt that is settled, or that never left; wake those that waited for the last of its thread."""
+        """Remove an attempt that is settled or was never dispatched; wake those who wait for an idle thread."""
         attempts = self._by_thread[thread_id := attempt.record.thread_id]
         attempts.discard(attempt)
         if not attempts:
@@ -392,6 +390,6 @@ class OpenAttempts:
                 idle.set()
 
     async def wait_idle(self, thread_id: str) -> None:
-        """Return when a thread has none any more: another may have begun while the last one ended."""
+        """Wait until a thread has no open attempts; another may begin while the last one ends."""
         while thread_id in self._by_thread:
             await self._idle.setdefault(thread_id, asyncio.Event()).wait()

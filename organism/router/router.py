@@ -142,9 +142,9 @@ class LLMRouter:
     def replace(self, spec: RouterSpec) -> None:
         """Replace models, providers, prices and settings for the next attempts, in one step.
 
-        Attempts under way settle with their provider. A provider that is the same object as before goes on with its
-        places, its minute and its circuit; one that is gone is closed here when its last attempt has ended. A call
-        between two attempts is planned anew.
+        Attempts under way settle with their provider. A provider that is the same object as before keeps its
+        concurrency, rates and circuit; one that is gone is closed when its last attempt has ended. A call between two
+        attempts is planned anew.
         """
         before, providers, settings = self._config, spec.providers, spec.settings
         if spec.limiters is None and self._tasks is None:

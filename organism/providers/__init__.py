@@ -1,4 +1,4 @@
-"""The providers there are; each imports its packages when it is first asked for."""
+"""The providers; each imports its packages when it is first used."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Where a provider's server is, from what people paste: a host, a base, a whole endpoint, a deployment at Azure. Pure.
+"""Parses the address of a provider's server as people paste it: host, base, endpoint, Azure deployment. Pure.
 
 Sources: the vendors' own quick starts, which give bases with and without ``/v1``, and Azure's address of a deployment,
 which carries its version as a query.
@@ -13,7 +13,7 @@ import msgspec
 from organism.formats.vendors import VENDORS
 
 Speaks = Literal["chat", "responses", "messages"]
-"""The format that is spoken there."""
+"""The format that a server speaks."""
 
 _ENDPOINTS: dict[str, Speaks | None] = {
     "/chat/completions": "chat",
@@ -22,7 +22,7 @@ _ENDPOINTS: dict[str, Speaks | None] = {
     "/embeddings": None,
     "/models": None,
 }
-"""Ends of addresses that are whole endpoints; ``None`` for those that say nothing of the format of conversations."""
+"""Paths of endpoints at the end of an address, with their format; ``None`` if they do not tell it."""
 
 _SIBLINGS: dict[Speaks, str] = {
     "chat": "type: openai (or the vendor's) with api: chat",
@@ -39,7 +39,7 @@ _HOMES = {urlsplit(vendor.base_url).hostname: urlsplit(vendor.base_url).path for
     "models.inference.ai.azure.com": "",
     "models.github.ai": "/inference",
 }  # fmt: skip
-"""Where vendors have their OpenAI format, below their host."""
+"""The path of vendors' OpenAI format, by host."""
 
 _AZURE = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
 _DEPLOYMENT = "/openai/deployments/"
@@ -47,60 +47,59 @@ _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-"""What the daemon may listen on."""
+"""Hosts that the daemon may listen on."""
 
 
 def not_loopback(host: str) -> str:
-    """Say that others could reach a host."""
+    """Return the error message for a host that others could reach."""
     return f"the daemon listens on loopback only, not on {host!r}; put a reverse proxy with TLS in front of it"
 
 
 class AddressError(ValueError):
-    """What is written is no address of a server, or of another kind of server; says what to write instead."""
+    """The text is not an address, or one of another kind of server; the message says what to write instead."""
 
 
 class ServerAddress(msgspec.Struct, frozen=True):
     """A server's address.
 
     Attributes:
-        base: Up to where the path of an endpoint begins, without a slash at its end.
-        query: Sent with each request, without the question mark.
+        base: The part before an endpoint's path, without a trailing slash.
+        query: The query sent with each request, without the question mark.
     """
 
     base: str
     query: str = ""
 
     def url(self, path: str) -> str:
-        """Return the address of an endpoint such as ``/chat/completions``."""
+        """Return the URL of an endpoint such as ``/chat/completions``."""
         return f"{self.base}{path}?{self.query}" if self.query else f"{self.base}{path}"
 
     def shown(self, path: str) -> str:
-        """Return the same for people: without the query, which may hold a secret."""
+        """Return the URL for messages: without the query, which may hold a secret."""
         return f"{self.base}{path}"
 
     @property
     def secure(self) -> bool:
-        """Whether it is reached by TLS."""
+        """Whether it uses TLS."""
         return self.base.startswith("https:")
 
     @property
     def of_deployment(self) -> bool:
-        """Whether it is a deployment at Azure, which takes its key in a header of its own."""
+        """Whether it is an Azure deployment, which takes its key in its own header."""
         return _DEPLOYMENT in f"{self.base}/"
 
 
 def address_of(written: str, speaks: Speaks) -> ServerAddress:
-    """Understand what is written as the address of a server.
+    """Parse the address of a server.
 
-    What is a whole endpoint is cut down to its base, slashes too many are dropped, and a bare host gets the path that
-    servers of this format have by custom.
+    An endpoint is cut down to its base, repeated slashes are dropped, a bare host gets the usual path of the format.
 
     Args:
-        written: As pasted.
-        speaks: The format that is to be spoken there.
+        written: The text as pasted.
+        speaks: The format to be spoken there.
 
     Raises:
-        AddressError: It cannot be understood. What is written is not repeated: it may hold a secret.
+        AddressError: It is not an address. The message does not repeat the text, which may hold a secret.
     """
     text = written.strip().strip("'\"").strip()
     _check(text)
@@ -138,10 +137,10 @@ def _check(text: str) -> None:
 
 
 def _without_endpoint(path: str, speaks: Speaks) -> str | None:
-    """Cut a whole endpoint down to its base; ``None`` if it is none.
+    """Return the base of an endpoint's path; ``None`` if the path is not an endpoint.
 
     Raises:
-        AddressError: If it is one of another format.
+        AddressError: If it is an endpoint of another format.
     """
     lowered = path.lower()
     if lowered.endswith("/completions") and not lowered.endswith("/chat/completions"):
@@ -159,7 +158,7 @@ def _without_endpoint(path: str, speaks: Speaks) -> str | None:
 
 
 def _completed(host: str, path: str) -> str:
-    """Complete a path of which only the beginning is written, or nothing."""
+    """Complete an empty or partial path."""
     home = _HOMES.get(host)
     if host.endswith(_AZURE) and path in {"", "/openai"}:
         home = "/openai/v1"
@@ -169,7 +168,7 @@ def _completed(host: str, path: str) -> str:
 
 
 def is_own(written: str, speaks: Speaks, own: str | None) -> bool:
-    """Whether what is written is, however it is pasted, the address that a vendor itself gives."""
+    """Whether an address, in whatever form, is the vendor's own."""
     try:
         return own is not None and address_of(written, speaks) == address_of(own, speaks)
     except AddressError:

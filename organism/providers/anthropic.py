@@ -30,15 +30,15 @@ class AnthropicProvider:
     Args:
         name: The provider's name in the configuration.
         api_key: The secret.
-        base_url: The server, as people paste it; Anthropic's own unless given.
-        bounds: What the user vouches for of images and files.
+        base_url: The server's address; Anthropic's unless given.
+        bounds: The user's bounds on images and files.
         connection: How the server is reached.
-        structured_outputs: Whether the user vouches that the server holds answers and calls to JSON Schemas;
-            Anthropic's own does, another is asked in words, unless given.
+        structured_outputs: Whether the server enforces JSON Schemas of answers and calls; unless given, true for
+            Anthropic's own server and false for others, which are asked in words.
 
     Raises:
         MissingExtraError: If the HTTP client is not installed.
-        ConfigError: If the address or the key is none.
+        ConfigError: If the address or the key is invalid.
     """
 
     def __init__(
@@ -69,11 +69,11 @@ class AnthropicProvider:
 
     @property
     def stops_when_closed(self) -> bool:
-        """Whether a closed stream is billed no further: in this format it is, as far as is known of its servers."""
+        """Whether a closed stream is billed no further; true for all known servers of the format, unless configured."""
         return self._stops is not False
 
     def extra_tokens(self, request: Request) -> int:
-        """Bound images, files and added instructions; see :class:`organism.llm.provider.Provider`."""
+        """Return the bound on images, files and added instructions; see :class:`organism.llm.provider.Provider`."""
         if isinstance(request, CompletionRequest) and (what := untaken(request)) is not None:
             raise UnsupportedError(self.name, what)
         published = IMAGES if self._own else ()

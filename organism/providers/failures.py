@@ -1,4 +1,4 @@
-"""What a failure of the connection means for money. Pure."""
+"""Decides whether a failed connection may have cost anything. Pure."""
 
 from organism.errors import ProviderError, RejectedError, UncertainError
 from organism.text.error_text import describe
@@ -6,13 +6,13 @@ from organism.text.error_text import describe
 _NOT_SENT = frozenset(
     {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "ProxyError", "LocalProtocolError"}
 )
-"""Names of the HTTP client's errors that happen before a byte of the request is out."""
+"""Names of errors that are raised before a byte of the request is sent."""
 
 _UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
 
 
 def unsent_or_uncertain(provider: str, error: BaseException) -> ProviderError:
-    """Decide what a failure of the connection means: before the request is out it is as if nothing had been asked."""
+    """Return the error of a failed connection: rejected if the request was not sent, else uncertain."""
     seen: BaseException | None = error
     while seen is not None:
         if type(seen).__name__ in _NOT_SENT:

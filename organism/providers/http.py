@@ -1,4 +1,4 @@
-"""One provider's server over HTTP: posts JSON, reads bounded answers, says what each failure means for money.
+"""One provider's server over HTTP: posts JSON, reads bounded answers, and tells rejected from uncertain failures.
 
 No vendor's SDK is used: their environment variables change where they go and what they send
 (``OPENAI_BASE_URL``, ``ANTHROPIC_CUSTOM_HEADERS``), take a second to import, and add retries, timeouts and types that
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     import ssl
 
 BODY_MAX = 16 * 1024 * 1024
-"""No answer of a model comes near this many bytes, decompressed; what goes beyond is cut off."""
+"""The most decompressed bytes of an answer, far more than any model writes."""
 
 VECTORS_MAX = 4 * BODY_MAX
-"""Nor do embeddings near these: 2,048 vectors of 4,096 numbers are 45 million bytes in base 64."""
+"""The most bytes of embeddings: 2,048 vectors of 4,096 numbers are 45 million bytes in base64."""
 
 ERROR_MAX = 64 * 1024
-"""No more is read of an answer that is an error."""
+"""The most bytes that are read of an error."""
 
 CONNECT_TIMEOUT_S = 10.0
 
@@ -44,23 +44,22 @@ _OK = range(200, 300)
 
 
 class AnswerTooLargeError(ValueError):
-    """An answer is larger than any answer of a model."""
+    """An answer is larger than the allowed bytes."""
 
 
 class CompressedAnswerError(ValueError):
-    """An answer is compressed in a way that cannot be read here."""
+    """An answer is compressed in a way that cannot be read."""
 
 
 class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How a server is reached.
 
     Attributes:
-        connect_timeout_s: Seconds until the connection must stand.
+        connect_timeout_s: Seconds within which a connection must be made.
         proxy: The address of a proxy; ``None`` to go there directly.
-        ca_file: A file or folder of certificates to believe instead of the system's; ``None`` for the system's.
-        headers: Sent with each request beside the usual ones, which they replace.
-        stops_when_closed: Whether the user vouches that a stream that is closed is billed no further; what is known of
-            the vendor unless given.
+        ca_file: A file or folder of certificates to trust instead of the system's; ``None`` for the system's.
+        headers: Headers of each request, which replace the usual ones of the same name.
+        stops_when_closed: Whether a closed stream is billed no further, as configured; ``None`` goes by the vendor.
     """
 
     connect_timeout_s: float = CONNECT_TIMEOUT_S
@@ -71,18 +70,18 @@ class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _COUNTED_AFTER_S = 1.0
-"""So long a server that has ended an answer without counting it may take to count."""
+"""Seconds that a server may take to send usage after the end of an answer."""
 
 _END_AFTER_S = 0.05
-"""So long one that has said and counted all may take to end the body."""
+"""Seconds that a server may take to end the body after the answer and its usage."""
 
 
 class Response(Protocol):
-    """What a server has answered, as it came.
+    """A server's response.
 
     Attributes:
         status: Its status.
-        headers: Its headers; asked for by lower-case names.
+        headers: Its headers, looked up by lower-case names.
     """
 
     status: int
@@ -92,21 +91,21 @@ class Response(Protocol):
         """Yield the body as it comes."""
 
     async def aclose(self) -> None:
-        """Read no more of it."""
+        """Stop reading it."""
 
 
 class Transport(Protocol):
     """Sends requests."""
 
     async def post(self, url: str, headers: Mapping[str, str], content: bytes) -> Response:
-        """Send one and return its response when the head of it is there."""
+        """Send a request and return its response once its head has come."""
 
     async def aclose(self) -> None:
         """Close connections."""
 
 
 class Received:
-    """An answer with a status of success, whose body comes in; decompressed and bounded."""
+    """A successful response whose body is decompressed and bounded."""
 
     def __init__(self, response: Response, most: int) -> None:
         self._response = response
@@ -117,8 +116,8 @@ class Received:
         """Yield the body as it comes.
 
         Raises:
-            AnswerTooLargeError: If there is more of it than of any answer.
-            CompressedAnswerError: If it cannot be decompressed here.
+            AnswerTooLargeError: If it has more than the allowed bytes.
+            CompressedAnswerError: If it cannot be decompressed.
         """
         encodings = _encodings(self.headers)
         received = 0
@@ -131,10 +130,10 @@ class Received:
                 yield chunk
 
     async def answer(self, decoder: AnswerDecoder) -> Completion:
-        """Return the answer that the body is; raises as its decoder does, and as :meth:`chunks` does.
+        """Decode the body to an answer; raises what the decoder and :meth:`chunks` raise.
 
-        An answer that has said all is taken as it is, however the connection ends afterwards. One that has ended
-        without being counted is listened to for a moment more: some servers count after the end.
+        A complete answer counts, however the connection ends afterwards. After an end without usage the body is read
+        for a moment longer: some servers send usage after the end.
         """
         chunks = self.chunks()
         async with aclosing(chunks):
@@ -144,7 +143,7 @@ class Received:
                     if decoder.is_ended:
                         break
                 if decoder.is_ended:
-                    # To the end of the body, as a rule a few bytes: a connection is kept only behind a whole answer.
+                    # Read to the end of the body, usually a few bytes: a connection is reused only after all of it.
                     with anyio.move_on_after(_END_AFTER_S if decoder.is_counted else _COUNTED_AFTER_S):
                         async for chunk in chunks:
                             if not decoder.is_counted:
@@ -157,17 +156,17 @@ class Received:
         return decoder.finish()
 
     async def read(self) -> bytes:
-        """Return the whole body; raises as :meth:`chunks` does."""
+        """Return the whole body; raises what :meth:`chunks` raises."""
         return b"".join([chunk async for chunk in self.chunks()])
 
 
 class HTTPServer:
-    """A server that takes JSON by POST. Connections are made at the first request.
+    """A server that takes JSON by POST. The transport is made at the first request.
 
     Args:
         name: The provider's name in the configuration.
-        address: Where it is.
-        headers: Sent with each request.
+        address: Its address.
+        headers: Headers of each request.
         connection: How it is reached.
     """
 
@@ -190,12 +189,12 @@ class HTTPServer:
     async def posted(
         self, path: str, body: JsonObject, headers: Mapping[str, str] | None = None
     ) -> AsyncIterator[Received]:
-        """Post a body and yield the answer; whatever breaks within the block turns into what it means for money.
+        """Post a body and yield the response; any error within the block becomes a rejected or uncertain one.
 
         Args:
-            path: Below the server's address, such as ``/chat/completions``.
-            body: What to send, as it is.
-            headers: Sent with this request beside the usual ones; what the configuration sends too is joined to it.
+            path: The path below the server's base, such as ``/chat/completions``.
+            body: The JSON to send.
+            headers: Headers of this request, joined to configured ones of the same name.
 
         Raises:
             RejectedError: No work was done and nothing was billed.
@@ -216,7 +215,7 @@ class HTTPServer:
             raise unsent_or_uncertain(self.name, error) from None
 
     async def warm_up(self) -> None:
-        """Load the certificates, and the HTTP client where there is a proxy: up to most of a second, on a thread."""
+        """Load certificates, and the HTTP client if there is a proxy, on a thread: that takes up to a second."""
         if self._transport is None:
             self._transport = await anyio.to_thread.run_sync(self._made)
 
@@ -249,7 +248,7 @@ class HTTPServer:
         return DirectTransport(self._address.base, reached.connect_timeout_s, tls)
 
     async def _refusal(self, response: Response) -> ProviderError:
-        """Read an error, as far as it goes: its status alone says something even when its body breaks off."""
+        """Return the error of a response, whose status counts even if its body breaks off."""
         body = b""
         try:
             async for chunk in Received(response, ERROR_MAX).chunks():
@@ -259,23 +258,23 @@ class HTTPServer:
         return refused_or_uncertain(self.name, response.status, body, _dated(response.headers))
 
     def _named(self, error: ProviderError, path: str) -> ProviderError:
-        """Name the address where that is what is wrong."""
+        """Add the URL to an error that says it is wrong."""
         if isinstance(error, RejectedError) and error.meaning == "address":
             error.say(f"POST {self._address.shown(path)}: {error.detail}; is 'base_url' right?")
         return error
 
 
 def _dated(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """Return headers with a date, the one on which they came where they have none (RFC 9110, 6.6.1)."""
+    """Return headers with a date, which is the present where they have none (RFC 9110, 6.6.1)."""
     return headers if headers.get("date") else {**headers, "date": utc(SystemClock()).isoformat()}
 
 
 @lru_cache(maxsize=32)
 def tls_context(ca_file: str | None) -> "ssl.SSLContext":
-    """Return whom to believe: the certificates of a file or folder, or the system's.
+    """Return a TLS context that trusts the certificates of a file or folder, or the system's.
 
     Raises:
-        OSError: If they cannot be read, or are none.
+        OSError: If they cannot be read, or are not certificates.
     """
     import ssl
     from pathlib import Path
@@ -302,16 +301,16 @@ def _json(body: JsonObject) -> bytes:
 
 
 def _encodings(headers: Mapping[str, str]) -> list[str]:
-    """Return how a body is compressed, each way by its common name."""
+    """Return the encodings of a body, by their common names."""
     names = [each.strip().lower() for each in headers.get("content-encoding", "").split(",")]
     return [_READABLE.get(name, name) for name in names if name not in {"", "identity", "none", "utf-8"}]
 
 
 async def _decompressed(pieces: AsyncGenerator[bytes, None], encodings: list[str]) -> AsyncGenerator[bytes, None]:
-    """Yield a body as it was before it was compressed; nobody asked for it to be, so it is rare.
+    """Yield a decompressed body; rare, as compression is never asked for.
 
-    One that is said to be and is not is yielded as it is: some relays decompress what they pass on, and leave the
-    header that says how it was compressed.
+    A body that is not compressed although its header says so is yielded unchanged: some relays decompress bodies and
+    leave the header.
     """
     import httpx2
 
@@ -344,12 +343,12 @@ async def _decompressed(pieces: AsyncGenerator[bytes, None], encodings: list[str
 
 
 _TELLING = 8
-"""So many bytes of a body tell how it is compressed."""
+"""Bytes that tell whether a body is compressed."""
 
 _BLANKS_MAX = 4096
 
 _PLAIN = (b'{"', b"{\n", b"{\r", b"{ ", b"[{", b"data:", b"event:", b"id:", b": ")
-"""How JSON and streams of events begin, and nothing that is compressed."""
+"""Beginnings of JSON and event streams, which no compressed body has."""
 
 
 def _readable(encoding: str) -> bool:

@@ -1,7 +1,7 @@
-"""Requests to one server over connections that are kept: HTTP/1.1 with as little between it and a socket as there is.
+"""A minimal HTTP/1.1 client for one server, with connections that are kept.
 
-A general HTTP client costs several times what the rest of a call does. What a provider's adapter needs is little: one
-server, POST, a body that is there, an answer that comes in pieces.
+A general HTTP client costs several times as much as the rest of a call. An adapter needs little: one server, POST, a
+complete body, a streamed response.
 """
 
 import asyncio
@@ -20,40 +20,40 @@ from organism.providers.http_response import ResponseParser, UnreadableResponseE
 
 KEPT_MAX = 100
 KEPT_S = 30.0
-"""So long a connection is kept idle. Servers keep theirs as long or longer, and what crosses is sent again."""
+"""Seconds for which an idle connection is kept. Servers keep theirs as long or longer; a crossing request is resent."""
 
 RACE_S = 2.0
-"""A kept connection that ends so soon, without a byte, was closed by the server before it looked at the request."""
+"""A kept connection that ends within these seconds, without a byte, was closed before the server saw the request."""
 
 _NEXT_ADDRESS_S = 0.25
-"""So long one address of a name is tried alone (RFC 8305, 5)."""
+"""Seconds before the next address of a host is tried as well (RFC 8305, 5)."""
 
 _AHEAD_MAX = 262_144
-"""Bytes that may wait to be read before the server has to."""
+"""Unread bytes at which reading from the socket pauses."""
 
 _PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NO_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _AS_IT_IS = "/?%:@!$&'()*+,;=~"
-"""Signs of a path and a query that stand for themselves (RFC 3986, 3.3), and for what is escaped already."""
+"""Characters of a path and a query that are not escaped (RFC 3986, 3.3), with the sign of escapes."""
 
 _FRAMING = {"content-length", "transfer-encoding"}
 
 
 class ConnectError(OSError):
-    """No connection came about: nothing was sent."""
+    """No connection could be made; nothing was sent."""
 
 
 class LocalProtocolError(ValueError):
-    """A header cannot be sent as it is: nothing was sent."""
+    """A header is invalid; nothing was sent."""
 
 
 class ConnectionLostError(ConnectionError):
-    """A connection ended before an answer did."""
+    """A connection ended before its response did."""
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, and the response that is under way on it."""
+    """One connection, and the response being received on it."""
 
     transport: asyncio.Transport
 
@@ -76,7 +76,7 @@ class _Connection(asyncio.Protocol):
         self.transport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
-        """Take what comes; what nobody asked for ends the connection."""
+        """Take received bytes; unexpected ones end the connection."""
         if self.parser is None or self.parser.ended:
             self.transport.abort()
             return
@@ -93,7 +93,7 @@ class _Connection(asyncio.Protocol):
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the response that is under way, which may be its proper end."""
+        """End the response under way, which may be its proper end."""
         if self.parser is not None and not self.parser.end() and self._error is None:
             self._error = ConnectionLostError(str(exc) if exc else "the server closed the connection")
         self._wake()
@@ -101,7 +101,7 @@ class _Connection(asyncio.Protocol):
     # -- a request and its response -------------------------------------------------------------------------------
 
     async def send(self, request: bytes) -> ResponseParser:
-        """Send a request and return its response when the head of it is there.
+        """Send a request and return its response once its head has come.
 
         Raises:
             ConnectionLostError: The connection ended before that.
@@ -115,7 +115,7 @@ class _Connection(asyncio.Protocol):
         return parser
 
     async def piece(self) -> bytes:
-        """Return what has come of the body, or else the next of it; nothing at its end. Raises as :meth:`send` does."""
+        """Return the received part of the body, waiting for some; empty at its end. Raises what :meth:`send` raises."""
         while not self._pieces:
             if self.parser is None or self.parser.ended:
                 return b""
@@ -127,13 +127,13 @@ class _Connection(asyncio.Protocol):
         return data
 
     def is_idle(self) -> bool:
-        """Whether it can take another request: all was sent, all has come, both sides mean to go on."""
+        """Whether it can take another request: both messages are complete, and both sides keep the connection."""
         parser = self.parser
         whole = parser is None or (parser.ended and parser.keeps)
         return whole and not self.transport.is_closing() and not self.transport.get_write_buffer_size()
 
     def forget_response(self) -> None:
-        """Be ready for another request: what nobody has read of a body must not stand before the next one."""
+        """Drop unread parts of the last response, so that they are not read as the next one."""
         self.parser = None
         self._pieces, self._size = [], 0
         if self._paused and not self.transport.is_closing():
@@ -141,7 +141,7 @@ class _Connection(asyncio.Protocol):
         self._paused = False
 
     async def _more(self) -> None:
-        """Wait until something happens."""
+        """Wait for more bytes, or the end."""
         if self._error is not None:
             raise self._error
         self._waiting = asyncio.get_running_loop().create_future()
@@ -156,7 +156,7 @@ class _Connection(asyncio.Protocol):
 
 
 class DirectResponse:
-    """A response whose body comes in.
+    """A response whose body is being received.
 
     Attributes:
         status: Its status.
@@ -170,7 +170,7 @@ class DirectResponse:
         self._pool = pool
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """Yield the body as it comes; what has come together comes in one piece.
+        """Yield the body as it comes, joining bytes that have come together.
 
         Raises:
             ConnectionLostError: It breaks off.
@@ -180,7 +180,7 @@ class DirectResponse:
             yield piece
 
     async def aclose(self) -> None:
-        """Keep the connection behind a whole response, and end it otherwise."""
+        """Return the connection to the pool after a complete response; otherwise end it."""
         self._pool.put_back(self._connection)
 
 
@@ -189,8 +189,8 @@ class DirectTransport:
 
     Args:
         base: An address of the server.
-        connect_timeout_s: Seconds until a connection must stand.
-        tls: Whom to believe; ``None`` where nothing is encrypted.
+        connect_timeout_s: Seconds within which a connection must be made.
+        tls: The TLS context; ``None`` for plain HTTP.
     """
 
     def __init__(self, base: str, connect_timeout_s: float, tls: ssl.SSLContext | None) -> None:
@@ -205,12 +205,12 @@ class DirectTransport:
         self._idle: list[_Connection] = []
 
     async def post(self, url: str, headers: Mapping[str, str], content: bytes) -> DirectResponse:
-        """Send a request and return its response when the head of it is there.
+        """Send a request and return its response once its head has come.
 
-        A server closes a connection that is idle for too long. When that crosses with a request, the request meets a
-        closed door: the connection ends at once, without a byte of an answer. It was new to nobody but the sender, so
-        it is sent again, as RFC 9112 (9.3.1) and the vendors' own clients do. A connection that was made for this
-        request, or that ends later, is another matter: there the server may have been at work.
+        A server closes a connection that has been idle for too long. If that crosses with a request, the connection
+        ends at once, without a byte of a response. The server has not seen the request, so it is resent, as RFC 9112
+        (9.3.1) and the vendors' own clients do. Not so on a connection that was made for this request, or that ends
+        later: there the server may have begun to work.
 
         Raises:
             ConnectError: There is no connection; nothing was sent.
@@ -229,7 +229,7 @@ class DirectTransport:
         return await self._sent(await self._connected(), request)
 
     def put_back(self, connection: _Connection) -> None:
-        """Keep a connection for the next request if it can take one, and end those that have been idle for too long."""
+        """Put a connection into the pool if it can take another request, and end those idle for too long."""
         now_s = connection.idle_since_s = loop_time()
         if connection.is_idle():
             connection.forget_response()
@@ -240,13 +240,13 @@ class DirectTransport:
             self._idle.pop(0).transport.abort()
 
     async def aclose(self) -> None:
-        """End the connections that are idle."""
+        """End all idle connections."""
         idle, self._idle = self._idle, []
         for connection in idle:
             connection.transport.close()
 
     def _take(self) -> _Connection | None:
-        """Return the connection that was used last, if it can still take a request."""
+        """Return the most recently used connection that can still take a request."""
         while self._idle:
             connection = self._idle.pop()
             if connection.is_idle() and connection.idle_since_s >= loop_time() - KEPT_S:
@@ -257,7 +257,7 @@ class DirectTransport:
     async def _sent(self, connection: _Connection, request: bytes) -> DirectResponse:
         try:
             return DirectResponse(connection, self, await connection.send(request))
-        except BaseException:  # cancelled, too: half of an exchange is on it
+        except BaseException:  # a cancellation, too: half of an exchange is on the connection
             connection.transport.abort()
             raise
 
@@ -277,7 +277,7 @@ class DirectTransport:
         """Make a connection.
 
         Raises:
-            ConnectError: It does not come about, or not in time.
+            ConnectError: If it fails, or takes too long.
         """
         loop = asyncio.get_running_loop()
         try:
@@ -297,10 +297,10 @@ class DirectTransport:
 
 
 async def _dialled(host: str, port: int) -> socket.socket:
-    """Return a connected socket: to the first address of a name that answers, each tried a moment after the one before.
+    """Return a socket connected to the first address of a host that answers; addresses are tried with a delay.
 
     Raises:
-        OSError: None does.
+        OSError: If none answers.
     """
     loop = asyncio.get_running_loop()
     addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -339,10 +339,10 @@ async def _dialled(host: str, port: int) -> socket.socket:
 
 
 def _ascii(host: str) -> str:
-    """Return a host name as it is looked up.
+    """Return a host name in ASCII, as it is looked up.
 
     Raises:
-        ConnectError: It is none.
+        ConnectError: If it is not a host name.
     """
     try:
         return host if host.isascii() else host.encode("idna").decode()
@@ -352,7 +352,7 @@ def _ascii(host: str) -> str:
 
 @lru_cache(maxsize=64)
 def _target(url: str) -> str:
-    """Return the part of an address that a request names: a provider has a few of them."""
+    """Return the request target of a URL; cached, as a provider has only a few."""
     parts = urlsplit(url)
     query = f"?{quote(parts.query, safe=_AS_IT_IS)}" if parts.query else ""
     return f"{quote(parts.path, safe=_AS_IT_IS) or '/'}{query}"

@@ -1,4 +1,4 @@
-"""Requests through a proxy, HTTP's or SOCKS': by a general HTTP client, which knows them all."""
+"""Requests through an HTTP or SOCKS proxy, by a general HTTP client."""
 
 import ssl
 from collections.abc import AsyncGenerator, Mapping
@@ -10,7 +10,7 @@ from organism.providers.http_direct import KEPT_MAX, RACE_S
 
 
 class ProxiedResponse:
-    """A response whose body comes in; see :class:`organism.providers.http_direct.DirectResponse`."""
+    """A response whose body is being received; see :class:`organism.providers.http_direct.DirectResponse`."""
 
     def __init__(self, response: httpx2.Response) -> None:
         self.status = response.status_code
@@ -23,7 +23,7 @@ class ProxiedResponse:
             yield piece
 
     async def aclose(self) -> None:
-        """Keep the connection behind a whole response, and end it otherwise."""
+        """Keep the connection after a complete response; otherwise end it."""
         with anyio.CancelScope(shield=True):
             await self._response.aclose()
 
@@ -33,8 +33,8 @@ class ProxiedTransport:
 
     Args:
         proxy: Its address.
-        connect_timeout_s: Seconds until a connection must stand.
-        tls: Whom to believe.
+        connect_timeout_s: Seconds within which a connection must be made.
+        tls: The TLS context.
     """
 
     def __init__(self, proxy: str, connect_timeout_s: float, tls: ssl.SSLContext) -> None:
@@ -45,7 +45,7 @@ class ProxiedTransport:
         self._single: httpx2.AsyncHTTPTransport | None = None
 
     async def post(self, url: str, headers: Mapping[str, str], content: bytes) -> ProxiedResponse:
-        """Send a request, again if a kept connection was closed already; as `DirectTransport` does, and why."""
+        """Send a request, again if a kept connection was closed already; see `DirectTransport.post`."""
         began_s = anyio.current_time()
         watch = _Watch()
         try:
@@ -77,13 +77,13 @@ class ProxiedTransport:
 
 
 class _Watch:
-    """Sees how far a request has come, by the events that the HTTP client tells of."""
+    """Tracks how far a request has come, by the trace events of the HTTP client."""
 
     def __init__(self) -> None:
         self.connected = False
-        """Whether a connection was made for it."""
+        """Whether a connection was made for the request."""
         self.answered = False
-        """Whether the head of an answer came."""
+        """Whether the head of a response has come."""
 
     async def note(self, event: str, _info: object) -> None:
         if event.startswith("connection.connect") or event == "socks.setup_socks5_connection.started":

@@ -1,7 +1,7 @@
-"""One HTTP/1.1 response, read from the bytes of a connection as they come. Pure.
+"""Parses one HTTP/1.1 response incrementally. Pure.
 
-Read as RFC 9112 says, and a little beyond where servers that people run do not keep to it: lines may end without a
-return, a length may be said twice if it is the same, folded header lines are joined.
+It follows RFC 9112, and tolerates what real servers do: lines that end without a carriage return, a repeated but equal
+content length, folded header lines.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 HEAD_MAX = 65_536
-"""Bytes of a head, or of one line between the pieces of a body; more is no answer."""
+"""The most bytes of a head, or of one line between the chunks of a body."""
 
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) +([1-9][0-9]{2})(?: .*)?")
@@ -19,17 +19,17 @@ _TO_THE_END = -1
 
 
 class UnreadableResponseError(ValueError):
-    """What a server has sent is no HTTP response."""
+    """The bytes are not an HTTP response."""
 
 
 class ResponseParser:
-    """Reads a response and what goes before it (status 1xx).
+    """Parses a response, and interim ones (status 1xx) before it.
 
     Attributes:
         status: Its status; 0 until its head has come.
         headers: Its headers, by lower-case names; one that comes twice is joined by a comma.
         ended: Whether all of its body has come.
-        keeps: Whether its connection may be used again once it has.
+        keeps: Whether its connection may be reused after it.
     """
 
     def __init__(self) -> None:
@@ -39,15 +39,15 @@ class ResponseParser:
         self.keeps = False
         self._rest = b""
         self._left = 0
-        """Bytes that are missing of the body, or of the chunk that has begun."""
+        """Bytes left of the body, or of the present chunk."""
         self._chunked = False
         self._in_trailers = False
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take bytes and return what of the body is among them.
+        """Take bytes and return the parts of the body among them.
 
         Raises:
-            UnreadableResponseError: They are no HTTP.
+            UnreadableResponseError: If they are not HTTP.
         """
         if self._rest:
             data, self._rest = self._rest + data, b""
@@ -62,7 +62,7 @@ class ResponseParser:
         return self._body(data, at)
 
     def end(self) -> bool:
-        """Take note that the connection has ended; whether that is the end of the response."""
+        """Note the end of the connection; return whether the response is complete."""
         if self.status and self._left == _TO_THE_END:
             self.ended = True
         return self.ended
@@ -86,7 +86,7 @@ class ResponseParser:
             self._take_line(data[at:end].strip())
             at = end + 1
         if self.ended and at < size:
-            self.keeps = False  # what nobody asked for comes behind it
+            self.keeps = False  # unexpected bytes follow
         return pieces
 
     def _keep(self, rest: bytes) -> None:
@@ -95,7 +95,7 @@ class ResponseParser:
         self._rest = rest
 
     def _take_line(self, line: bytes) -> None:
-        """Take what stands between the pieces of a body: the size of the next one, or what follows the last."""
+        """Take a line between chunks: the size of the next one, or a trailer."""
         if self._in_trailers:
             self.ended = not line
         elif line:  # an empty one ends the piece before
@@ -114,13 +114,13 @@ class ResponseParser:
         if status == HTTPStatus.SWITCHING_PROTOCOLS:
             raise UnreadableResponseError("the server wants to speak another protocol")
         if status < HTTPStatus.OK:
-            return  # something before the answer: hints, or that the body may come
+            return  # an interim response: hints, or 100 Continue
         self.headers = _headers(lines)
         self._frame(status, is_new=found[1] == b"1")
         self.status = status
 
     def _frame(self, status: int, *, is_new: bool) -> None:
-        """Find out where the body ends (RFC 9112, 6.3)."""
+        """Determine where the body ends (RFC 9112, 6.3)."""
         coding = self.headers.get("transfer-encoding", "").lower()
         length = {each.strip() for each in self.headers.get("content-length", "").split(",") if each.strip()}
         if status in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}:

@@ -34,16 +34,15 @@ class OpenAIProvider:
     Args:
         name: The provider's name in the configuration.
         api_key: The secret; servers without one take any text.
-        base_url: The server, as people paste it; the vendor's own unless given.
-        vendor: Whose server it is; OpenAI's, or with another's ``base_url`` that of nobody in particular, unless given.
-        api: Which of the two formats to speak.
-        bounds: What the user vouches for of images and files.
+        base_url: The server's address; the vendor's own unless given.
+        vendor: The vendor of the server; unless given, OpenAI, or an unknown one with another ``base_url``.
+        api: The format to speak.
+        bounds: The user's bounds on images and files.
         connection: How the server is reached.
 
     Raises:
         MissingExtraError: If the HTTP client is not installed.
-        ConfigError: If the vendor is unknown, has no address of its own and none is given, or the address or the key
-            is none.
+        ConfigError: If the vendor is unknown, an address is missing, or the address or the key is invalid.
     """
 
     def __init__(
@@ -63,7 +62,7 @@ class OpenAIProvider:
         self.vendor = _vendor(vendor, base_url, api)
         address = _address(base_url, vendor, self.vendor, api)
         self._api_key = key = header_secret(f"the API key of provider {name!r}", api_key)
-        # A deployment at Azure takes a key only in a header of its own; what it takes as a bearer is a token of Entra.
+        # An Azure deployment takes a key only in its own header; as a bearer it takes a token of Entra.
         own_header = self.vendor.key_header == "api-key" or address.of_deployment
         bearer = not own_header or key.startswith(_TOKEN)
         headers = {"authorization": f"Bearer {key}"} if bearer else {"api-key": key}
@@ -74,11 +73,11 @@ class OpenAIProvider:
 
     @property
     def stops_when_closed(self) -> bool:
-        """Whether the server is known to stop working, and billing, when a stream is closed."""
+        """Whether the server stops working, and billing, when a stream is closed."""
         return self.vendor.stops_when_closed if self._stops is None else self._stops
 
     def extra_tokens(self, request: Request) -> int:
-        """Bound images, files and added instructions; see :class:`organism.llm.provider.Provider`."""
+        """Return the bound on images, files and added instructions; see :class:`organism.llm.provider.Provider`."""
         vendor = self.vendor
         if isinstance(request, CompletionRequest) and (what := self._untaken(request)) is not None:
             raise UnsupportedError(self.name, what)
@@ -106,7 +105,7 @@ class OpenAIProvider:
             return await response.answer(AnswerDecoder(self.name, reader, on_text))
 
     async def count_input(self, request: CompletionRequest) -> int | None:
-        """Have the server count, where it does so: OpenAI's own for both of its formats, those of open models too."""
+        """Have the server count input, if it can: OpenAI's for both formats, and some servers of open models."""
         match "responses" if self._api == "responses" else self.vendor.counts:
             case "responses" if foreign_to(request, "responses") is None:
                 path, counted = "/responses/input_tokens", responses_request.COUNTED

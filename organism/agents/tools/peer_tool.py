@@ -35,16 +35,13 @@ def ask_tool(
         rules: Bounds.
         price: What asking it costs beside what it spends itself, as for :func:`~organism.tools.tool`.
     """
+    limits = priced(rules or ToolRules(timeout_s=ASK_TIMEOUT_S), price)
 
-    def call(arguments: str, ctx: Context) -> ToolRun:
-        message = _message(arguments, message_type)
-        if isinstance(message, ToolOutput):
-            return partial(_say, message)
+    def ask(message: Message, ctx: Context) -> ToolRun:
         return partial(_reply, ctx.asking(recipient, message, timeout_s=limits.timeout_s))
 
-    limits = priced(rules or ToolRules(timeout_s=ASK_TIMEOUT_S), price)
     purpose = f"Give the agent {recipient!r} a task and get its answer."
-    return _tool(f"ask_{recipient}", recipient, message_type, f"{purpose} {description}", limits, call)
+    return _tool(f"ask_{recipient}", recipient, message_type, f"{purpose} {description}", limits, ask)
 
 
 def send_tool(
@@ -59,15 +56,12 @@ def send_tool(
         rules: Bounds.
     """
 
-    def call(arguments: str, ctx: Context) -> ToolRun:
-        message = _message(arguments, message_type)
-        if isinstance(message, ToolOutput):
-            return partial(_say, message)
+    def send(message: Message, ctx: Context) -> ToolRun:
         ctx.send(recipient, message)
         return partial(_say, ToolOutput("sent"))
 
     purpose = f"Send the agent {recipient!r} a message; no answer comes back."
-    return _tool(f"send_{recipient}", recipient, message_type, f"{purpose} {description}", rules or ToolRules(), call)
+    return _tool(f"send_{recipient}", recipient, message_type, f"{purpose} {description}", rules or ToolRules(), send)
 
 
 async def _reply(ask: Callable[[], Awaitable[Message]], _progress: OnProgress) -> ToolOutput:
@@ -98,8 +92,12 @@ def _tool(
     message_type: type[Message],
     description: str,
     rules: ToolRules,
-    call: Callable[[str, Context], ToolRun],
+    hand_over: Callable[[Message, Context], ToolRun],
 ) -> AgentTool:
+    def call(arguments: str, ctx: Context) -> ToolRun:
+        message = _message(arguments, message_type)
+        return partial(_say, message) if isinstance(message, ToolOutput) else hand_over(message, ctx)
+
     schema = object_schema(message_type)
     # The tag says which type it is, which is settled here and no business of the model.
     tag = message_type.__struct_config__.tag_field

@@ -107,7 +107,9 @@ class MessageLoop:
                 # this worker is cancelled, for the count of the mailbox is shared with all other threads.
                 lane.handling = None
                 mailbox.reacquire(envelope.size)
-        return bool(lane.queue) and thread.status == "open" and name not in active.paused
+        if not lane.queue:
+            return False
+        return thread.status == "open" and name not in active.paused
 
     def _catch_up(self, thread: Thread, lane: Lane, envelope: Envelope) -> bool:
         """Have an agent hear, before a message, which thresholds others' calls have crossed; whether it does."""

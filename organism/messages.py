@@ -250,8 +250,7 @@ def sendable(message: object, bytes_max: int) -> tuple[Message, int]:
     """Return a message as its recipient will read it, and its bytes as JSON.
 
     Structs do not check the types of their fields, so `Text(42)` is found here, where its sender can see it, and not by
-    the start that reads it back. The recipient gets a copy: what the sender still does to a list in its own changes
-    neither what was checked nor what others see.
+    the start that reads it back. The recipient gets a copy, which the sender can change no more.
 
     Args:
         message: The message.
@@ -272,13 +271,21 @@ def sendable(message: object, bytes_max: int) -> tuple[Message, int]:
         raise PayloadError(f"a {type_name(message)} is nested deeper than {NESTED_MAX} levels")
     try:
         copy = reader.decode(raw)
-    except Exception as error:  # noqa: BLE001 - also what a `__post_init__` raises
-        raise PayloadError(f"not a valid {type_name(message)}: {describe(error)}") from None
+        is_same = copy == message
+    except Exception:  # noqa: BLE001 - also what a `__post_init__` or an `__eq__` raises
+        copy, is_same = _read(reader, raw, message), False
     if size > bytes_max:
         raise BoundExceededError("message_bytes", bytes_max, f"a message of {size:,} bytes is too large")
-    if (lost := loss(message, copy)) is not None:
+    if not is_same and (lost := loss(message, copy)) is not None:
         raise PayloadError(f"not a valid {type_name(message)}: {lost}")
     return copy, size
+
+
+def _read(reader: msgspec.json.Decoder[Message], raw: bytes, message: Message) -> Message:
+    try:
+        return reader.decode(raw)
+    except Exception as error:  # noqa: BLE001 - also what a `__post_init__` raises
+        raise PayloadError(f"not a valid {type_name(message)}: {describe(error)}") from None
 
 
 @lru_cache(maxsize=1024)

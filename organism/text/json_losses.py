@@ -13,11 +13,6 @@ def loss(sent: object, read: object) -> str | None:
 
     A number that is not finite is written as ``null``, and bytes as base64, whatever the field is for.
     """
-    try:
-        if sent == read:
-            return None
-    except Exception:  # noqa: BLE001, S110 - it may be a stranger's `__eq__`
-        pass
     return _loss(msgspec.to_builtins(sent, builtin_types=_BYTES), msgspec.to_builtins(read, builtin_types=_BYTES))
 
 

@@ -261,9 +261,8 @@ def sendable(message: object, bytes_max: int) -> tuple[Message, int]:
         PayloadError: If it is no message, or what is written of it could not be read back as what it is.
     """
     if not isinstance(message, Message):
-        raise PayloadError(
-            f"{shown(message)} is no message; use a type derived from organism.Message, or wrap text in Text"
-        )
+        instead = "use a type derived from organism.Message, or wrap text in Text"
+        raise PayloadError(f"{shown(message)} is no message; {instead}")
     reader = _reader(type(message))
     raw = encode(message)
     size = len(raw)

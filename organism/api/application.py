@@ -25,6 +25,7 @@ from organism.api.auth_middleware import (
     BODY_MAX,
     FAILURES_PER_MINUTE,
     LOOPBACK_HOSTS,
+    OPEN_PATHS,
     AccessRule,
     ASGIReceive,
     ASGIScope,
@@ -69,7 +70,6 @@ _ROUTES = (
     *tokens.ROUTES,
     *usage.ROUTES,
 )
-_OPEN_PATHS = ("/healthz", "/readyz")
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,7 +201,7 @@ def build_api(control: Control, tokens: TokenBook, options: Options | None = Non
     async def routes(scope: ASGIScope, receive: ASGIReceive, send: ASGISend) -> None:
         await application()(scope, receive, send)  # type: ignore[arg-type]
 
-    rules = [AccessRule(path, None) for path in _OPEN_PATHS]
+    rules = [AccessRule(path, None) for path in OPEN_PATHS]
     rules += [AccessRule("/*", bearer(tokens.find)), *(rule for group in options.groups for rule in group.rules)]
     return AuthMiddleware(
         routes,

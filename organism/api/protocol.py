@@ -1,15 +1,19 @@
 """HTTP/1.1 within bounds: so many connections at a time, and patience that ends, with those who send and who read."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from organism.api.auth_middleware import CALLER, HEAD_MAX
+from organism.api.auth_middleware import CALLER, HEAD_MAX, OPEN_PATHS
 from organism.api.problems import MEDIA_TYPE, Problem
 
 CONNECTIONS_MAX = 128
+BESIDE_MAX = 8
+"""So many connections more are heard where all are taken: who asks whether the daemon is well is answered."""
+
 HEAD_S = 10.0
 UNREAD_S = 60.0
 """So long a client may leave what it is sent where it is; one that reads, however slowly, takes some of it in time."""
@@ -28,7 +32,8 @@ class PatientProtocol(HttpToolsProtocol):
     request whose line and headers are not there in time, or too long, ends its connection; so does an answer that
     nobody takes; and where all connections are taken, one makes room: only requests under way whose caller is known can
     keep others out. A stranger's request ends soon by itself (the gate waits for no body of theirs), but its answer may
-    be left unread, and there may be many.
+    be left unread, and there may be many. Where none can make room, what asks whether the daemon is well is answered
+    still: what watches it would otherwise end a daemon that has nothing but much to do.
     """
 
     _head_timer: asyncio.TimerHandle | None = None
@@ -36,6 +41,9 @@ class PatientProtocol(HttpToolsProtocol):
     idle_since = 0.0
     known = False
     """Whether a request of this connection was let in by a token."""
+
+    beside = False
+    """Whether it came when all places were taken by others, and has none until one of them has ended."""
 
     _outside = 0
     """Bytes that have come since the last head, piece of a body or end of one: of a line that goes on and on."""
@@ -65,12 +73,17 @@ class PatientProtocol(HttpToolsProtocol):
         """Hand the request on.
 
         Raises:
-            ValueError: Too many wait for their turn; the parser turns it into an error of its own.
+            ValueError: Too many wait for their turn, or all places are taken; the parser makes it an error of its own.
         """
         self._outside = 0
         if len(self.pipeline) >= _WAITING_MAX:
             raise ValueError("too many requests at a time")
+        if self.beside and not self._may_be_heard():
+            self._refuse_as_busy(f"{CONNECTIONS_MAX} requests are under way")
+            raise ValueError("all places are taken")
         super().on_headers_complete()
+        if self.beside:
+            self.cycle.keep_alive = False
         # What follows a body (trailers) comes when the request has long been handed on, and is none of its headers.
         self.headers = []
 
@@ -108,6 +121,8 @@ class PatientProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, or a head that grows too large, in the shape of every refusal."""
+        if self.transport.is_closing():
+            return  # it is refused for another reason
         self._refuse(Problem(status=400, code="not_http", title="no HTTP request", detail=msg))
 
     @property
@@ -125,18 +140,24 @@ class PatientProtocol(HttpToolsProtocol):
         return self.cycle is not None and CALLER in self.cycle.scope
 
     def _make_room(self) -> None:
-        """End a stranger's connection, or else the one that is idle for longest; refuse this one if none can end."""
-        others = (other for other in self.connections if isinstance(other, PatientProtocol) and other is not self)
-        ends = min(
-            (other for other in others if other.can_be_cut),
-            key=lambda other: (other.known, other.idle_since),
-            default=None,
-        )
+        """End a stranger's connection, or else the one that is idle for longest; if none can end, have no place."""
+        others = [other for other in self.connections if isinstance(other, PatientProtocol) and other is not self]
+        beside = [other for other in others if other.beside]
+        if len(others) - len(beside) < CONNECTIONS_MAX:
+            return
+        ends = _first_to_end(other for other in others if not other.beside)
+        if ends is None:
+            self.beside = True
+            ends = _first_to_end(beside) if len(beside) >= BESIDE_MAX else None
         if ends is not None:
             ends.give_way()
             self.connections.discard(ends)
-            return
-        self._refuse_as_busy(f"{CONNECTIONS_MAX} requests are under way")
+
+    def _may_be_heard(self) -> bool:
+        """Whether a place has become free meanwhile, or the request needs none: then its answer ends the connection."""
+        placed = sum(isinstance(other, PatientProtocol) and not other.beside for other in self.connections)
+        self.beside = placed >= CONNECTIONS_MAX
+        return not self.beside or self.url.partition(b"?")[0].decode("latin-1") in OPEN_PATHS
 
     def give_way(self) -> None:
         """End for another connection; one whose request is under way, or may be on its way, gets the reason."""
@@ -180,3 +201,9 @@ class PatientProtocol(HttpToolsProtocol):
         self._head_timer = None
         if self.idle:
             self.transport.close()
+
+
+def _first_to_end(connections: Iterable[PatientProtocol]) -> PatientProtocol | None:
+    """Return the one that makes room for another; ``None`` if each has a request of somebody known under way."""
+    ones = (one for one in connections if one.can_be_cut)
+    return min(ones, key=lambda one: (one.known, one.idle_since), default=None)

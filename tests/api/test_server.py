@@ -12,8 +12,8 @@ import anyio.abc
 import httpx2
 import pytest
 
-from organism.api.auth_middleware import BODY_MAX, HEAD_MAX
-from organism.api.protocol import CONNECTIONS_MAX
+from organism.api.auth_middleware import BODY_MAX, HEAD_MAX, OPEN_PATHS
+from organism.api.protocol import BESIDE_MAX, CONNECTIONS_MAX
 
 pytestmark = pytest.mark.anyio
 
@@ -107,6 +107,7 @@ async def test_more_requests_at_a_time_than_are_taken_get_a_503_that_says_so(ser
         for stream in busy:
             await stream.send(request("/v1/events/page?after=0&wait_seconds=20&type=AgentStopped"))
         async with await connect(client) as late:
+            await late.send(request("/v1/status"))
             refused = await all_of(late)
         head, _, body = refused.partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 503 ")
@@ -114,6 +115,30 @@ async def test_more_requests_at_a_time_than_are_taken_get_a_503_that_says_so(ser
         await busy[0].aclose()
         status, _ = await answer(client, request("/v1/status"))
         assert status == 200
+
+
+@pytest.mark.parametrize("path", OPEN_PATHS)
+async def test_who_watches_the_daemon_is_answered_where_all_connections_are_taken(served: Served, path: str) -> None:
+    """A daemon that has nothing but much to do is not taken for a dead one, however many others ask at once."""
+    async with served() as (_, client), connections(client, CONNECTIONS_MAX) as busy:
+        for stream in busy:
+            await stream.send(request("/v1/events/page?after=0&wait_seconds=20&type=AgentStopped"))
+        async with connections(client, BESIDE_MAX - 1), await connect(client) as probe:
+            await probe.send(request(path))
+            head = (await all_of(probe)).lower()
+            assert head.startswith(b"http/1.1 200 ")
+            assert b"connection: close" in head
+
+
+async def test_connections_beside_those_that_are_taken_are_few(served: Served) -> None:
+    """Who connects where all places are taken and asks nothing makes room for the next one, and hears why."""
+    async with served() as (_, client), connections(client, CONNECTIONS_MAX) as busy:
+        for stream in busy:
+            await stream.send(request("/v1/events/page?after=0&wait_seconds=20&type=AgentStopped"))
+        async with connections(client, BESIDE_MAX) as beside, await connect(client) as probe:
+            await probe.send(request("/healthz"))
+            assert (await all_of(probe)).startswith(b"HTTP/1.1 200 ")
+            assert (await all_of(beside[0])).startswith(b"HTTP/1.1 503 ")
 
 
 async def test_body_that_says_it_is_too_large_is_not_waited_for(served: Served) -> None:

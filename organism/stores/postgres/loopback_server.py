@@ -51,7 +51,8 @@ class PostgresServer:
             shutil.chown(self._folder, "nobody")
         data = str(self._folder / "data")
         if self._primary is None:
-            self._run("initdb", "--pgdata", data, "--auth", "trust", "--username", "postgres", "-N")
+            self._run("initdb", "--pgdata", data, "--auth", "trust", "--username", "postgres", "-N",
+                      "--encoding", "UTF8", "--locale", "C")  # fmt: skip
         else:
             source = self._primary.url("postgres")
             self._run("pg_basebackup", "--pgdata", data, "--dbname", source, "-R", "-N", "--checkpoint", "fast")

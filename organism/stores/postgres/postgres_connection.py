@@ -33,8 +33,12 @@ _SESSION = (
     # A plan made while the tables are small would read them whole for as long as the connection lasts.
     "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; "
     # What the planner is to avoid it reckons as endless, and so compiles: 0.2 s of a processor for a statement of 1 ms.
-    "SET jit = off"
+    "SET jit = off; "
+    # A connection may idle for long; and what the server warns of may be a commit.
+    "SET idle_session_timeout = 0; SET client_min_messages = warning"
 )
+
+_SESSION_OF_17 = "; SET transaction_timeout = 0"
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -51,10 +55,12 @@ def connected(url: str, place: str, on_warning: Callable[[], None] = lambda: Non
     """
     given = conninfo_to_dict(url)
     options = {key: value for key, value in _PATIENCE.items() if key not in given}
-    connection = psycopg.connect(url, autocommit=True, **options)  # type: ignore[arg-type]
+    connection = psycopg.connect(url, autocommit=True, client_encoding="utf8", **options)  # type: ignore[arg-type]
     try:
-        _refuse_unsafe(connection, url, place)
-        connection.execute(_SESSION)
+        synchronous = _refuse_unsafe(connection, url, place)
+        newer = _SESSION_OF_17 if connection.info.server_version >= 17_00_00 else ""  # noqa: PLR2004
+        # What was looked at stays as it was for this connection, whatever the server is told meanwhile.
+        connection.execute(f"{_SESSION}{newer}; SET synchronous_commit = {synchronous}".encode())
     except BaseException:
         connection.close()
         raise
@@ -67,15 +73,16 @@ def connected(url: str, place: str, on_warning: Callable[[], None] = lambda: Non
     return connection
 
 
-def _refuse_unsafe(connection: Connection, url: str, place: str) -> None:
+def _refuse_unsafe(connection: Connection, url: str, place: str) -> str:
+    """Refuse a server that may lose what it acknowledges, or cannot keep it; return its ``synchronous_commit``."""
     version = connection.info.server_version // 10_000
     if version < OLDEST:
         raise JournalError(f"{place} is version {version}, and organism needs {OLDEST} or newer: upgrade the server")
     row = connection.execute(
         "SELECT pg_is_in_recovery(), current_setting('transaction_read_only'), current_setting('fsync'), "
-        "current_setting('synchronous_commit'), pg_backend_pid()"
+        "current_setting('synchronous_commit'), current_setting('server_encoding'), pg_backend_pid()"
     ).fetchone()
-    standby, read_only, fsync, synchronous, pid = row or (False, "off", "off", "off", 0)
+    standby, read_only, fsync, synchronous, encoding, pid = row or (False, "off", "off", "off", "", 0)
     if standby:
         raise JournalError(f"{place} is a standby, which takes no writes: give the URL of the primary")
     if read_only != "off":
@@ -87,11 +94,17 @@ def _refuse_unsafe(connection: Connection, url: str, place: str) -> None:
             f"{place} runs with synchronous_commit = {synchronous}, which acknowledges what a crash may lose: set it "
             "to on (or remote_apply) for this user and database"
         )
+    if encoding != "UTF8":
+        raise JournalError(
+            f"{place} has the encoding {encoding}, which cannot hold every text: use a database that was made with "
+            "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+        )
     if pid != connection.info.backend_pid and _is_shared(connection, url):
         raise JournalError(
             f"{place} is a pooler in transaction or statement mode, such as PgBouncer's pool_mode = transaction: give "
             "the URL of the server itself, or a pool with pool_mode = session"
         )
+    return str(synchronous)
 
 
 def _is_shared(connection: Connection, url: str) -> bool:

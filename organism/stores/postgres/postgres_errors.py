@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 from psycopg import errors
@@ -16,14 +17,27 @@ def place_of(url: str) -> str:
     Raises:
         JournalError: If it is no address of a database.
     """
+    parts: dict[str, Any] = {}
+    reason = "there is an @ where none can be" if _has_stray_at(url) else ""
     try:
         parts = conninfo_to_dict(url)
     except psycopg.Error as error:
+        # Not what it quotes: a password with such a character is read as something else.
+        reason = _line(error).partition('"')[0].strip(" :")
+    if reason:
         raise JournalError(
-            f"the database's URL cannot be read ({_line(error)}); write postgresql://user@host:port/database"
-        ) from None
+            f"the database's URL cannot be read ({reason}); write postgresql://user@host:port/database, and "
+            "%25, %2F, %40 for each %, / and @ of a password"
+        )
     host, port = parts.get("host") or "this machine", parts.get("port")
     return f"PostgreSQL at {host}{f':{port}' if port else ''}, database {parts.get('dbname') or 'of the user'}"
+
+
+def _has_stray_at(url: str) -> bool:
+    """Whether there is an ``@`` in an address, or behind it, where only one that ends a name and a password can be."""
+    _, scheme, rest = url.partition("://")
+    names, at, address = rest.partition("?")[0].partition("@")
+    return bool(scheme and at) and ("/" in names or "@" in address)
 
 
 @contextmanager
@@ -40,6 +54,11 @@ def explained(place: str) -> Iterator[None]:
         ) from None
     except errors.ReadOnlySqlTransaction as error:
         raise JournalError(f"{place} takes no writes now ({_line(error)}); connect to the primary") from None
+    except (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName) as error:
+        what = error.diag.message_primary
+        raise JournalBrokenError(
+            f"{place} has lost tables of organism ({what}); restore the newest copy of the database"
+        ) from None
     except (errors.DataError, errors.IntegrityError, errors.ProgrammingError) as error:
         if isinstance(error, errors.CheckViolation) and error.diag.constraint_name == "fenced":
             raise JournalError(f"{place} did not take a group that is not the next one of its owner") from None

@@ -7,7 +7,7 @@ against. So a lease that runs out too early or too late loses nothing. Everythin
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from organism.journal import JournalError
+from organism.journal import JournalBrokenError, JournalError
 from organism.stores.leases import ClusterView, Lease, LeaseRow, NodeReplacedError, NodeRow, OlderCopyError, Renewal
 from organism.stores.postgres.postgres_errors import explained
 from organism.stores.postgres.preparation import Purpose, make_labelled, prepare
@@ -141,7 +141,11 @@ class LeaseTable:
         )
 
     def look(self) -> ClusterView:
-        """Return the cluster as it is now."""
+        """Return the cluster as it is now.
+
+        Raises:
+            JournalBrokenError: If rows of leases are gone: names of threads would come to other partitions.
+        """
         nodes = (
             NodeRow(
                 name=name,
@@ -156,7 +160,7 @@ class LeaseTable:
             )
             for name, incarnation, url, version, draining, live, labels, mark, order in self._execute(_NODES)
         )
-        leases = (
+        leases = tuple(
             LeaseRow(
                 partition=p,
                 epoch=epoch,
@@ -169,7 +173,12 @@ class LeaseTable:
             )
             for p, epoch, owner, incarnation, expired, wanted_by, stopped, label in self._execute(_LEASES)
         )
-        return ClusterView(nodes=tuple(nodes), leases=tuple(leases))
+        if [row.partition for row in leases] != [*range(max(len(leases), self._partitions))]:
+            raise JournalBrokenError(
+                f"{self.place} has lost rows of organism.leases, one for each partition; restore the newest copy of "
+                "the database"
+            )
+        return ClusterView(nodes=tuple(nodes), leases=leases)
 
     def acquire(self, most: int, but: list[int], label: str = "") -> list[Lease]:
         """Take leases that are free, and with each its journal: its earlier owner can write nothing more.
@@ -208,7 +217,11 @@ class LeaseTable:
         return bool(found)
 
 
-_LIVE = "seen > clock_timestamp() - make_interval(secs => %(ttl)s)"
+_TOO_LONG = "clock_timestamp() + make_interval(secs => %(ttl)s + 60)"
+"""No lease lasts so long: one that seems to was renewed before the database's clock was set back."""
+
+_LIVE = f"seen BETWEEN clock_timestamp() - make_interval(secs => %(ttl)s) AND {_TOO_LONG}"
+_EXPIRED = f"expires NOT BETWEEN clock_timestamp() AND {_TOO_LONG}"
 
 _REGISTER = """
     INSERT INTO organism.nodes (node, incarnation, url, version, seen, draining, reads_tokens, labels)
@@ -218,15 +231,21 @@ _REGISTER = """
         draining = false, reads_tokens = true, labels = excluded.labels
     RETURNING incarnation, (SELECT key FROM organism.cluster)"""
 
+# Not by the sequence alone: a server that tables are replicated to by their rows has one that was never used.
+_NEWEST = """
+    greatest(
+        nextval('organism.configuration_numbers'),
+        (SELECT 1 + coalesce(max(number), 0) FROM organism.configurations))"""
+
 _CONFIGURE = f"""
     WITH known AS (
-        INSERT INTO organism.configurations AS c (mark) VALUES (%(mark)s)
+        INSERT INTO organism.configurations AS c (mark, number) VALUES (%(mark)s, {_NEWEST})
         ON CONFLICT (mark) DO UPDATE SET number = CASE
             WHEN c.number < (SELECT max(number) FROM organism.configurations)
                 AND (%(changed)s OR NOT EXISTS (
                     SELECT FROM organism.nodes n
                     WHERE n.node <> %(node)s AND n.{_LIVE} AND n.configuration_number > c.number))
-            THEN nextval('organism.configuration_numbers') ELSE c.number END
+            THEN {_NEWEST} ELSE c.number END
         RETURNING number)
     UPDATE organism.nodes SET configuration = %(mark)s, configuration_number = known.number
     FROM known WHERE node = %(node)s AND incarnation = %(incarnation)s RETURNING known.number"""  # noqa: S608
@@ -247,10 +266,10 @@ _NODES = f"""
         coalesce((to_jsonb(nodes)->>'configuration_number')::bigint, 0)
     FROM organism.nodes ORDER BY node"""  # noqa: S608
 
-_LEASES = """
-    SELECT p, epoch, owner, incarnation, expires < clock_timestamp(), wanted_by, stopped,
+_LEASES = f"""
+    SELECT p, epoch, owner, incarnation, {_EXPIRED}, wanted_by, stopped,
         coalesce(to_jsonb(leases)->>'node_label', '')
-    FROM organism.leases ORDER BY p"""
+    FROM organism.leases ORDER BY p"""  # noqa: S608
 
 # A node that begins anew takes what it had before it died: its earlier process is fenced as any other is. What
 # somebody who lives has asked for is free for nobody else.
@@ -258,7 +277,7 @@ _ACQUIRE = f"""
     WITH free AS (
         SELECT p, owner FROM organism.leases
         WHERE stopped = '' AND node_label = %(label)s AND p <> ALL(%(but)s::smallint[])
-            AND (owner IS NULL OR expires < clock_timestamp()
+            AND (owner IS NULL OR {_EXPIRED}
                 OR owner = %(node)s AND incarnation < %(incarnation)s)
             AND (wanted_by IS NULL OR wanted_by = %(node)s
                 OR wanted_by NOT IN (SELECT node FROM organism.nodes WHERE {_LIVE}))

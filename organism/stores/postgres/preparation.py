@@ -48,7 +48,10 @@ def layout_of(url: str) -> Layout:
     place = place_of(url)
     with explained(place), closing(connected(url, place)) as db:
         count = prepare(db, place, Purpose(partitions=None, take=False))
-        return read_layout(db) if count > 1 else Layout(1)
+        layout = read_layout(db) if count > 1 else Layout(1)
+        if layout.partitions < count:
+            raise JournalError(f"{place} has lost rows of organism.leases: restore the newest copy of the database")
+        return layout
 
 
 def found_as_configured(url: str, purpose: Purpose) -> int:
@@ -84,13 +87,21 @@ def prepare(db: Connection, place: str, purpose: Purpose) -> int:
         if not purpose.take:
             raise JournalError(f"{place} has no journal of organism; the daemon makes one")
         migrate(db, place, purpose.partitions or 1)
-    ((partitions, version, name),) = db.execute(_DESCRIBED)
+    described = db.execute(_DESCRIBED).fetchall()
+    if len(described) != 1:
+        raise JournalError(f"{place} has lost the row of organism.cluster: restore the newest copy of the database")
+    ((partitions, version, name),) = described
     _refuse_newer(place, version)
     _refuse_other_name(place, name, purpose.name)
     if purpose.partitions not in (None, partitions):
         raise JournalError(_other_partitions(place, partitions, purpose.partitions))
     if not purpose.take:
         return int(partitions)
+    if db.execute(_SUBSCRIBED).fetchone():
+        raise JournalError(
+            f"{place} gets its tables from another server, by a subscription, which would write over what is kept "
+            "here: give the URL of that server, or drop the subscription first"
+        )
     if version < VERSION:
         migrate(db, place)
     if purpose.name and not name:
@@ -106,6 +117,11 @@ _DESCRIBED = """
         (SELECT body::jsonb->>'name' FROM organism.pieces WHERE p = 0 AND key = 'instance'), '')
     FROM organism.cluster"""
 """Tables of version 1 have no name: there the organism's own piece of live state tells it."""
+
+
+_SUBSCRIBED = """
+    SELECT 1 FROM pg_subscription_rel JOIN pg_subscription s ON s.oid = srsubid
+    WHERE s.subenabled AND srrelid = to_regclass('organism.journals')"""
 
 
 def migrate(db: Connection, place: str, partitions: int = 1) -> None:

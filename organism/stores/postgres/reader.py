@@ -38,14 +38,14 @@ class JournalReader:
         return JournalBrokenError(f"the journal in {self.place} is damaged ({what}); {_RESCUE}")
 
     def _rows(self, query: str, *values: object, at: int | None = None) -> list[tuple[Any, ...]]:
-        """Read rows of its partition, or another; a connection that was lost since the last time is made anew, once."""
+        """Read rows of its partition, or another; once more, connected anew, where that was lost or a table changed."""
         with self._read_lock, explained(self.place):
             for last in (False, True):
                 if self._reader is None or self._reader.closed:
                     self._reader = connected(self._url, self.place)
                 try:
                     return self._reader.execute(query, (self.partition if at is None else at, *values)).fetchall()
-                except psycopg.OperationalError:
+                except (psycopg.OperationalError, psycopg.errors.FeatureNotSupported):
                     self._reader.close()
                     if last:
                         raise
@@ -85,7 +85,9 @@ class JournalReader:
 
     def _contents(self) -> tuple[Contents, Contents]:
         """Return what the journal is said to hold, and what is found."""
-        ((seq, digest, event, pieces, pieces_sum, last, last_hash, newest, count, total),) = self._rows(_HEAD)
+        if not (rows := self._rows(_HEAD)):
+            raise self._damaged("the row that says what it holds is gone")
+        seq, digest, event, pieces, pieces_sum, last, last_hash, newest, count, total = rows[0]
         said = Contents(seq=seq, hash=bytes(digest), event=event, pieces=pieces, pieces_sum=pieces_sum)
         found = Contents(seq=last, hash=bytes(last_hash or GENESIS), event=newest, pieces=count, pieces_sum=total)
         return said, found

@@ -55,5 +55,9 @@ class TableConnection:
             if self._connection is None or self._connection.closed:
                 self._connection = connected(self._url, self.place)
             given = {name: quoted(value) if isinstance(value, str) else value for name, value in values.items()}
-            cursor = self._connection.execute(statement, given)
+            try:
+                cursor = self._connection.execute(statement, given)
+            except psycopg.errors.FeatureNotSupported:
+                # Somebody has changed a table: what was planned before is refused as long as this connection lasts.
+                cursor = self.opened_anew().execute(statement, given)
             return cursor.fetchall() if cursor.description else []

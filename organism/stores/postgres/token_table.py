@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from organism.journal import JournalBrokenError
 from organism.stores.postgres.table_connection import TableConnection
 
 
@@ -44,7 +45,8 @@ class TokenTable:
 
     def read(self, mark: str) -> tuple[str, list[TokenRow] | None]:
         """Return all tokens and their mark; nothing but the mark where that is the one that is known."""
-        found = self._connection.execute(_READ, {"mark": mark})
+        if not (found := self._connection.execute(_READ, {"mark": mark})):
+            raise JournalBrokenError(f"{self.place} has lost the row of organism.cluster")
         now = str(found[0][0])
         if now == mark:
             return now, None

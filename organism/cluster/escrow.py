@@ -17,6 +17,7 @@ from organism.control.components import Components
 from organism.errors import OrganismError
 from organism.stores.leases import Lease
 from organism.stores.shared.slice_rows import Share, SharedLimit
+from organism.text.lasting_failure import LastingFailure
 
 if TYPE_CHECKING:
     from organism.stores.postgres.slice_table import SliceTable
@@ -44,6 +45,9 @@ class Escrow:
     Args:
         url: The database.
         partitions: How many journals it holds.
+
+    Attributes:
+        failures: How often it could not agree with the others.
     """
 
     def __init__(self, url: str, partitions: int) -> None:
@@ -55,6 +59,8 @@ class Escrow:
         self._exchange_s = self._forget_s = 0.0
         self._configuration = 0
         self._table: SliceTable | None = None
+        self._failure = LastingFailure()
+        self.failures = 0
 
     @property
     def table(self) -> "SliceTable":
@@ -107,8 +113,11 @@ class Escrow:
                 self._woken = anyio.Event()
                 try:
                     soon_s = await self._turn()
+                    self._failure.end()
                 except OrganismError as error:
-                    _log.warning("slices_failed", error=str(error))
+                    self.failures += 1
+                    if self._failure.is_news(str(error)):
+                        _log.warning("slices_failed", error=str(error))
                     soon_s = _EXCHANGE_S
                     await anyio.sleep(_SOON_S)
                 with anyio.move_on_after(soon_s):

@@ -294,8 +294,8 @@ class ClusterNode:
             except OlderCopyError as error:
                 self._end(error, lambda _lease, why=error: why)  # type: ignore[misc]
             except JournalError as error:
-                self.counts.renewals_failed += 1
-                _log.error("lease_not_renewed", node=self.name, error=str(error))
+                if self.counts.not_renewed(str(error)):
+                    _log.error("lease_not_renewed", node=self.name, error=str(error))
             with anyio.move_on_after(_SOON_S if soon else self._times.renew_s):
                 await self._changed.wait()
             self._changed = anyio.Event()
@@ -304,7 +304,8 @@ class ClusterNode:
         """Renew once, and do what follows from it; whether more is to be done soon."""
         began_s, table = loop_time(), self.table
         renewal = await self._threads.run(table.renew, [core.lease for core in self._cores.values()])
-        self.counts.renewed_s, self._view = began_s, renewal.view
+        self.counts.renewed(began_s)
+        self._view = renewal.view
         self._hold(held=False)
         self._news.notify()
         for lease in renewal.view.leases:

@@ -31,6 +31,7 @@ from organism.router.limits.provider_share import (
 )
 from organism.router.limits.rate_limit import RateLimits
 from organism.router.planning.provider_limiters import ProviderLimiters
+from organism.text.lasting_failure import LastingFailure
 
 if TYPE_CHECKING:
     from organism.stores.postgres.rate_table import RateTable
@@ -61,6 +62,7 @@ class RateShares:
     def __init__(self, url: str, node: str, limiters: ProviderLimiters, times: LeaseTimes) -> None:
         self._url, self._node, self._times = url, node, times
         self.failures = 0
+        self._failure = LastingFailure()
         self.unreadable: dict[str, str] = {}
         self._threads = OwnThreads(1)
         self._woken = anyio.Event()
@@ -143,9 +145,11 @@ class RateShares:
                     if ends:
                         self._gone.pop(name, None)
                 waits = waits or own.waits
+            self._failure.end()
         except OrganismError as error:
             self.failures += 1
-            _log.warning("rates_failed", error=str(error))
+            if self._failure.is_news(str(error)):
+                _log.warning("rates_failed", error=str(error))
         return waits
 
     def _share(self, provider: str) -> "_OwnShare | None":

@@ -34,6 +34,7 @@ from organism.concurrency.own_threads import OwnThreads
 from organism.errors import ConfigError
 from organism.journal import JournalBrokenError, JournalError
 from organism.stores.postgres.token_table import TokenRow, TokenTable
+from organism.text.lasting_failure import LastingFailure
 
 T = TypeVar("T")
 
@@ -70,6 +71,7 @@ class SharedTokenBook(TokenBook):
         self._mark, self._looked_s = "", float("-inf")
         self._asked, self._stopped = anyio.Event(), False
         self._unreadable: frozenset[str] = frozenset()
+        self._failure = LastingFailure()
 
     # -- what it knows --------------------------------------------------------------------------------------------
 
@@ -127,9 +129,11 @@ class SharedTokenBook(TokenBook):
                 try:
                     async with self._turn():
                         await self._look()
+                    self._failure.end()
                 except JournalError as error:
                     self._counts.token_looks_failed += 1
-                    _log.warning("tokens_not_read", error=str(error))
+                    if self._failure.is_news(str(error)):
+                        _log.warning("tokens_not_read", error=str(error))
         finally:
             with anyio.CancelScope(shield=True):
                 await self._threads.run(self._table.close)

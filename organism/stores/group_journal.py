@@ -29,6 +29,7 @@ from organism.journal import (
 )
 from organism.stores.batch import batch_of
 from organism.stores.group_storage import GroupStorage, Retention
+from organism.text.lasting_failure import LastingFailure
 from organism.usage.events import AnyEvent
 
 _READERS = 4
@@ -36,9 +37,6 @@ _READERS = 4
 
 _RETRY_S = 1.0
 """Seconds between tries to write while no caller waits; a caller gets a try at once."""
-
-_TELL_EVERY_NS = 60_000_000_000
-"""Between two lines of the log about a failure that lasts."""
 
 _FORGET_EVERY = 1000
 """So many groups are written between two looks for what is too old to be kept."""
@@ -117,7 +115,7 @@ class GroupJournal(ABC, Generic[F]):
         self._next = _Write()
         self._wanted = asyncio.Event()
         self._failing = False
-        self._told, self._tell_again_ns = "", 0
+        self._failure = LastingFailure()
         self._closing = False
         self._ended = asyncio.Event()
         self._more_to_forget = False
@@ -319,13 +317,6 @@ class GroupJournal(ABC, Generic[F]):
         self._next.fail(error)
         raise error
 
-    def _tell(self, error: JournalError, records: int) -> None:
-        """Log a failure when it begins, when it is another, and each minute that it lasts: it is met every second."""
-        now_ns = time.monotonic_ns()
-        if str(error) != self._told or now_ns >= self._tell_again_ns:
-            self._told, self._tell_again_ns = str(error), now_ns + _TELL_EVERY_NS
-            _log.error("commit_failed", records=records, error=str(error))
-
     async def _write_group(self) -> JournalError | None:
         """Write what is pending as one transaction, or the group that found no room before."""
         if self._group is None:
@@ -340,7 +331,8 @@ class GroupJournal(ABC, Generic[F]):
             # With a number, so that a batch that came through although its answer was lost is not written again.
             await self._on_thread(self._write, [record for record, _ in group], self._number + 1)
         except JournalError as error:
-            self._tell(error, len(group) + len(self._pending))
+            if self._failure.is_news(str(error)):  # it is met every second
+                _log.error("commit_failed", records=len(group) + len(self._pending), error=str(error))
             self._failing = True
             write.fail(error)
             # Those of the next write hear of it as well: their records stand behind these, and cannot be sooner.
@@ -349,7 +341,8 @@ class GroupJournal(ABC, Generic[F]):
             return error
         finally:
             self._current = None
-        self._failing, self._told = False, ""
+        self._failing = False
+        self._failure.end()
         self._number += 1
         lag_ns = self._age.written()
         if self.observer is not None:

@@ -3,6 +3,7 @@
 import anyio
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from organism import ConfigError, Context, Limits, Organism, Text, agent
 from organism.budget.scopes import BudgetPlan
@@ -190,7 +191,7 @@ async def test_a_lost_lease_ends_the_organism_and_not_the_process(postgres: Post
     async with node(url, "a", 2) as a:
         await until(lambda: len(a.organisms) == 2)
         lost = a.organisms[0]
-        postgres.execute("UPDATE organism.leases SET owner = 'z', expires = 'infinity' WHERE p = 0", url)
+        postgres.execute("UPDATE organism.leases SET owner = 'z', expires = expires + interval '60 s' WHERE p = 0", url)
         await until(lambda: 0 not in a.organisms)
         lost.journal.append(keep("late"))
         with pytest.raises(FencedError, match="another process has taken over the journal in partition 0"):
@@ -245,9 +246,13 @@ async def test_nothing_new_begins_shortly_before_a_lease_may_be_lost(postgres: P
     async with node(url, "a", 2, LeaseTimes(ttl_s=4.0, renew_s=0.1, margin_s=1.0)) as a:
         await until(lambda: len(a.organisms) == 2)
         organism = a.organisms[0]
-        postgres.execute("ALTER TABLE organism.nodes RENAME TO hidden", url)
-        await until(lambda: not a.organisms and not organism.control.accepting)
-        postgres.execute("ALTER TABLE organism.hidden RENAME TO nodes", url)
+        with capture_logs() as logs:
+            postgres.execute("ALTER TABLE organism.nodes RENAME TO hidden", url)
+            await until(lambda: not a.organisms and not organism.control.accepting)
+            postgres.execute("ALTER TABLE organism.hidden RENAME TO nodes", url)
+        told = [each["error"] for each in logs if each["event"] == "lease_not_renewed"]
+        assert len(told) == 1  # of twenty times or so
+        assert "has lost tables of organism" in told[0]
         await until(lambda: all(each.control.accepting for each in a.organisms.values()) and len(a.organisms) == 2)
         assert (await a.wait(await a.open_thread("write"))).outcome == "completed"
 

@@ -8,7 +8,6 @@ from typing import Any
 import anyio
 import pytest
 from msgspec.structs import replace
-from structlog.testing import capture_logs
 
 from organism import Agent, Context, Limits, Organism, Text
 from organism.budget.scopes import BudgetPlan, ScopedLimits
@@ -287,11 +286,11 @@ async def test_what_a_file_says_anew_outlasts_a_database_that_is_away(url: str, 
         await until(lambda: len(b.organisms) == PARTITIONS)
         await until_limited([b], 12)
         await reload_limit(a, "one", 9)
-        with capture_logs() as logs:
-            postgres.execute("ALTER TABLE organism.shared RENAME TO away", url)
-            await reload_limit(b, "one", 9)
-            await until(lambda: sum(each["event"] == "slices_failed" for each in logs) > PARTITIONS)
-            postgres.execute("ALTER TABLE organism.away RENAME TO shared", url)
+        before = b.escrow.failures
+        postgres.execute("ALTER TABLE organism.shared RENAME TO away", url)
+        await reload_limit(b, "one", 9)
+        await until(lambda: b.escrow.failures > before + PARTITIONS)
+        postgres.execute("ALTER TABLE organism.away RENAME TO shared", url)
         await until_limited([b], 9)
         assert shared_limit(postgres, url) == (9, 3)
     assert audited(url).findings == []

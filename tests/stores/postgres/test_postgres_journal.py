@@ -333,9 +333,10 @@ def test_a_server_that_does_not_sync_is_refused(postgres: PostgresServer, url: s
         postgres.execute("SELECT pg_reload_conf()")
 
 
-def test_an_old_server_is_refused(cable: Cable) -> None:
+def test_an_old_server_is_refused(cable: Cable, postgres: PostgresServer) -> None:
     """A version of PostgreSQL that lacks what is needed is named, with the one that is needed."""
-    cable.replaced = (b"server_version\x00" + b"15", b"server_version\x00" + b"13")
+    ((version,),) = postgres.execute("SHOW server_version")
+    cable.replaced = (b"server_version\x00" + version[:2].encode(), b"server_version\x00" + b"13")
     with pytest.raises(JournalError, match="version 13, and organism needs 14 or newer"):
         PostgresDatabase(cable.url)
 

@@ -59,7 +59,7 @@ def connected(url: str, place: str, on_warning: Callable[[], None] = lambda: Non
     try:
         synchronous = _refuse_unsafe(connection, url, place)
         newer = _SESSION_OF_17 if connection.info.server_version >= 17_00_00 else ""  # noqa: PLR2004
-        # What was looked at stays as it was for this connection, whatever the server is told meanwhile.
+        # What was looked at stays as it was for this connection, also where the server is set otherwise meanwhile.
         connection.execute(f"{_SESSION}{newer}; SET synchronous_commit = {synchronous}".encode())
     except BaseException:
         connection.close()

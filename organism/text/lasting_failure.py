@@ -7,13 +7,13 @@ _AGAIN_NS = 60_000_000_000
 
 
 class LastingFailure:
-    """A failure that may last: it is told when it begins, when its reason is another, and each minute."""
+    """A failure that may last: the log has it when it begins, when its reason is another, and each minute."""
 
     def __init__(self) -> None:
         self._told, self._again_ns = "", 0
 
     def is_news(self, reason: str) -> bool:
-        """Whether to tell it now; then it counts as told."""
+        """Whether to log it now; then it counts as logged."""
         now_ns = time.monotonic_ns()
         if reason == self._told and now_ns < self._again_ns:
             return False
@@ -21,5 +21,5 @@ class LastingFailure:
         return True
 
     def end(self) -> None:
-        """It is over: the next one is told at once."""
+        """It is over: the next one is news at once."""
         self._told = ""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import anyio
 import anyio.abc
-import structlog
 
 from organism.app import Organism
 from organism.budget.calibration import Calibration
@@ -26,15 +25,12 @@ from organism.llm.provider import Provider
 from organism.pricing.book import PriceBook
 from organism.router.limits.limiter import ProviderLimiter
 from organism.router.planning.provider_limiters import ProviderLimiters, gone_providers
-from organism.runtime.active_config import InFlightCounter
 from organism.stores.leases import Lease
 from organism.wiring import Environment, SharedParts, wire
 
 if TYPE_CHECKING:
     from organism.stores.postgres.lease_table import LeaseTable
     from organism.stores.postgres.postgres_journal import PostgresJournal
-
-_log = structlog.get_logger("organism.cluster")
 
 
 class NodeParts:
@@ -134,12 +130,9 @@ class NodeParts:
         self.spec, self._book = spec, None
         self._agent_labels = AgentLabels(spec.agents, spec.entry)
         apply_spec(self._components, spec, self.limiters)
-        reached, runs = [organism for organism in partitions if organism.pump.running], list[InFlightCounter]()
-        for organism in reached:
-            try:
-                runs.append(organism.control.apply_with_others(spec, self.limiters, order))
-            except JournalError as error:  # it is another node's by now, or about to be: that one has a file of its own
-                _log.warning("partition_not_reloaded", error=str(error))
+        reached = [organism for organism in partitions if organism.pump.running]
+        # Also one that is another node's by now: that shows only where the journal is waited for.
+        runs = [organism.control.apply_with_others(spec, self.limiters, order) for organism in reached]
 
         async def unused() -> None:
             for each in runs:

@@ -25,7 +25,6 @@ from organism.api.auth_middleware import (
     BODY_MAX,
     FAILURES_PER_MINUTE,
     LOOPBACK_HOSTS,
-    OPEN_PATHS,
     AccessRule,
     ASGIReceive,
     ASGIScope,
@@ -201,7 +200,7 @@ def build_api(control: Control, tokens: TokenBook, options: Options | None = Non
     async def routes(scope: ASGIScope, receive: ASGIReceive, send: ASGISend) -> None:
         await application()(scope, receive, send)  # type: ignore[arg-type]
 
-    rules = [AccessRule(path, None) for path in OPEN_PATHS]
+    rules = [AccessRule(path, None) for path in system.OPEN_PATHS]
     rules += [AccessRule("/*", bearer(tokens.find)), *(rule for group in options.groups for rule in group.rules)]
     return AuthMiddleware(
         routes,

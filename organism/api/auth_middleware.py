@@ -43,7 +43,6 @@ LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 HEAD_MAX = 16_384
 """Bytes of a request's line and headers together."""
 
-OPEN_PATHS = ("/healthz", "/readyz")  # what anybody may ask
 BODY_MAX = 1_048_576
 DEPTH_MAX = 32
 VALUES_MAX = 500_000

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from organism.api.auth_middleware import CALLER, HEAD_MAX, OPEN_PATHS
+from organism.api.auth_middleware import CALLER, HEAD_MAX
 from organism.api.problems import MEDIA_TYPE, Problem
+from organism.api.routes.system import OPEN_PATHS
 
 CONNECTIONS_MAX = 128
 BESIDE_MAX = 8

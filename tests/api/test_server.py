@@ -12,8 +12,9 @@ import anyio.abc
 import httpx2
 import pytest
 
-from organism.api.auth_middleware import BODY_MAX, HEAD_MAX, OPEN_PATHS
+from organism.api.auth_middleware import BODY_MAX, HEAD_MAX
 from organism.api.protocol import BESIDE_MAX, CONNECTIONS_MAX
+from organism.api.routes.system import OPEN_PATHS
 
 pytestmark = pytest.mark.anyio
 

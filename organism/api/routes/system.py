@@ -15,6 +15,10 @@ LabelQuery = Annotated[list[str] | None, QueryParameter(name="label")]
 """Labels, each as ``name=value``."""
 
 
+OPEN_PATHS = ("/healthz", "/readyz")
+"""What anybody may ask."""
+
+
 @get("/healthz", media_type=MediaType.TEXT, opt=OPEN)
 async def healthz() -> str:
     """Say that the process is alive."""

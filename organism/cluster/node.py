@@ -32,6 +32,7 @@ from organism.journal import FencedError, JournalBrokenError, JournalError
 from organism.messages import Message, ThreadResult
 from organism.stores.group_storage import Retention
 from organism.stores.leases import ClusterView, Lease, LeaseRow, NodeReplacedError, OlderCopyError, unseen
+from organism.text.lasting_failure import LastingFailure
 from organism.wiring import check_postgres, postgres_journal
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class ClusterNode:
         self._reloading = anyio.Lock()
         self.escrow = Escrow(database, partitions)
         self.rates = RateShares(database, node, self.parts.limiters, self._times)
-        self.counts = NodeCounts()
+        self.counts, self._renewing = NodeCounts(), LastingFailure()
         self._table: LeaseTable | None = None
         self._cores: dict[int, PartitionCore] = {}
         self._failed_s: dict[int, float] = {}
@@ -294,7 +295,8 @@ class ClusterNode:
             except OlderCopyError as error:
                 self._end(error, lambda _lease, why=error: why)  # type: ignore[misc]
             except JournalError as error:
-                if self.counts.not_renewed(str(error)):
+                self.counts.renewals_failed += 1
+                if self._renewing.is_news(str(error)):
                     _log.error("lease_not_renewed", node=self.name, error=str(error))
             with anyio.move_on_after(_SOON_S if soon else self._times.renew_s):
                 await self._changed.wait()
@@ -304,8 +306,8 @@ class ClusterNode:
         """Renew once, and do what follows from it; whether more is to be done soon."""
         began_s, table = loop_time(), self.table
         renewal = await self._threads.run(table.renew, [core.lease for core in self._cores.values()])
-        self.counts.renewed(began_s)
-        self._view = renewal.view
+        self.counts.renewed_s, self._view = began_s, renewal.view
+        self._renewing.end()
         self._hold(held=False)
         self._news.notify()
         for lease in renewal.view.leases:

@@ -5,8 +5,6 @@ from typing import Literal
 
 import msgspec
 
-from organism.text.lasting_failure import LastingFailure
-
 EndReason = Literal["handed_over", "fenced", "failed"]
 
 
@@ -18,7 +16,6 @@ class NodeCounts(msgspec.Struct):
         ended: Partitions that it has no more, by why.
         renewed_s: When its leases were renewed last, by the event loop's time.
         renewals_failed: Renewals of its leases that failed.
-        renewing: Why, as long as that lasts.
         token_looks_failed: Looks at the tokens of the database that have failed.
         forwards: Requests that were passed on to other nodes, by what came of them.
         forward_s: Seconds until the head of the answer of each, by the upper bound of their bucket.
@@ -29,21 +26,10 @@ class NodeCounts(msgspec.Struct):
     ended: Counter[EndReason] = msgspec.field(default_factory=Counter)
     renewed_s: float = 0.0
     renewals_failed: int = 0
-    renewing: LastingFailure = msgspec.field(default_factory=LastingFailure)
     token_looks_failed: int = 0
     forwards: Counter[str] = msgspec.field(default_factory=Counter)
     forward_s: Counter[float] = msgspec.field(default_factory=Counter)
     forward_sum_s: float = 0.0
-
-    def renewed(self, began_s: float) -> None:
-        """Count a renewal that was begun at that time."""
-        self.renewed_s = began_s
-        self.renewing.end()
-
-    def not_renewed(self, reason: str) -> bool:
-        """Count a renewal that has failed; whether the log is to say so."""
-        self.renewals_failed += 1
-        return self.renewing.is_news(reason)
 
     def forwarded(self, seconds: float, bounds: tuple[float, ...]) -> None:
         """Count that the head of a passed-on request's answer has come after so many seconds."""

@@ -227,8 +227,11 @@ def handler_of(target: object) -> Handler:
             target = target()
         except (Exception, SystemExit) as error:
             raise ConfigError(f"{shown(target)} cannot be made an agent of: {describe(error)}") from error
-    if isinstance(target, HasHandle):
-        return target.handle
+    try:
+        if isinstance(target, HasHandle):
+            return target.handle
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"the method 'handle' of {shown(target)} cannot be had: {describe(error)}") from error
     if callable(target):
         return target
     raise ConfigError(f"{target!r} is no handler: it must be a function of (message, ctx) or have a method 'handle'")

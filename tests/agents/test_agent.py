@@ -15,6 +15,7 @@ from organism import (
     Text,
     agent,
 )
+from organism.agents.agent import handler_of
 from organism.testing import ScriptedProvider, VirtualClock, handle_message, run
 
 
@@ -151,3 +152,15 @@ def test_what_an_agent_sends_to_others_is_shown() -> None:
         assert "no good" in str((await handle_message(writer, "fail")).error)
 
     run(test)
+
+
+def test_a_handle_that_cannot_be_had_is_a_mistake_of_the_configuration() -> None:
+    """What asking for it raises is said; it neither ends ``organism check`` without a word nor looks like a defect."""
+
+    class Exits:
+        @property
+        def handle(self) -> None:
+            raise SystemExit(3)
+
+    with pytest.raises(ConfigError, match=r"'handle' of .* cannot be had: SystemExit: 3"):
+        handler_of(Exits())

@@ -1,4 +1,4 @@
-"""More budget as a tool: the model asks a person for it, and reads what was granted."""
+"""The tool by which a model asks a person for more budget."""
 
 from functools import partial
 
@@ -10,7 +10,7 @@ from organism.errors import ConfigError
 from organism.llm.requests import Tool
 
 REQUEST_BUDGET = "request_budget"
-"""What the model calls it, and what it is called in the file."""
+"""The tool's name, for the model and in the configuration."""
 
 
 class _Asked(msgspec.Struct, forbid_unknown_fields=True):
@@ -31,7 +31,7 @@ _SCHEMA = {
 
 
 def request_budget_tool() -> AgentTool:
-    """Make the tool by which a model asks a person for more budget, when its task is worth more than it has left."""
+    """Return the tool by which a model asks a person for more budget."""
     purpose = "Ask a person for more budget for this task. Only when what is left cannot do it; say what for."
     return AgentTool(spec=Tool(REQUEST_BUDGET, purpose, _SCHEMA), call=_call, replayed=True)
 

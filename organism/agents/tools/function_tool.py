@@ -35,7 +35,7 @@ _DECLARED = "__organism_tool__"
 
 
 class DeclaredTool(msgspec.Struct, frozen=True):
-    """What :func:`tool` has noted at a function."""
+    """What :func:`tool` has attached to a function."""
 
     name: str | None
     rules: ToolRules
@@ -91,7 +91,7 @@ def tool(
 
 
 def declared(function: object) -> DeclaredTool:
-    """Return what was noted at a function; the defaults where nothing was."""
+    """Return what :func:`tool` has attached to a function; the defaults if it was not used."""
     noted = getattr(function, _DECLARED, None)
     return noted if isinstance(noted, DeclaredTool) else DeclaredTool(None, ToolRules())
 
@@ -155,7 +155,7 @@ def function_tool(
 
 
 def _parameters(function: Callable[..., Any], where: str) -> tuple[str | None, list[tuple[str, Any, Any]]]:
-    """Read a function's parameters: the one that takes the context, and the fields the model fills in."""
+    """Return the parameter that takes the context, if any, and the fields that the model fills in."""
     try:
         hints = get_type_hints(function, include_extras=True)
     except Exception as error:  # noqa: BLE001 - annotations are a stranger's code
@@ -185,10 +185,10 @@ async def _run(function: Callable[..., Any], values: dict[str, Any], ctx: Contex
 
 
 def content_of(result: object) -> ToolContent:
-    """Say what a function has returned: text as it is, images as images, anything else as JSON.
+    """Return a function's result as content: text and images unchanged, anything else as JSON.
 
     Raises:
-        TypeError: If JSON cannot say it.
+        TypeError: If it cannot be written as JSON.
     """
     match result:
         case None:

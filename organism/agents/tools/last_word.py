@@ -1,7 +1,7 @@
-"""The last call that a budget has room for in a loop of tools: it keeps what was paid for, and asks for an answer.
+"""The final request of a tool loop whose budget is running out: it keeps paid results and asks for an answer.
 
-Nothing of it is run or paid again: it is the same conversation with a note at its end, in which results of tools are
-shortened where it would not fit: those of earlier rounds first, of these the largest, and of each its pictures first.
+It is the same conversation with a note at its end. Results of tools are shortened until it fits: those of earlier
+rounds first, of these the largest, and of each its images first.
 """
 
 from collections.abc import Callable
@@ -17,24 +17,24 @@ NOTE = (
 )
 
 KEPT_CHARACTERS = 80
-"""What is left of a result at least, before its mark."""
+"""The fewest characters that are left of a result, before its mark."""
 
 Fits = Callable[[CompletionRequest], bool]
-"""Whether the budget has room for a request and a useful answer to it."""
+"""Tells whether the budget has room for a request and a useful answer."""
 
 Content = str | tuple[TextPart | ImagePart | VendorItem, ...]
-"""What a tool's result is."""
+"""The content of a tool's result."""
 
 
 def last_word(request: CompletionRequest, fits: Fits) -> CompletionRequest:
-    """Return a request that asks for the answer now, trimmed until it fits.
+    """Return a request for the final answer, trimmed until it fits.
 
     Args:
-        request: The request of the loop's next round, which does not fit any more.
-        fits: Whether one does.
+        request: The request of the loop's next round, which no longer fits.
+        fits: Tells whether a request fits.
 
     Returns:
-        The longest of its kind that fits; what is left when all is trimmed, if not even that does.
+        The least trimmed request that fits; the most trimmed one if none does.
     """
     *before, last = request.messages
     noted = replace(last, content=(*last.parts, TextPart(NOTE)))
@@ -47,7 +47,7 @@ def last_word(request: CompletionRequest, fits: Fits) -> CompletionRequest:
 
 
 def _by_age_and_size(request: CompletionRequest) -> list[tuple[int, int]]:
-    """Return where results stand: those of earlier rounds before those of the last, the largest first."""
+    """Return the places of results, by turn and part: earlier rounds before the last, the largest first."""
     found = [
         (turn, place, _size(part.content))
         for turn, message in enumerate(request.messages)
@@ -59,12 +59,12 @@ def _by_age_and_size(request: CompletionRequest) -> list[tuple[int, int]]:
 
 
 def _size(content: Content) -> int:
-    """Return the characters of a result; pictures and the like count with those of their data."""
+    """Return the characters of a result; images count with their encoded data."""
     return len(content) if isinstance(content, str) else len(msgspec.json.encode(content))
 
 
 def _with_result(request: CompletionRequest, turn: int, place: int, fits: Fits) -> CompletionRequest:
-    """Return a request with one result shortened as little as makes it fit, or as much as it can be."""
+    """Return a request with one result shortened as little as possible to fit, else as much as possible."""
     message = request.messages[turn]
     part = message.parts[place]
     assert isinstance(part, ToolResult)  # noqa: S101 - this is how it was found
@@ -92,7 +92,7 @@ def _with_result(request: CompletionRequest, turn: int, place: int, fits: Fits) 
 
 
 def _text_and_others(content: Content) -> tuple[str, int]:
-    """Return the text of a result, and how many pictures and items of the vendor's stand beside it."""
+    """Return the text of a result, and the number of its parts that are not text."""
     if isinstance(content, str):
         return content, 0
     texts = [part.text for part in content if isinstance(part, TextPart)]
@@ -100,7 +100,7 @@ def _text_and_others(content: Content) -> tuple[str, int]:
 
 
 def _mark(left_out: int, whole: int, others: int) -> str:
-    """Say what is left out of a result: characters, and what is no text."""
+    """Return the mark that says what is left out of a result."""
     parts = [f"{left_out:,} of {whole:,} characters"] if left_out else []
     if others:
         parts.append("1 part that is no text" if others == 1 else f"{others} parts that are no text")

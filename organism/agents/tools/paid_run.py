@@ -1,4 +1,4 @@
-"""A run of a tool that has a price: held at its worst case before it begins, charged by what it took and gave after."""
+"""Runs of tools with a price: held at the worst case before they begin, charged by duration and result after."""
 
 from contextlib import AsyncExitStack, suppress
 
@@ -14,7 +14,7 @@ from organism.router.spending.expense import Expense
 
 
 class ToolRefusedError(OrganismError):
-    """A limit refuses the price of a tool, which has not begun.
+    """A limit refuses the price of a run, which has not begun.
 
     Attributes:
         shortage: The refusal.
@@ -26,10 +26,10 @@ class ToolRefusedError(OrganismError):
 
 
 async def run_tool(tool: AgentTool, call: ToolCall, work: ToolRun, ctx: Context) -> ToolResult:
-    """Run what a model asks for, within bounds; every error of the call or the tool goes back to the model.
+    """Run a tool within its bounds; every error of the call or the tool becomes its result.
 
     Raises:
-        ToolRefusedError: It has a price, and a limit refuses that; it has not begun.
+        ToolRefusedError: A limit refuses its price; it has not begun.
     """
     price = tool.rules.price
     if price is None:
@@ -48,7 +48,7 @@ async def run_tool(tool: AgentTool, call: ToolCall, work: ToolRun, ctx: Context)
         begun = anyio.current_time()
         output = await output_of(tool, work, ctx)
         seconds = anyio.current_time() - begun
-        # From here to the step that keeps the result nothing waits: what is paid for is kept with its price.
+        # No await from here to the step that keeps the result: a paid result is kept together with its charge.
         if output.ran is False:
             hold.release()
         elif output.ran is None:
@@ -63,7 +63,7 @@ async def run_tool(tool: AgentTool, call: ToolCall, work: ToolRun, ctx: Context)
 
 
 def _units(price: ToolPrice, output: ToolOutput) -> int | None:
-    """Count what a result has of what is paid for; one that says it is an error has nothing of it."""
+    """Return the paid units of a result: 0 for an error, ``None`` if they cannot be counted."""
     if not price.unit:
         return None
     return 0 if output.is_error else units_of(price, _text(output.content))
@@ -84,10 +84,9 @@ def _text(content: ToolContent) -> str:
 
 
 async def refused_run(call: ToolCall, error: BudgetExhaustedError, ctx: Context) -> ToolResult:
-    """Let the message wait for the budget of a tool that was refused; or tell the model, where it is to go on.
+    """Make the message wait for the budget of a refused tool, or return the refusal to the model.
 
-    That is where the organism is set to fail, and where nothing stands between the tool and its price but what is kept
-    for its final call.
+    The model gets it if the organism is set to fail, and if only the final reserve stands against the price.
     """
     if not _only_final_reserve_left(error.refusal):
         with suppress(BudgetExhaustedError):

@@ -1,4 +1,4 @@
-"""Another agent as a tool: the model hands work over by a typed message, and may wait for the reply."""
+"""Other agents as tools: the model sends a typed message, and may wait for the reply."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -15,7 +15,7 @@ from organism.messages import RUNTIME_MESSAGES, Gathered, Message, Text, as_text
 from organism.pricing.tool_prices import ToolPrice
 
 ASK_TIMEOUT_S = 60.0
-"""An agent takes longer than a function: it may itself call a model."""
+"""Longer than for a function: the agent may call a model itself."""
 
 
 def ask_tool(
@@ -73,10 +73,10 @@ async def _say(output: ToolOutput, _progress: OnProgress) -> ToolOutput:
 
 
 def message_for(accepts: tuple[type[Message], ...]) -> type[Message]:
-    """Choose the type of message a model is to fill in for an agent that accepts these.
+    """Return the type of message that a model fills in for an agent that accepts these types.
 
     Raises:
-        ConfigError: If it accepts nothing that one could write to it.
+        ConfigError: If it accepts no message of another agent.
     """
     if Text in accepts or Message in accepts:
         return Text
@@ -99,7 +99,7 @@ def _tool(
         return partial(_say, message) if isinstance(message, ToolOutput) else hand_over(message, ctx)
 
     schema = object_schema(message_type)
-    # The tag says which type it is, which is settled here and no business of the model.
+    # The tag names the type, which is fixed here: the model need not fill it in.
     tag = message_type.__struct_config__.tag_field
     fields = {field: kind for field, kind in schema.get("properties", {}).items() if field != tag}
     required = [field for field in schema.get("required", ()) if field != tag]

@@ -1,7 +1,7 @@
-"""Tools of an LLM agent: what the model is shown, what runs when it asks, and the bounds on both.
+"""Tools of an LLM agent: their specs, their runs, and the bounds on both.
 
-Architecture invariant: whatever a tool does wrong becomes text for the model, which may do something about it. Only
-what is not the tool's fault (no budget, a stopping organism) ends the handler.
+Invariant: every failure of a tool becomes text for the model, which may react to it. Only what is not the tool's fault
+(no budget, a stopping organism) ends the handler.
 """
 
 import asyncio
@@ -29,22 +29,21 @@ Permission = Literal["allow", "ask", "deny"]
 
 DEFAULT_TIMEOUT_S = 30.0
 DEFAULT_RESULT_BYTES = 16_384
-"""About 4,000 tokens of English: each result is input of every following call."""
+"""About 4,000 tokens of English; each result is input of every following call."""
 
 _PROGRESS_TIMES = 10
-"""A tool that goes on telling of its progress may take so many times its timeout, and no longer."""
+"""How many times its timeout a tool may take that reports progress."""
 
 _ERROR_CHARACTERS = 500
 
 
 class ToolOutput(msgspec.Struct, frozen=True):
-    """What came of running a tool.
+    """The outcome of a tool's run.
 
     Attributes:
         content: Text, or text and images.
         is_error: Whether it failed; the text then says how.
-        ran: Whether it ran, which is what it is paid for: ``False`` if nothing was done, ``None`` if nobody knows how
-            far it came.
+        ran: Whether it ran, and so is paid: ``False`` if nothing was done, ``None`` if it is unknown how far it came.
     """
 
     content: ToolContent
@@ -79,10 +78,10 @@ def priced(rules: ToolRules, price: object) -> ToolRules:
 
 
 OnProgress = Callable[[], None]
-"""Called by a run each time it is known to go on."""
+"""Called by a run to report progress."""
 
 ToolRun = Callable[[OnProgress], Awaitable[ToolOutput]]
-"""A run of a tool that has its place among all that the handler does, and has not begun."""
+"""A run of a tool that has its number among the handler's steps, and has not begun."""
 
 
 class AgentTool(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -116,7 +115,7 @@ class AgentTool(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class ToolServerError(OrganismError):
-    """A server of tools cannot be reached.
+    """A tool server cannot be reached.
 
     Attributes:
         server: Its name in the configuration.
@@ -142,7 +141,7 @@ class ToolServer(Protocol):
         ...
 
     async def tools(self) -> tuple[Tool, ...]:
-        """Return what it offers, under its own names.
+        """Return the tools it offers, under its own names.
 
         Raises:
             ToolServerError: It cannot be reached.
@@ -150,7 +149,7 @@ class ToolServer(Protocol):
         ...
 
     async def call(self, tool: str, arguments: str, progress: OnProgress) -> ToolOutput:
-        """Run a tool under the server's own name for it; failures come back as output."""
+        """Run a tool by the server's own name for it; failures are returned as output."""
         ...
 
 
@@ -170,7 +169,7 @@ class ServedTools(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     prices: Mapping[str, ToolPrice] = msgspec.field(default_factory=dict)
 
     async def offered(self) -> tuple[Tool, ...]:
-        """Ask the server what it offers, under its own names.
+        """Return the selected tools of the server, under its own names.
 
         Raises:
             ToolServerError: The server cannot be reached, or lacks a tool that is named.
@@ -183,7 +182,7 @@ class ServedTools(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return tuple(offered[name] for name in (self.only if self.only is not None else offered))
 
     def tool(self, offered: Tool, name: str) -> AgentTool:
-        """Make a tool of one that is offered; the model calls it by the name given, the server by its own."""
+        """Make a tool of an offered one; the model calls it by ``name``, the server by its own name."""
 
         def call(arguments: str, _ctx: Context) -> ToolRun:
             return partial(self.server.call, offered.name, arguments)
@@ -197,7 +196,7 @@ ToolSource = AgentTool | ServedTools
 
 
 async def open_tools(sources: tuple[ToolSource, ...]) -> dict[str, AgentTool]:
-    """Return all tools by name; those of servers are called by the server's name and their own.
+    """Return all tools by name; names of servers' tools are prefixed with the server's.
 
     Raises:
         ConfigError: Two share a name.
@@ -221,7 +220,7 @@ async def open_tools(sources: tuple[ToolSource, ...]) -> dict[str, AgentTool]:
 
 
 async def refused(tool: AgentTool, call: ToolCall, ctx: Context) -> ToolResult | None:
-    """Return what the model reads when the tool may not run; ``None`` when it may, if need be after asking."""
+    """Return the result of a tool that may not run; ``None`` if it may, after asking a person if need be."""
     if tool.rules.approval == "ask":
         decision = await ctx.approval(call.name, call.arguments)
         if not decision.allowed:
@@ -233,7 +232,7 @@ async def refused(tool: AgentTool, call: ToolCall, ctx: Context) -> ToolResult |
 
 
 async def output_of(tool: AgentTool, work: ToolRun, ctx: Context) -> ToolOutput:
-    """Run what a model asks for, within bounds of time; every fault of the tool is put into words."""
+    """Run a tool within its timeout; every failure of the tool becomes its output."""
     begun = anyio.current_time()
     timeout_s = tool.rules.timeout_s
     with anyio.CancelScope(deadline=begun + timeout_s) as scope:
@@ -251,13 +250,13 @@ async def output_of(tool: AgentTool, work: ToolRun, ctx: Context) -> ToolOutput:
 
 
 def result_of(tool: AgentTool, call: ToolCall, output: ToolOutput) -> ToolResult:
-    """Return what the model reads of a run."""
+    """Return the result of a run for the model."""
     content = _without_secrets(output.content) if output.is_error else output.content
     return ToolResult(call.id, cut(content, tool.rules.result_bytes), output.is_error)
 
 
 def _without_secrets(content: ToolContent) -> ToolContent:
-    """Clean an error's text: it goes to a model, and so to another company."""
+    """Redact an error's text, which goes to a model and so to another company."""
     if isinstance(content, str):
         return redact(content)
     return tuple(TextPart(redact(part.text)) if isinstance(part, TextPart) else part for part in content)
@@ -265,7 +264,7 @@ def _without_secrets(content: ToolContent) -> ToolContent:
 
 async def _guarded(tool: AgentTool, work: ToolRun, ctx: Context, progress: OnProgress) -> ToolOutput:
     try:
-        output: object = await work(progress)  # a tool of a stranger may give anything
+        output: object = await work(progress)  # foreign tools may return anything
     except (AskError, DeliveryError) as error:
         return ToolOutput(str(error), is_error=True, ran=False if isinstance(error, DeliveryError) else None)
     except OrganismError:
@@ -285,7 +284,7 @@ async def _guarded(tool: AgentTool, work: ToolRun, ctx: Context, progress: OnPro
 
 
 def cut(content: ToolContent, most_bytes: int) -> ToolContent:
-    """Bound what a model is shown: text is cut at its end, an image that does not fit is left out; both are said."""
+    """Bound a result for the model: long text is cut, images that do not fit are replaced by notes."""
     if isinstance(content, str):
         raw = content.encode("utf-8", "replace")
         if len(raw) <= most_bytes:

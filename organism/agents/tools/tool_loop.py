@@ -1,4 +1,4 @@
-"""The loop of a model and its tools: ask, run what it wants run, tell it what came of it, ask again."""
+"""The loop of a model and its tools: call the model, run the tools it asks for, send the results, call again."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
@@ -20,22 +20,22 @@ from organism.messages import BudgetWarning
 from organism.router.call import LastWord
 
 CompleteCall = Callable[[CompletionRequest, LastWord | None], Awaitable[Completion]]
-"""Makes a model call; with a last word it leaves room for one."""
+"""Makes a model call; with a last word it leaves room for a final one."""
 
 DEFAULT_ROUNDS = 8
-"""So many calls of the model for one message; the last one must answer."""
+"""The most model calls for one message; the last one must answer."""
 
 
 class ToolLoop:
-    """Takes a request to an answer by way of tools.
+    """Answers a request by way of tools.
 
     Args:
         send: Makes a model call; each is charged and, when the handler is run again, not paid twice.
         tools: The tools by name.
         ctx: The context they run in.
         rounds: The most model calls; in the last one no tool may be asked for.
-        news: Takes what the agent has not heard of its budget; the model reads that with the results of its tools.
-        budget: Says what is left of the budget, for models that are to read it with the results of every round.
+        news: Returns new warnings of the budget, which the model gets with the results of its tools.
+        budget: Returns what is left of the budget, for models that get it with the results of every round.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class ToolLoop:
         """The conversation so far, calls and results included, without the last answer."""
 
     async def answer(self, request: CompletionRequest) -> Completion:
-        """Ask until the model asks for nothing more.
+        """Run the loop until the model asks for no more tools.
 
         Raises:
             AnswerError: The model asks for tools when it may not.
@@ -74,9 +74,9 @@ class ToolLoop:
             answer = await self._ask(asked)
             if not answer.tool_calls:
                 return answer
-            # A model may ask for tools although it must not. What it has said beside them is its answer: to run them
-            # would end in a call that waits for budget, or in none. Where it has said nothing they are run, and a
-            # raise of the limit finds their results.
+            # A model may ask for tools although it must not. Its text beside them is its answer: running them would end
+            # in a call that waits for budget, or in none. Without text they are run, so that their results are there
+            # when the limit is raised.
             if answer.text.strip() and (answer.is_last_word or choice == "none"):
                 return answer.without_calls()
             results = await self._run(answer.tool_calls, run)
@@ -87,9 +87,9 @@ class ToolLoop:
         raise AnswerError(f"the model asked for tools in {self._rounds} calls and gave no answer")
 
     async def _ask(self, asked: CompletionRequest) -> Completion:
-        """Ask the model; where no route can hold the images that tools have brought, without them.
+        """Call the model; without the images of tools if no route can bound them.
 
-        What the agent has done and paid for by then is not lost for a picture that one of its tools has sent unasked.
+        So the agent's paid work is not lost because one of its tools has sent an image.
         """
         try:
             return await self._send(asked, partial(last_word, asked))
@@ -101,10 +101,10 @@ class ToolLoop:
         return await self._send(plain, partial(last_word, plain))
 
     async def _warning(self, number: int) -> tuple[TextPart, ...]:
-        """Say what the budget has come to since the agent has last heard; kept, so a second run says just the same."""
+        """Return new warnings as notes; kept, so that a second run has the same."""
 
         async def look() -> list[BudgetWarning]:
-            return list(self._news())  # kept in the step that takes it: no crash comes in between, none tells it again
+            return list(self._news())  # kept in the step that takes them: no crash in between loses or repeats one
 
         notes: list[TextPart] = []
         for warning in await self._ctx.once(f"warning:{number}", look, list[BudgetWarning]):
@@ -115,7 +115,7 @@ class ToolLoop:
         return tuple(notes)
 
     async def _left(self, number: int) -> tuple[TextPart, ...]:
-        """Say what is left where that is wanted; kept, so that a second run says just the same."""
+        """Return what is left of the budget, if wanted, as a note; kept, so that a second run has the same."""
         if (budget := self._budget) is None:
             return ()
 
@@ -128,7 +128,7 @@ class ToolLoop:
     def _loop_notes(
         self, run_before: int, calls: tuple[ToolCall, ...], results: tuple[ToolResult, ...]
     ) -> tuple[TextPart, ...]:
-        """Say it when the same results come again and again."""
+        """Return notes of the breaker about calls or results that repeat."""
         notes = [
             self._ctx.on_tool(run_before + place, call.name, call.arguments, _text(result))
             for place, (call, result) in enumerate(zip(calls, results, strict=True))
@@ -138,13 +138,12 @@ class ToolLoop:
     async def _prepare(
         self, calls: tuple[ToolCall, ...]
     ) -> tuple[list[tuple[int, AgentTool, ToolRun]], dict[int, ToolResult]]:
-        """Ask people first, and give each run its place in the order of the calls.
+        """Ask for approvals, and give each run its number in the order of the calls.
 
-        A second run of the handler finds what it has asked for in the same places; what is done by then is not done
-        again.
+        A second run of the handler gives the same numbers, so that finished runs are found and not repeated.
 
         Returns:
-            What may run, and what is known of the others.
+            The runs that may begin, and the results of the other calls.
         """
         results: dict[int, ToolResult] = {}
         ready: list[tuple[int, AgentTool, ToolRun]] = []
@@ -163,7 +162,7 @@ class ToolLoop:
         return ready, results
 
     async def _run(self, calls: tuple[ToolCall, ...], run_before: int) -> tuple[ToolResult, ...]:
-        """Run tools side by side, and after them one by one those that a second run of the handler runs again."""
+        """Run tools concurrently, and after them, one by one, those that a second run of the handler repeats."""
         ready, results = await self._prepare(calls)
         shortages: dict[int, BudgetExhaustedError] = {}
 
@@ -185,7 +184,7 @@ class ToolLoop:
         for place, tool, work in ready:
             if tool.replayed:
                 await run(place, tool, work)
-        # Only now: a message that waits for budget is cut short, and tools at work would be with it.
+        # Only now: a message that waits for budget is cut short, and running tools would be, too.
         for place, shortage in sorted(shortages.items()):
             refuse = partial(refused_run, calls[place], shortage, self._ctx)
             results[place] = await self._ctx.once(_key(run_before + place, calls[place]), refuse, ToolResult)
@@ -193,7 +192,7 @@ class ToolLoop:
 
 
 def _without_images(message: ChatMessage, provider: str) -> ChatMessage:
-    """Return a turn with words in place of the images in results of tools; what users show stays."""
+    """Return a turn with notes in place of images in results of tools; images of users stay."""
     note = TextPart(
         f"[an image left out: nothing bounds its tokens; the operator can set 'image_tokens' of {provider!r}]"
     )
@@ -207,7 +206,7 @@ def _without_images(message: ChatMessage, provider: str) -> ChatMessage:
 
 
 def _key(number: int, call: ToolCall) -> str:
-    """Name a run of a tool, so that a model that wants something else in a second run does not get the old result."""
+    """Return the key of a run; a model that asks for something else in a second run does not get the old result."""
     return f"tool:{number}:{sha256(msgspec.json.encode(call)).hexdigest()[:16]}"
 
 

@@ -1,4 +1,4 @@
-"""Names for tools of servers that every vendor takes: letters, digits, ``-`` and ``_``, at most 64, each once. Pure.
+"""Unique names for servers' tools that every vendor takes: at most 64 letters, digits, ``-`` and ``_``. Pure.
 
 Servers name their tools as they like (dots, slashes, any script, any length), and two names that differ may be the same
 once they are cleaned. A name that needs no cleaning is kept; of others that meet, each ends in a digest of its whole
@@ -46,7 +46,7 @@ def _cleaned(server: str, tool: str) -> str:
 
 
 def _told_apart(pair: tuple[str, str], name: str, used: Collection[str]) -> str:
-    """End a name with a digest of what it stands for; with more of it, should even that be taken."""
+    """Return a name that ends in a digest of the pair, longer if the name is taken."""
     digest = sha256("\0".join(pair).encode("utf-8", "surrogatepass")).hexdigest()
     for letters in range(_DIGEST_LETTERS, len(digest)):
         end = f"_{digest[:letters]}"

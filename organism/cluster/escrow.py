@@ -47,6 +47,7 @@ class Escrow:
         partitions: How many journals it holds.
 
     Attributes:
+        configuration: How late the file of the node was ordered; 0 for none.
         failures: How often it could not agree with the others.
     """
 
@@ -57,7 +58,7 @@ class Escrow:
         self._questions: dict[int, PartitionQuestions] = {}
         self._woken = anyio.Event()
         self._exchange_s = self._forget_s = 0.0
-        self._configuration = 0
+        self.configuration = 0
         self._table: SliceTable | None = None
         self._failure = LastingFailure()
         self.failures = 0
@@ -80,7 +81,7 @@ class Escrow:
         """Take part for a partition, before it has begun; ``running`` tells whether it may write."""
         slices = PartitionSlices(self.table, self._threads, lease, components, running)
         slices.shared = slices.take_part(self._wake)
-        slices.files.order = self._configuration
+        slices.files.order = self.configuration
         self._slices[lease.partition] = slices
         self._questions[lease.partition] = PartitionQuestions(
             self.table, self._threads, lease, components, slices, self._exchange_soon
@@ -88,7 +89,7 @@ class Escrow:
 
     def configure(self, configuration: int) -> None:
         """Go by a file that was ordered so late: what it says of limits counts where no newer one says something."""
-        self._configuration = configuration
+        self.configuration = configuration
         for slices in self._slices.values():
             slices.files.go_by(configuration, slices.accounts)
         self._exchange_soon()
@@ -137,6 +138,7 @@ class Escrow:
             if not slices.taken_up:
                 await slices.take_up()
             await slices.say_of_files()
+            await slices.tell_ordered()
             soon_s = min(soon_s, await slices.serve_needs())
             if (questions := self._questions.get(slices.lease.partition)) is not None:
                 if not questions.taken_up:

@@ -1,13 +1,14 @@
 """Limits as a node's file says them beside those that all partitions of a cluster share, unit by unit. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from operator import ne
 
 from msgspec.structs import replace
 
 from organism.amounts import Amounts, Limits
 from organism.amounts.units import AMOUNT_FIELDS, ceilings_of, numbers_of
 from organism.ledger.account_balance import Balance
-from organism.stores.shared.slice_rows import SliceRow
+from organism.stores.shared.slice_rows import LimitChange, SliceRow
 
 
 class FileLimits:
@@ -37,25 +38,37 @@ class FileLimits:
         self._unsaid.discard(account)
 
     def says_anew(self, balance: Balance, row: SliceRow | None) -> bool:
-        """Whether the file, newer than the one that the cluster goes by, says something else of a limit than that."""
-        if row is None or not 0 < row.configuration < self.order:
+        """Whether the file, if none is newer, says something else of a limit than the cluster has heard of files.
+
+        Only where it was known here before: what it says otherwise now is told with what operators have said since.
+        """
+        if row is None or not 0 < row.configuration <= self.order or self.is_unsaid(balance):
             return False
         return balance.limits == balance.agreed and row.configured != units(balance.configured)
 
     def has_changed(self, balance: Balance, row: SliceRow | None) -> bool:
-        """Whether limits are what they are because a file says so now, and not because an operator does.
+        """Whether the file says something else now that was not passed on, also where an operator has spoken since.
 
         Of a change that an earlier owner has not passed on only the shared row tells: whether it knows the file's word.
         """
-        if row is None or balance.limits != balance.configured:
-            return False
-        if (seen := self._seen.get(balance.account)) is not None:
-            return seen != balance.configured
-        return row.configuration == 0 or row.configured != units(balance.configured)
+        if row is None or balance.account in self._seen or balance.limits == balance.agreed:
+            return self.is_unsaid(balance)
+        if row.configuration == 0:  # no file has said anything yet, so this one says what is not an operator's
+            return balance.limits == balance.configured
+        return row.configured != units(balance.configured)
 
-    def note(self, balance: Balance) -> None:
-        """Note what the file says of a limit: it is passed on, or there is nothing to pass on."""
-        self._seen[balance.account] = balance.configured
+    def is_unsaid(self, balance: Balance) -> bool:
+        """Whether the file says something else than was noted last."""
+        return self._seen.get(balance.account, balance.configured) != balance.configured
+
+    def note(self, balance: Balance, *, anew: bool = True) -> None:
+        """Note what the file says of a limit: it is passed on, or there is nothing to pass on.
+
+        Args:
+            anew: Whether also where something was noted before.
+        """
+        if anew or balance.account not in self._seen:
+            self._seen[balance.account] = balance.configured
 
     def forget(self, account: str) -> None:
         """Know nothing of an account."""
@@ -87,7 +100,33 @@ def times(amounts: Amounts, factor: int) -> Amounts:
     return Amounts(*(number * factor for number in numbers_of(amounts)))
 
 
-def moved(limits: Limits, before: Limits) -> tuple[int | None, ...]:
-    """Return by how much each limit has moved; where there was none before, or is none now, the limit itself."""
-    pairs = zip(ceilings_of(limits), ceilings_of(before), strict=True)
-    return tuple(now if now is None or was is None else now - was for now, was in pairs)
+def changes_of(balance: Balance, order: int, before: Limits | None) -> Iterator[LimitChange]:
+    """Yield what has changed in a limit, for all partitions: first what the file says, then what an operator has said.
+
+    An operator's limits are told as they are, and not by how much they moved: what the others know of the limit by now
+    may be something else than the operator has seen. Units that he has left alone are left alone.
+
+    Args:
+        balance: The account.
+        order: How late the file was ordered; 0 where what it says is not to be told.
+        before: What the limits were before an operator has changed them; ``None`` where one has just said all of them,
+            which may be what they are believed to be already.
+    """
+    limits, configured = ceilings_of(balance.limits), ceilings_of(balance.configured)
+    every = (True,) * len(configured)
+    if order:
+        yield _change(balance, configured, every, order)
+    moved = every if before is None else tuple(map(ne, limits, ceilings_of(before)))
+    if any(moved):
+        yield _change(balance, limits, moved)
+
+
+def _change(balance: Balance, limits: tuple[int | None, ...], units: tuple[bool, ...], order: int = 0) -> LimitChange:
+    return LimitChange(
+        limits=limits,
+        units=units,
+        revision=balance.revision,
+        standing=tuple(balance.fired),
+        configured=ceilings_of(balance.configured),
+        configuration=order,
+    )

@@ -16,6 +16,7 @@ class LeaseTimes(msgspec.Struct, frozen=True, kw_only=True):
         margin_s: So long before the end of a lease that was not renewed, nothing new is begun.
         drain_s: For calls under way, when a partition is handed over.
         again_s: Until a partition is tried again whose organism has failed.
+        reload_s: For partitions that are being taken up when the node is reloaded.
     """
 
     ttl_s: float = 10.0
@@ -23,6 +24,7 @@ class LeaseTimes(msgspec.Struct, frozen=True, kw_only=True):
     margin_s: float = 2.0
     drain_s: float = 30.0
     again_s: float = 5.0
+    reload_s: float = 30.0
 
 
 class PartitionElsewhereError(OrganismError):

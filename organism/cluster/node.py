@@ -1,7 +1,7 @@
 """One process of a cluster: takes its share of the partitions, runs an organism for each, and gives them up again."""
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from itertools import count
 from types import TracebackType
@@ -17,8 +17,8 @@ from organism.cluster.escrow import Escrow
 from organism.cluster.lease_times import LeaseTimes, elsewhere
 from organism.cluster.node_counts import NodeCounts
 from organism.cluster.node_labels import NodeLabels
-from organism.cluster.node_parts import Applied, NodeParts, check_node, until_durable, version
-from organism.cluster.partition_core import Beside, PartitionCore, alone
+from organism.cluster.node_parts import Applied, NodeParts, check_node, ordered, until_durable, version
+from organism.cluster.partition_core import Beside, PartitionCore, alone, replaced
 from organism.cluster.rate_shares import RateShares
 from organism.concurrency.error_groups import sole_error
 from organism.concurrency.loop_time import loop_time
@@ -58,9 +58,11 @@ class ClusterNode:
         times: How long things take.
         beside: Called with the organism of each partition before it runs; what it returns is entered while it does.
 
+    Attributes:
+        news: Wakes those who wait for a partition: at each renewal, and when an organism has begun or ended here.
+
     Raises:
-        ConfigError: If the name, a label or the number of partitions cannot be, or agents of different labels write to
-            each other.
+        ConfigError: If the name, a label, the agents of labels or the number of partitions cannot be.
         MissingExtraError: If the driver of PostgreSQL is not installed.
     """
 
@@ -84,8 +86,7 @@ class ClusterNode:
         self.parts = NodeParts(template, labels or NodeLabels())
         self.label_of = self.parts.label_of
         self._database, self._retention, self._times = database, retention, times or LeaseTimes()
-        self._threads = OwnThreads(1)
-        self._reloading = anyio.Lock()
+        self._threads, self._reloading = OwnThreads(1), anyio.Lock()
         self.escrow = Escrow(database, partitions)
         self.rates = RateShares(database, node, self.parts.limiters, self._times)
         self.counts, self._renewing = NodeCounts(), LastingFailure()
@@ -93,9 +94,8 @@ class ClusterNode:
         self._cores: dict[int, PartitionCore] = {}
         self._failed_s: dict[int, float] = {}
         self._view = unseen(partitions)
-        self._changed = anyio.Event()
-        self._news, self._beside = Wakeup(), beside
-        self._turns = count()
+        self._changed, self._turns = anyio.Event(), count()
+        self.news, self._beside = Wakeup(), beside
         self._tasks: anyio.abc.TaskGroup | None = None
         self._stack = AsyncExitStack()
 
@@ -115,11 +115,6 @@ class ClusterNode:
     def layout(self) -> Layout:
         """Which partitions the cluster has, and which of them need a label."""
         return self._view.layout
-
-    @property
-    def news(self) -> Wakeup:
-        """Wakes those who wait for a partition: at each renewal, and when an organism has begun or ended here."""
-        return self._news
 
     @property
     def incarnation(self) -> int:
@@ -180,7 +175,7 @@ class ClusterNode:
                 core = self._cores.get(partition)
                 if core is not None and core.open and core.organism is not before:
                     return
-                await self._news.wait()
+                await self.news.wait()
 
     def _any_organism(self, label: str) -> Organism:
         """Return each organism in turn whose partition needs a label."""
@@ -194,22 +189,27 @@ class ClusterNode:
 
         Raises:
             ConfigError: If the parts do not fit together, or change what only a start can. Nothing was changed.
+            JournalError: If the database does not answer, or partitions are taken up for long. Nothing was changed.
             StoppedError: If the node is leaving. Nothing was changed.
         """
         self.parts.check(spec, self.layout)
-        changed = spec.configuration != self.parts.mark
         async with self._reloading:
-            number = await self._threads.run(partial(self.table.configure, spec.configuration, changed=changed))
-            while any(not core.taken_up for core in self._cores.values()):
-                await self._news.wait()
+            order_file = partial(self._threads.run, self.table.order, spec.configuration, self.parts.mark)
+            number = await ordered(order_file, self._cores, self.news, self._times.reload_s)
             if self._tasks is None:
                 raise StoppedError
+            # One step to `applied`; only then is the database told, so it never says more than is active.
             reached = self.parts.replace(spec, [core.organism for core in self._cores.values()], order, self._tasks)
             self.rates.replace(self.parts.limiters)
             self.escrow.configure(number)
             applied()
+            with suppress(JournalError):  # then with the next renewal
+                await self._say_configured()
         self.renew_soon()
         await until_durable(reached)
+
+    async def _say_configured(self) -> None:
+        await self._threads.run(self.table.configured, self.parts.mark, self.escrow.configuration)
 
     # -- its life -------------------------------------------------------------------------------------------------
 
@@ -223,7 +223,8 @@ class ClusterNode:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._leave)
             await self._threads.run(table.register, self._url, version(), self._clock.now_ns())
-            self.escrow.configure(await self._threads.run(partial(table.configure, self.parts.mark, changed=False)))
+            self.escrow.configure(await self._threads.run(table.order, self.parts.mark))
+            await self._say_configured()
             self.counts.renewed_s = loop_time()
             self._view = await self._threads.run(table.look)
             await stack.enter_async_context(self.parts.tool_servers)
@@ -289,9 +290,7 @@ class ClusterNode:
             try:
                 soon = await self._turn()
             except NodeReplacedError as error:
-                self._end(
-                    error, lambda lease: FencedError(f"partition {lease.partition}", lease.epoch, lease.epoch + 1)
-                )
+                self._end(error, replaced)
             except OlderCopyError as error:
                 self._end(error, lambda _lease, why=error: why)  # type: ignore[misc]
             except JournalError as error:
@@ -309,11 +308,14 @@ class ClusterNode:
         self.counts.renewed_s, self._view = began_s, renewal.view
         self._renewing.end()
         self._hold(held=False)
-        self._news.notify()
+        self.news.notify()
         for lease in renewal.view.leases:
             await self._compare(lease, kept=lease.partition in renewal.kept)
         if self._tasks is None:
             return False
+        me = renewal.view.node(self.name)
+        if me is not None and me.configuration != self.parts.mark and not self._reloading.locked():
+            await self._say_configured()
         step = next_step(renewal.view, self.name, self._cores.keys())
         for partition in step.hand_over:
             self._cores[partition].leave()
@@ -365,7 +367,7 @@ class ClusterNode:
         parts = self.parts.wired(lease, journal)
         core = self._cores[lease.partition] = PartitionCore(lease, parts, journal, self._times.drain_s, self.name)
         self.escrow.join(lease, parts, lambda: core.running)
-        core.attach(self._beside(lease.partition, core.organism), self._news.notify)
+        core.attach(self._beside(lease.partition, core.organism), self.news.notify)
         return core
 
     async def _run(self, core: PartitionCore) -> None:
@@ -386,14 +388,12 @@ class ClusterNode:
             with anyio.CancelScope(shield=True):
                 await self._give_back(lease, stopped)
             del self._cores[lease.partition]
-            self._news.notify()
+            self.news.notify()
             self._changed.set()
 
     async def _give_back(self, lease: Lease, stopped: str) -> None:
+        give_back = partial(self.table.stop, reason=stopped) if stopped else self.table.release
         try:
-            if stopped:
-                await self._threads.run(self.table.stop, lease, stopped)
-            else:
-                await self._threads.run(self.table.release, lease)
+            await self._threads.run(give_back, lease)
         except JournalError as error:
             _log.warning("release_failed", partition=lease.partition, error=str(error))

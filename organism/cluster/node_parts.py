@@ -1,11 +1,11 @@
 """What the organisms of a node's partitions are made of and share; a reload replaces it, for all of them in one step.
 
-A partition that is being taken up has parts already and cannot be reloaded yet: a reload waits until none is, and the
-node takes no further one meanwhile. From then on everything is one step, so no call of any partition waits in limiters
-that nobody renews, and none of them has half of a file.
+A partition that is being taken up has parts already and cannot be reloaded yet: a reload waits until none is, for a
+while, and the node takes no further one meanwhile. From then on everything is one step, so no call of any partition
+waits in limiters that nobody renews, and none of them has half of a file.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ import anyio.abc
 from organism.app import Organism
 from organism.budget.calibration import Calibration
 from organism.cluster.node_labels import AgentLabels, NodeLabels, check_labels
+from organism.cluster.partition_core import PartitionCore
+from organism.concurrency.wakeups import Wakeup
 from organism.control.components import Components, OrganismSpec
 from organism.control.idempotency import Order
 from organism.control.reload import apply_spec, check_spec
@@ -168,6 +170,38 @@ def check_node(node: str, partitions: int) -> None:
         raise ConfigError(
             f"a cluster has from 2 to {PARTITIONS_MAX} partitions, not {partitions}", path="cluster.partitions"
         )
+
+
+async def ordered(
+    order: Callable[[], Awaitable[int]], cores: Mapping[int, PartitionCore], news: Wakeup, within_s: float
+) -> int:
+    """Order a file once no partition of a node is being taken up, and return how late that is.
+
+    Args:
+        order: Orders it.
+        cores: The partitions.
+        news: Wakes when one has begun or ended.
+        within_s: So many seconds are waited for them.
+
+    Raises:
+        JournalError: If some were still being taken up then, or the file cannot be ordered.
+    """
+
+    def waits() -> list[int]:
+        return sorted(partition for partition, core in cores.items() if not core.taken_up)
+
+    with anyio.move_on_after(within_s):
+        while True:
+            while waits():
+                await news.wait()
+            number = await order()
+            if not waits():  # one may have been acquired just before the reload began
+                return number
+    raise JournalError(
+        f"of this node's partitions these were still being taken up from the database after {within_s:g} s: "
+        f"{', '.join(map(str, waits()))}; all partitions of a node get a file in one step, so nothing was changed: "
+        "reload again when they run, or restart this node, which reads the file too"
+    )
 
 
 def version() -> str:

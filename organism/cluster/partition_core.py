@@ -42,6 +42,11 @@ def older_copy(row: LeaseRow, lease: Lease) -> OlderCopyError:
     )
 
 
+def replaced(lease: Lease) -> FencedError:
+    """Return the error of a lease that is another process's of the same node by now."""
+    return FencedError(f"partition {lease.partition}", lease.epoch, lease.epoch + 1)
+
+
 class PartitionCore:
     """Runs the organism of a partition.
 

@@ -14,12 +14,12 @@ from organism.budget.accounts.slice_sizes import CALLS_AHEAD, given_back_of, is_
 from organism.budget.guards.standing import Standing
 from organism.budget.scopes import window_end_ns
 from organism.budget.thresholds import Due
-from organism.cluster.file_limits import FileLimits, moved, times, units, whole_of, with_units
+from organism.cluster.file_limits import FileLimits, changes_of, times, units, whole_of, with_units
 from organism.concurrency.own_threads import OwnThreads
 from organism.control.components import Components
 from organism.ledger.account_balance import Balance
 from organism.stores.leases import Lease
-from organism.stores.shared.slice_rows import LimitChange, Share, SharedLimit, SliceBound, SliceRow
+from organism.stores.shared.slice_rows import Share, SharedLimit, SliceBound, SliceRow
 
 if TYPE_CHECKING:
     from organism.stores.postgres.slice_table import SliceTable
@@ -105,8 +105,7 @@ class PartitionSlices:
         It may have taken what its ledger does not know, or have been about to warn of a threshold.
         """
         self.shared.touched.update(name for name in self._ledger.accounts if is_shared(name))
-        for row in await self._run(self._table.of_partition, self.lease):
-            self._rows[row.account] = row
+        self._rows |= {row.account: row for row in await self._run(self._table.of_partition, self.lease)}
         self.files.go_by(self.files.order, self._rows)
         for account, unit, threshold, at_ns in await self._run(self._table.fired_by, self.lease):
             if self._ledger.has(account) and at_ns >= self._lapsed_ns(self._ledger.balance(account)):
@@ -195,10 +194,8 @@ class PartitionSlices:
         row = await self._row(account)
         if row is None or not self._ledger.has(account):
             return
-        since_ns = self._lapsed_ns(self._ledger.balance(account))
-        won = await self._run(
-            self._table.fire, self.lease, account, due.dimension, due.threshold, row.revision, since_ns
-        )
+        since_ns, revision = self._lapsed_ns(self._ledger.balance(account)), row.revision
+        won = await self._run(self._table.fire, self.lease, account, due.dimension, due.threshold, revision, since_ns)
         # Noted here whichever has won: each partition's ledger must know that the threshold was reported, or it would
         # ask again with every call. The one that has won tells its agents.
         if self.running() and self._ledger.has(account):
@@ -212,9 +209,8 @@ class PartitionSlices:
         touched = self.shared.take_touched()
         self.watched = {name for name in (*touched, *self._slices.waited_for) if self._is_sliced(name)}
         for account in touched & self.watched:
-            if not self._is_sliced(account) or (row := await self._row(account)) is None:
-                continue
-            if not self._ledger.has(account):
+            row = await self._row(account) if self._is_sliced(account) else None
+            if row is None or not self._ledger.has(account):
                 continue
             balance = self._ledger.balance(account)
             share = self._share(balance, row)
@@ -244,24 +240,22 @@ class PartitionSlices:
         if not self._is_sliced(account):
             return
         balance = self._ledger.balance(account)
-        if balance.limits != balance.agreed or limit.limits != units(balance.limits):
+        if self._untold(balance) or limit.limits != units(balance.limits):
             await self._agree(account)
             if not self._is_sliced(account):
                 return
         self._note(account, limit.elsewhere(self.lease.partition))
-        first = limit.wanted[0] if limit.wanted else None
+        first = next((each for each in limit.wanted[:1] if each.partition != self.lease.partition), None)
         mine = limit.shares.get(self.lease.partition)
         balance = self._ledger.balance(account)
         idle = self._idle(balance)
-        back = ZERO
-        if first is not None and first.partition != self.lease.partition:
-            back = given_back_of(idle, first.need)
+        back = ZERO if first is None else given_back_of(idle, first.need)
         spendable = self.shared.spendable(replace(balance, limits=limit.limits))
         if limit.granted.within(whole_of(spendable, limit.granted)) != limit.granted:
             back = idle  # the limit was lowered below what is granted
         behind = mine is not None and balance.slice is not None and mine.amounts.within(balance.slice) != mine.amounts
-        if limited(back, balance.limits) != ZERO or behind:
-            await self._give(account, limited(back, balance.limits))
+        if (back := limited(back, balance.limits)) != ZERO or behind:
+            await self._give(account, back)
 
     def _idle(self, balance: Balance) -> Amounts:
         used = balance.spent_by(self._clock.now_ns) + balance.held_now
@@ -309,8 +303,20 @@ class PartitionSlices:
     async def agree(self, account: str) -> None:
         """Have a limit known to all, as it was changed here."""
         sliced = await self._row(account) is not None and self._is_sliced(account)
-        if sliced and (balance := self._ledger.balance(account)).limits != balance.agreed:
+        if sliced and self._untold(self._ledger.balance(account)):
             await self._agree(account)
+
+    def _untold(self, balance: Balance) -> bool:
+        """Whether a limit was changed here, though an operator has put it back to what it was."""
+        return balance.limits != balance.agreed or self.files.is_unsaid(balance)
+
+    async def tell_ordered(self) -> None:
+        """Tell the others of the changes that were ordered and whose answer waits for that."""
+        for account in list(self.shared.ordered):
+            if await self._row(account) is not None and self._is_sliced(account):
+                await self._agree(account, ordered=True)
+            self.shared.ordered.discard(account)
+            self._changes.told.notify()
 
     async def say_of_files(self) -> None:
         """Pass on what a newer file says, where the ledger has known it: a file was put back, or another node's."""
@@ -318,35 +324,27 @@ class PartitionSlices:
             self._forget(account)
             row = await self._row(account)
             may = self._is_sliced(account) and self.running()
-            if may and self.files.says_anew(balance := self._ledger.balance(account), row):
+            if may and row is not None and self.files.says_anew(balance := self._ledger.balance(account), row):
                 self.files.forget(account)  # should the database be away now, it still is the file's word
-                self._changes.change_limits(account, balance.configured, configured=True)
+                if row.configuration < self.files.order:  # else an operator has spoken since the file was ordered
+                    self._changes.change_limits(account, balance.configured, configured=True)
                 await self._agree(account, by_file=True)
             self.files.said(account)
 
-    async def _agree(self, account: str, *, by_file: bool = False) -> None:
+    async def _agree(self, account: str, *, by_file: bool = False, ordered: bool = False) -> None:
         """Tell the others of a change of limits that was made here, or take over one that was made elsewhere."""
         balance = self._ledger.balance(account)
-        if balance.agreed is not None and (by_file or balance.limits != balance.agreed):
-            absolute = balance.limits == balance.configured
-            by_file = by_file or self.files.has_changed(balance, await self._row(account))
-            change = LimitChange(
-                amounts=ceilings_of(balance.limits) if absolute else moved(balance.limits, balance.agreed),
-                absolute=absolute,
-                revision=balance.revision,
-                standing=tuple(balance.fired),
-                configuration=self.files.order if by_file else 0,
-            )
-            await self._run(self._table.change, self.lease, account, change)
+        if balance.agreed is not None:
+            changed = self.files.has_changed(balance, await self._row(account)) and self.files.order > 0
+            before = None if ordered else balance.configured if changed else balance.agreed
+            for change in changes_of(balance, self.files.order if by_file or changed else 0, before):
+                await self._run(self._table.change, self.lease, account, change)
         # By the number of the change and not by the limits themselves: two changes may have the same end.
         pushed = balance.revision
         self._forget(account)
         row = await self._row(account)
-        if row is None or not self._is_sliced(account):
-            return
-        balance = self._ledger.balance(account)
-        if balance.revision != pushed:
-            return  # changed once more meanwhile: the next exchange passes that on
+        if row is None or not self._is_sliced(account) or (balance := self._ledger.balance(account)).revision != pushed:
+            return  # or changed once more meanwhile: the next exchange passes that on
         agreed = with_units(balance.limits, row.limits)
         self._slices.set_slice(account, balance.slice or ZERO, balance.elsewhere, agreed)
         self.files.note(balance)
@@ -385,8 +383,8 @@ class PartitionSlices:
             return
         balance = self._ledger.balance(row.account)
         agreed = balance.agreed or balance.limits
-        if balance.limits == agreed:
-            self.files.note(balance)
+        if not self.files.is_unsaid(balance) and balance.limits == agreed:
+            self.files.note(balance, anew=False)
             if row.limits != units(agreed):
                 agreed = with_units(agreed, row.limits)
                 self._changes.agree(row.account, agreed)

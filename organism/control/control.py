@@ -241,7 +241,7 @@ class Control(AgentOrders):
             UnknownAccountError: If there is none of that name.
             JournalError: If the change cannot be kept.
         """
-        return await self._do(order, lambda: self._change_limits(account_of(account), lambda _: limits, order))
+        return await self._change_limits(account_of(account), lambda _: limits, order)
 
     async def move_limits(self, account: str, change: LimitsChange, *, order: Order = PYTHON) -> BudgetState:
         """Raise or lower an account's limits; what waited for them goes on. A plain name is a thread's.
@@ -251,7 +251,7 @@ class Control(AgentOrders):
             ConfigError: If a unit is to be moved that is not limited there.
             JournalError: If the change cannot be kept.
         """
-        return await self._do(order, lambda: self._change_limits(account_of(account), change.applied, order))
+        return await self._change_limits(account_of(account), change.applied, order)
 
     async def adjust_budget(self, account: str, amounts: Amounts, reason: str, *, order: Order = PYTHON) -> Corrected:
         """Correct what an account has spent, as after an invoice or a refund; what there is room for again goes on.
@@ -266,10 +266,8 @@ class Control(AgentOrders):
         name = account_of(account)
 
         def step() -> Corrected:
-            now_ns = self._now_ns()
-            before = self._accounts.state(name, now_ns).spent
-            check_correction(name, before, amounts)
-            self._accounts.open(name, now_ns)
+            check_correction(name, before := self._accounts.state(name, self._now_ns()).spent, amounts)
+            self._accounts.open(name, self._now_ns())
             states = self._budget_changes.adjust(name, amounts, f"{order.by}: {reason}")
             after = {"spent": states[0].spent, "reason": reason}
             self._audit(order, "budget.adjust", name, before={"spent": before}, after=after)
@@ -277,14 +275,17 @@ class Control(AgentOrders):
 
         return await self._do(order, step)
 
-    def _change_limits(self, account: str, fresh: Callable[[Limits], Limits], order: Order) -> BudgetState:
-        now_ns = self._now_ns()
-        before = self._accounts.state(account, now_ns).limits
-        after = fresh(before)
-        self._accounts.open(account, now_ns)
-        state = self._budget_changes.change_limits(account, after)
-        self._audit(order, "budget.limits", account, before=before, after=after)
-        return state
+    async def _change_limits(self, account: str, fresh: Callable[[Limits], Limits], order: Order) -> BudgetState:
+        def step() -> BudgetState:
+            after = fresh(before := self._accounts.state(account, self._now_ns()).limits)
+            self._accounts.open(account, self._now_ns())
+            state = self._budget_changes.change_limits(account, after)
+            self._audit(order, "budget.limits", account, before=before, after=after)
+            return state
+
+        changed = await self._do(order, step)
+        await self._budget_changes.until_told(account)
+        return changed
 
     async def set_mode(self, mode: Mode, *, order: Order = PYTHON) -> OrganismStatus:
         """Change what a reached limit does, from the next call on, until the process ends or reloads."""

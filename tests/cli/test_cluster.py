@@ -45,21 +45,28 @@ def nodes(url: str) -> Iterator[tuple[LeaseTable, LeaseTable]]:
 def test_status_marks_nodes_with_another_file(nodes: tuple[LeaseTable, LeaseTable], asked: Asked) -> None:
     """And says what to do, until all have the newest: by a reload, or because no node has a newer any more."""
     a, b = nodes
-    assert (a.configure("old", changed=False), b.configure("old", changed=False)) == (1, 1)
-    newest = a.configure("new", changed=True)
-    assert newest > b.configure("old", changed=False) == 1
+    assert (ordered(a, "old"), ordered(b, "old")) == (1, 1)
+    newest = ordered(a, "new", before="old")
+    assert newest > ordered(b, "old") == 1
     code, told, _ = asked("cluster", "status")
     assert (code, "b has another configuration than the newest" in told, "a has another" in told) == (0, True, False)
     assert "old" in told
     assert "[yellow]" not in told
-    assert b.configure("new", changed=True) == newest
+    assert ordered(b, "new", before="old") == newest
     assert "another configuration" not in asked("cluster", "status")[1]
-    assert b.configure("old", changed=True) > newest  # it is put back
-    assert a.configure("new", changed=False) == newest
+    assert ordered(b, "old", before="new") > newest  # it is put back
+    assert ordered(a, "new") == newest
     shown = json.loads(asked("cluster", "status", "--json")[1])["nodes"]
     assert [(one["configuration"], one["differs"]) for one in shown] == [("new", True), ("old", False)]
     b.leave()
-    assert a.configure("new", changed=False) > newest
+    assert ordered(a, "new") > newest
+
+
+def ordered(node: LeaseTable, mark: str, before: str = "") -> int:
+    """Give a node a file, and return how late that was ordered."""
+    number = node.order(mark, before)
+    node.configured(mark, number)
+    return number
 
 
 def table(url: str, node: str, *labels: str) -> LeaseTable:

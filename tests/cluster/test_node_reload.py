@@ -11,10 +11,13 @@ from msgspec.structs import replace
 
 from organism import Agent, Context, Limits, Organism, Text
 from organism.budget.scopes import BudgetPlan, ScopedLimits
+from organism.cluster.lease_times import LeaseTimes
 from organism.cluster.node import ClusterNode
+from organism.cluster.partition_core import Beside, alone
 from organism.control.components import OrganismSpec
 from organism.control.idempotency import Order
 from organism.errors import BudgetExhaustedError, ConfigError, UnknownRecipientError
+from organism.journal import JournalError
 from organism.llm.answers import Completion
 from organism.llm.deltas import ProviderSink
 from organism.llm.requests import CompletionRequest
@@ -64,7 +67,9 @@ def caller(name: str, says: str, node_label: str = "") -> Agent:
 
 
 @asynccontextmanager
-async def cluster(url: str, *providers: Held, **given: Any) -> AsyncIterator[list[ClusterNode]]:
+async def cluster(
+    url: str, *providers: Held, times: LeaseTimes = TIMES, beside: Beside = alone, **given: Any
+) -> AsyncIterator[list[ClusterNode]]:
     """Run a node for each provider, with their shares of the partitions."""
     async with anyio.create_task_group() as ends:
         nodes: list[ClusterNode] = []
@@ -79,7 +84,7 @@ async def cluster(url: str, *providers: Held, **given: Any) -> AsyncIterator[lis
                 provider_kinds={"p": "local"},
                 **given,
             )
-            node = ClusterNode(organism, url, node=name, partitions=PARTITIONS, times=TIMES)
+            node = ClusterNode(organism, url, node=name, partitions=PARTITIONS, times=times, beside=beside)
             async with node:
                 nodes.append(node)
                 await leave.wait()
@@ -249,6 +254,53 @@ async def test_a_limit_that_files_change_at_every_node_changes_once(url: str, po
     assert (audit.findings, audit.most[ALL].calls) == ([], 7)
 
 
+async def test_an_operator_s_word_right_after_a_reload_is_the_last(url: str, postgres: PostgresServer) -> None:
+    """At whichever node, and though its other partitions have not passed on what the file says; so it stays."""
+    async with cluster(url, Held("x"), Held("x")) as nodes:
+        a, b = nodes
+        for node in nodes:
+            await reload_limit(node, "one", 9)
+        everywhere = [organism for node in nodes for organism in node.organisms.values()]
+        for organism in everywhere:
+            await answer_of(organism)
+        for turn, organism in enumerate(everywhere, 12):
+            await reload_limit(a, f"two {turn}", turn)
+            await organism.control.set_limits(ALL, Limits(calls=7))
+            await until(lambda turn=turn: said_by_file(postgres, url) == turn)  # type: ignore[misc]
+            await until_limited(nodes, 7)
+            assert shared_limit(postgres, url)[0] == 7
+            await reload_limit(b, f"two {turn}", turn)  # it says nothing new
+            await reload_limit(b, "two, with a comment", turn)
+            await until_limited(nodes, 7)
+            assert shared_limit(postgres, url)[0] == 7
+        # And the other way round: a file that is ordered after an operator has been answered counts.
+        await everywhere[-1].control.set_limits(ALL, Limits(calls=8))
+        await reload_limit(a, "three", 6)
+        await until_limited(nodes, 6)
+        assert shared_limit(postgres, url)[0] == 6
+    assert audited(url).findings == []
+
+
+def said_by_file(postgres: PostgresServer, url: str) -> int:
+    """Return what the file that counts says of the calls that all may make."""
+    ((calls,),) = postgres.execute("SELECT c_calls FROM organism.shared", url)
+    return int(calls)
+
+
+async def test_an_operator_s_word_counts_where_nobody_has_used_the_limit(url: str, postgres: PostgresServer) -> None:
+    """An order goes to one partition, which may have no thread that spends of the account."""
+    async with cluster(url, Held("x"), Held("x")) as nodes:
+        for node in nodes:
+            await reload_limit(node, "one", 9)
+        unused, *others = (organism for node in nodes for organism in node.organisms.values())
+        for organism in others:
+            await answer_of(organism)
+        await unused.control.set_limits(ALL, Limits(calls=7))
+        await until_limited(nodes, 7)
+        assert shared_limit(postgres, url)[0] == 7
+    assert audited(url).findings == []
+
+
 async def test_of_two_files_the_one_that_was_ordered_last_counts(url: str, postgres: PostgresServer) -> None:
     """Also for partitions that a node with the older one takes; and the older one, once it is put back."""
     async with cluster(url, Held("x"), Held("x")) as nodes:
@@ -294,6 +346,60 @@ async def test_what_a_file_says_anew_outlasts_a_database_that_is_away(url: str, 
         await until_limited([b], 9)
         assert shared_limit(postgres, url) == (9, 3)
     assert audited(url).findings == []
+
+
+def marks(node: ClusterNode) -> dict[str, str]:
+    """Return the file that each node has, as the database says."""
+    return {each.name: each.configuration for each in node.table.look().nodes}
+
+
+async def test_a_reload_is_refused_when_a_partition_is_taken_up_for_long(url: str) -> None:
+    """It says which, nothing is changed, nowhere is anything else said; and reloaded again, all have the new file."""
+    waiting, may_go_on = list[int](), anyio.Event()
+    may_go_on.set()
+
+    @asynccontextmanager
+    async def beside(partition: int) -> AsyncIterator[None]:
+        waiting.append(partition)
+        await may_go_on.wait()
+        yield
+
+    times = replace(TIMES, reload_s=0.2)
+    async with cluster(url, Held("x"), Held("x"), times=times, beside=lambda p, _: beside(p)) as (a, b):
+        await reload_limit(a, "one", 9)
+        may_go_on = anyio.Event()
+        waiting.clear()
+        b.table.drain("b")
+        await until(lambda: waiting)
+        with pytest.raises(JournalError, match=rf"0\.2 s: {waiting[0]}; .* nothing was changed: reload again"):
+            await reload_limit(a, "two", 12)
+        assert (marks(a)["a"], a.parts.mark) == ("one", "one")
+        may_go_on.set()
+        await until(lambda: len(a.organisms) == PARTITIONS)
+        assert {await answer_of(organism) for organism in a.organisms.values()} == {"one: x"}
+        await reload_limit(a, "two", 12)
+        assert {await answer_of(organism) for organism in a.organisms.values()} == {"two: x"}
+        assert marks(a)["a"] == "two"
+    assert audited(url).findings == []
+
+
+async def test_the_database_names_the_file_only_once_it_is_active(url: str, postgres: PostgresServer) -> None:
+    """Where it cannot be told then it is told later; where the node begins anew, it has no file until it says so."""
+    async with cluster(url, Held("x")) as (a,):
+        await reload_limit(a, "one", 9)
+        postgres.execute(_MUTE, url)
+        await reload_limit(a, "two", 12)
+        assert {await answer_of(organism) for organism in a.organisms.values()} == {"two: x"}
+        assert marks(a) == {"a": "one"}
+        postgres.execute("DROP FUNCTION organism.mute CASCADE", url)
+        await until(lambda: marks(a) == {"a": "two"})
+
+
+_MUTE = (
+    "CREATE FUNCTION organism.mute() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$; "
+    "CREATE TRIGGER mute BEFORE UPDATE OF configuration ON organism.nodes EXECUTE FUNCTION organism.mute()"
+)
+"""Lets no node say which file it has."""
 
 
 @pytest.mark.parametrize(

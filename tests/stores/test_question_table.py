@@ -31,6 +31,17 @@ def parts(table: SliceTable, leases: LeaseTable) -> list[Lease]:
     return found
 
 
+def calls(limit: int, *, revision: int) -> LimitChange:
+    """Return an operator's change of the calls that all may make."""
+    return LimitChange(
+        limits=(None, None, limit),
+        units=(False, False, True),
+        revision=revision,
+        standing=(),
+        configured=(None, None, 60),
+    )
+
+
 def stands(table: SliceTable) -> Standing:
     standing = table.questions.standing(ALL)
     assert standing is not None
@@ -90,7 +101,7 @@ def test_a_changed_limit_is_asked_about_anew(table: SliceTable, parts: list[Leas
     table.questions.ask(first, FIRST)
     asked = stands(table)
     assert table.questions.answer(ALL, asked, allowed=True, note="", by="me")
-    change = LimitChange(amounts=(None, None, 70), absolute=True, revision=2, standing=())
+    change = calls(70, revision=2)
     table.change(first, ALL, change)
     assert stands(table) == Standing(revision=2)
     table.questions.ask(second, replace(FIRST, threshold=75))
@@ -107,7 +118,7 @@ def test_an_answer_may_hold_any_character(table: SliceTable, parts: list[Lease])
         assert table.questions.answer(ALL, stands(table), allowed=False, note=note, by="o")
         assert [each.standing.note for each in table.read([ALL], [], 0)] == [note]
         assert stands(table).note == note
-        change = LimitChange(amounts=(None, None, 60 + revision), absolute=True, revision=revision, standing=())
+        change = calls(60 + revision, revision=revision)
         table.change(parts[0], ALL, change)
         table.questions.ask(parts[0], replace(FIRST, revision=revision))
 

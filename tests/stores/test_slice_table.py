@@ -1,6 +1,7 @@
 """Slices of shared limits in the database: granted within the limit, and changed by the owner that has seen them."""
 
 import pytest
+from msgspec.structs import replace
 
 from organism.amounts import ZERO, Amounts, Limits
 from organism.budget.accounts.slice_sizes import taken
@@ -21,6 +22,25 @@ def begun(table: SliceTable, lease: Lease, limits: Limits) -> SliceRow:
     row = table.look(lease, ALL)
     assert row is not None
     return row
+
+
+def operated(tokens: int, revision: int = 2, standing: tuple[tuple[str, int], ...] = ()) -> LimitChange:
+    """Return an operator's change of the tokens that all may use, at a node whose file says 100."""
+    return LimitChange(
+        limits=(tokens, None, None),
+        units=(True, False, False),
+        revision=revision,
+        standing=standing,
+        configured=(100, None, None),
+    )
+
+
+def by_file(tokens: int, order: int) -> LimitChange:
+    """Return what a file says that was ordered so late."""
+    limits = (tokens, None, None)
+    return LimitChange(
+        limits=limits, units=(True,) * 3, revision=2, standing=(), configured=limits, configuration=order
+    )
 
 
 def used(row: SliceRow, spent: int = 0) -> Share:
@@ -101,13 +121,41 @@ def test_limits_change_once_and_thresholds_are_warned_of_once(table: SliceTable,
     assert not table.fire(second, ALL, "tokens", 75, 1, 0)
     assert table.fire(second, ALL, "tokens", 90, 1, 0)
     assert [found[:3] for found in table.fired_by(second)] == [(ALL, "tokens", 90)]
-    more = LimitChange(amounts=(50, None, None), absolute=False, revision=2, standing=(("tokens", 75),))
+    more = operated(150, standing=(("tokens", 75),))
     table.change(first, ALL, more)
     table.change(first, ALL, more)
-    table.change(second, ALL, more)
+    table.change(second, ALL, replace(more, limits=(200, None, 9)))
     row = table.look(first, ALL)
     assert row is not None
-    assert (row.limits, row.revision) == (Limits(tokens=200), 3)
+    assert (row.limits, row.revision) == (Limits(tokens=200), 3), "calls were left alone"
     assert not table.fire(second, ALL, "tokens", 75, 3, 0), "it stands under the new limit"
     assert table.fire(first, ALL, "tokens", 90, 3, 0), "under the new limit it is reached anew"
     assert table.fire(second, ALL, "tokens", 90, 3, 2**62), "a rolling window has passed"
+
+
+def known(table: SliceTable, lease: Lease) -> tuple[int | None, int, int, int | None]:
+    """Return a limit, how often it has changed, and which file says what of it."""
+    row = table.look(lease, ALL)
+    assert row is not None
+    return row.limits.tokens, row.revision, row.configuration, row.configured.tokens
+
+
+def test_what_an_operator_says_outlasts_every_file_that_was_ordered_before(
+    table: SliceTable, leases: LeaseTable
+) -> None:
+    """Partitions that pass such a file on later only note what it says; a file that is ordered later counts again."""
+    first, second, _ = leases.acquire(3, [])
+    one, two = leases.order("one"), leases.order("two", "one")
+    table.begin(first, Balance(ALL, Limits(tokens=100), Limits(tokens=100)), None, one)
+    begun(table, second, Limits(tokens=100))
+    table.change(first, ALL, operated(70))
+    assert known(table, first) == (70, 2, two, 100)
+    for _ in range(2):
+        table.change(second, ALL, by_file(120, two))
+        assert known(table, first) == (70, 2, two, 120)
+    same, other = leases.order("three", "two"), leases.order("four", "three")
+    table.change(second, ALL, by_file(120, same))
+    assert known(table, first) == (70, 2, two, 120), "it says nothing else than the file before"
+    table.change(second, ALL, by_file(50, other))
+    table.change(first, ALL, by_file(120, two))
+    assert known(table, first) == (50, 3, other, 50)

@@ -67,6 +67,7 @@ class SharedLimits:
         dues: Thresholds that were reached and that no partition is known to have warned of, with whose call it was.
         touched: Accounts that may have changed since the last report.
         answers: By account, what was said when it was last asked for.
+        ordered: Accounts whose limits were changed by an order that waits until the others can know of it.
         questions: What people are asked about them.
     """
 
@@ -82,6 +83,7 @@ class SharedLimits:
         self.dues: dict[DueKey, tuple[Due, str]] = {}
         self.touched: set[str] = {name for name in ledger.accounts if is_shared(name)}
         self.answers: dict[str, SliceAnswer] = {}
+        self.ordered: set[str] = set()
         self._ledger = ledger
         self._clock = clock
         self._enforces = enforces
@@ -100,6 +102,14 @@ class SharedLimits:
         if self._ledger.balance(account).slice is None and is_shared(account):
             self._ledger.slice(account, ZERO, ZERO, self._ledger.balance(account).limits, now_ns)
             self.touched.add(account)
+
+    def order(self, account: str) -> bool:
+        """Have the others told of an order to change a limit; whether they share it."""
+        if not self._ledger.has(account) or self._ledger.balance(account).slice is None:
+            return False
+        self.ordered.add(account)
+        self._on_need()
+        return True
 
     def wait_s(self, accounts: Iterable[str], wait_s: float) -> float:
         """Return how long a call on these accounts waits in line."""

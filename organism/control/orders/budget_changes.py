@@ -2,17 +2,26 @@
 
 from collections.abc import Iterable
 
+import anyio
+
 from organism.amounts import Amounts, BudgetState, Limits
 from organism.amounts.account import thread_of
 from organism.budget.scopes import BudgetPlan
 from organism.budget.thresholds import Due
+from organism.concurrency.wakeups import Wakeup
 from organism.runtime.pump import Pump
 from organism.usage.events import BudgetAdjusted, LimitChanged
 from organism.usage.outbox import Outbox
 
+_TOLD_S = 5.0
+
 
 class BudgetChanges:
-    """Changes budgets."""
+    """Changes budgets.
+
+    Attributes:
+        told: Wakes the orders that wait until other partitions can know of them.
+    """
 
     def __init__(self, pump: Pump, outbox: Outbox) -> None:
         registry = pump.registry
@@ -23,6 +32,19 @@ class BudgetChanges:
         self._warnings = pump.warnings
         self._writer = pump.state_writer
         self._outbox = outbox
+        self.told = Wakeup()
+
+    async def until_told(self, account: str) -> None:
+        """Return when all partitions of a cluster that share an account's limits can know of an order to change them.
+
+        Whatever is ordered after that, of whichever partition, is known to be later. A database that does not answer is
+        not waited for.
+        """
+        shared = self._accounts.shared
+        if shared is not None and shared.order(account):
+            with anyio.move_on_after(_TOLD_S):
+                while account in shared.ordered:
+                    await self.told.wait()
 
     def change_limits(self, account: str, limits: Limits, *, configured: bool = False) -> BudgetState:
         """Give an account new limits, report it, and let go on what waited for it.

@@ -87,20 +87,24 @@ class LeaseTable:
         ((self._incarnation, key),) = self._execute(_REGISTER, url=url, version=version, labels=self._labels)
         self.key = bytes(key)
 
-    def configure(self, mark: str, *, changed: bool) -> int:
-        """Say which file this node has; return how late it was ordered in this cluster, 0 for no file.
+    def order(self, mark: str, before: str = "") -> int:
+        """Order a file that this node is about to have; return how late that is in this cluster, 0 for no file.
 
         A file that the cluster has not seen is its newest. So is an older one that this node is changed to, and one
-        than which no other node has a newer: files are put back, too.
+        than which no other node has a newer: files are put back, too. Which file the node has is not said by it.
 
         Args:
             mark: The file's.
-            changed: Whether the node had another one, and is ordered to have this.
+            before: That of the file that the node has and is to change; empty where it begins.
         """
         if not mark:
             return 0
-        found = self._execute(_CONFIGURE, mark=mark, changed=changed)
+        found = self._execute(_ORDER, mark=mark, changed=before not in ("", mark))
         return int(found[0][0]) if found else 0
+
+    def configured(self, mark: str, order: int) -> None:
+        """Say which file is active at this node, and how late it was ordered."""
+        self._execute(_CONFIGURED, mark=mark, order=order)
 
     @property
     def incarnation(self) -> int:
@@ -228,7 +232,7 @@ _REGISTER = """
     VALUES (%(node)s, 1, %(url)s, %(version)s, clock_timestamp(), false, true, %(labels)s::text[])
     ON CONFLICT (node) DO UPDATE SET
         incarnation = nodes.incarnation + 1, url = excluded.url, version = excluded.version, seen = excluded.seen,
-        draining = false, reads_tokens = true, labels = excluded.labels
+        draining = false, reads_tokens = true, labels = excluded.labels, configuration = ''
     RETURNING incarnation, (SELECT key FROM organism.cluster)"""
 
 # Not by the sequence alone: a server that tables are replicated to by their rows has one that was never used.
@@ -237,7 +241,7 @@ _NEWEST = """
         nextval('organism.configuration_numbers'),
         (SELECT 1 + coalesce(max(number), 0) FROM organism.configurations))"""
 
-_CONFIGURE = f"""
+_ORDER = f"""
     WITH known AS (
         INSERT INTO organism.configurations AS c (mark, number) VALUES (%(mark)s, {_NEWEST})
         ON CONFLICT (mark) DO UPDATE SET number = CASE
@@ -247,8 +251,12 @@ _CONFIGURE = f"""
                     WHERE n.node <> %(node)s AND n.{_LIVE} AND n.configuration_number > c.number))
             THEN {_NEWEST} ELSE c.number END
         RETURNING number)
-    UPDATE organism.nodes SET configuration = %(mark)s, configuration_number = known.number
+    UPDATE organism.nodes SET configuration_number = known.number
     FROM known WHERE node = %(node)s AND incarnation = %(incarnation)s RETURNING known.number"""  # noqa: S608
+
+_CONFIGURED = """
+    UPDATE organism.nodes SET configuration = %(mark)s, configuration_number = %(order)s
+    WHERE node = %(node)s AND incarnation = %(incarnation)s"""
 
 _RENEW = """
     WITH me AS (

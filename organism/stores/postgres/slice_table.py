@@ -134,12 +134,13 @@ class SliceTable:
         return _slice_row(given[0]) if given else None
 
     def change(self, lease: Lease, account: str, change: LimitChange) -> None:
-        """Change a limit for all partitions; once for each revision of the partition's ledger."""
+        """Change a limit for all partitions: by a file once, by an operator once for each revision of the ledger."""
         self._execute(
             CHANGE,
             **_at(lease, account),
-            **_named("lim", change.amounts),
-            absolute=change.absolute,
+            **_named("lim", change.limits),
+            **_named("set", change.units),
+            **_named("con", change.configured),
             pushed=change.revision,
             configuration=change.configuration,
             keys=[f"{unit} {threshold}" for unit, threshold in change.standing],

@@ -73,18 +73,20 @@ class LimitChange(msgspec.Struct, frozen=True, kw_only=True):
     """A change of a limit that one partition tells to all.
 
     Attributes:
-        amounts: The limits of tokens, nano-USD and calls; or by how much they move.
-        absolute: Whether these are the limits.
-        revision: Of the account in the partition's ledger: the change is made once for each.
+        limits: The limits of tokens, nano-USD and calls from here on.
+        units: Which of them are changed; the others stay as they are.
+        revision: Of the account in the partition's ledger: an operator's change is made once for each.
         standing: The thresholds that stand as warned of under the new limits.
+        configured: What the file of the partition's node says.
         configuration: How late the file was ordered that says so: of two files the newer one counts. 0 for an
             operator's change, and where no node has a file.
     """
 
-    amounts: tuple[int | None, ...]
-    absolute: bool
+    limits: tuple[int | None, ...]
+    units: tuple[bool, ...]
     revision: int
     standing: tuple[tuple[str, int], ...]
+    configured: tuple[int | None, ...]
     configuration: int = 0
 
 

@@ -40,7 +40,7 @@ class FileLimits:
     def says_anew(self, balance: Balance, row: SliceRow | None) -> bool:
         """Whether the file, if none is newer, says something else of a limit than the cluster has heard of files.
 
-        Only where it was known here before: what it says otherwise now is told with what operators have said since.
+        Only where it was known here before: what is new in it is passed on with what operators have said since.
         """
         if row is None or not 0 < row.configuration <= self.order or self.is_unsaid(balance):
             return False
@@ -108,7 +108,7 @@ def changes_of(balance: Balance, order: int, before: Limits | None) -> Iterator[
 
     Args:
         balance: The account.
-        order: How late the file was ordered; 0 where what it says is not to be told.
+        order: How late the file was ordered; 0 where what it says is not to be passed on.
         before: What the limits were before an operator has changed them; ``None`` where one has just said all of them,
             which may be what they are believed to be already.
     """

@@ -73,6 +73,7 @@ class NodeMetrics:
         yield from _slices(node.organisms.values())
         missing = node.view.missing_labels
         yield from ((n.LABEL_MISSING, float(label in missing), (label,)) for label in node.layout.labelled)
+        yield n.CONFIGURATION_DIFFERS, float(node.view.differs(node.view.node(node.name))), ()
         yield n.RATES_FAILED, node.rates.failures, ()
         for provider, shares in node.rates.shares.items():
             yield n.RATES_UNREADABLE, float(provider in node.rates.unreadable), (provider,)

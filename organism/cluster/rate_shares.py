@@ -219,9 +219,13 @@ class _OwnShare:
         return _Change(replace(known, nodes=(*counted(tuple(others), now_s, times.ttl_s), mine)), admitted)
 
     def freeze(self) -> None:
-        """Let the calls that wait in a limiter that is replaced go on with what it has now: nobody renews it."""
+        """Let the calls that wait in a limiter that is replaced go on with what it has now: nobody renews it.
+
+        Those that this has no room for are planned anew: more than that is the other nodes' to use.
+        """
         self._until_s = math.inf
-        self._admit({unit: self.admitted[unit] or limit for unit, limit in self.limits.items()}, anew=True)
+        self._admit(self.admitted, anew=True)
+        self.limiter.keep_share()
 
     def use_nothing(self) -> None:
         """Begin nothing more: how much the others use is not known."""

@@ -1,7 +1,7 @@
 """From organism.yaml to a checked configuration: every name in it leads somewhere, or the error says which does not."""
 
 from collections import ChainMap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -106,9 +106,16 @@ def _parsed(text: str, empty: LoadedConfig, environment: Mapping[str, str], mist
         mistakes.refuse()
     config = applied(cast("Config", found), binder.places)
     check(Checked(config, empty.source, binder.places, mistakes))
-    # With the limits as they are read: by its mark a file is ordered, and a limit that stands in `.env` may change.
-    mark = sha256(text.encode() + msgspec.json.encode(config.limits)).hexdigest()[:12]
+    mark = sha256(text.encode() + b"".join(map(msgspec.json.encode, _limits(config)))).hexdigest()[:12]
     return msgspec.structs.replace(empty, config=config, places=binder.places, mark=mark)
+
+
+def _limits(config: Config) -> Iterator[object]:
+    """Yield the limits as they are read: they are in the mark, and a limit that stands in `.env` may change."""
+    yield config.limits
+    if (gateway := config.gateway) is not None:
+        yield from (each for each in (gateway.limits,) if each is not None)
+        yield from ((name, key.limits) for name, key in gateway.keys.items() if key.limits is not None)
 
 
 @cache

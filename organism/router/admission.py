@@ -29,12 +29,12 @@ from organism.router.attempt import Attempt
 from organism.router.call import LastWord, RouterSettings, loop_of
 from organism.router.call_events import CallEvents
 from organism.router.call_state import CallState
-from organism.router.limits.limiter import Permit
+from organism.router.limits.limiter import Permit, ReplacedError
 from organism.router.limits.patience import Patience
 from organism.router.planning.call_rates import RateSource, held_rates, needs_price, rates_for
 from organism.router.planning.estimator import InputEstimator
 from organism.router.planning.plan import Route
-from organism.router.planning.provider_limiters import ProviderLimiters, ReplacedError
+from organism.router.planning.provider_limiters import ProviderLimiters
 from organism.router.planning.route_queue import RouteQueue
 from organism.router.prepared_call import PreparedCall
 from organism.router.spending.budget_answers import BudgetAnswers

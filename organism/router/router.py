@@ -38,11 +38,11 @@ from organism.router.hedge import Ended, first_answer
 from organism.router.input_counting import InputCounting
 from organism.router.limits.call_gate import CallGate
 from organism.router.limits.concurrency import ThreadConcurrency
-from organism.router.limits.limiter import ProviderLimiter
+from organism.router.limits.limiter import ProviderLimiter, ReplacedError
 from organism.router.memo import Memo
 from organism.router.planning.plan import ModelPlan
 from organism.router.planning.planner import Planned
-from organism.router.planning.provider_limiters import ProviderLimiters, ReplacedError, gone_providers
+from organism.router.planning.provider_limiters import ProviderLimiters, gone_providers
 from organism.router.planning.request_checks import checked_request
 from organism.router.router_config import RouterConfig, RouterServices, RouterSpec, check_providers
 from organism.router.spending.expenses import Expenses

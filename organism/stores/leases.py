@@ -134,9 +134,10 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         said = [node for node in self.nodes if node.live and node.configuration]
         return max(said, key=lambda node: node.order).configuration if said else ""
 
-    def differs(self, node: NodeRow) -> bool:
+    def differs(self, node: NodeRow | None) -> bool:
         """Whether a node has another file than the newest that one has."""
-        return node.live and bool(node.configuration) and node.configuration != self.configuration
+        said = node.configuration if node is not None and node.live else ""
+        return said not in ("", self.configuration)
 
     def missing_label(self, partition: int) -> str:
         """Return the label that a partition needs, where no node has it and none runs it still; empty otherwise."""

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from organism import Context, Limits, Organism, Text, agent
@@ -73,6 +74,20 @@ async def test_a_node_tells_what_it_has_and_has_had(postgres: PostgresServer) ->
             assert (both["partitions"], both["partitions_ended_total handed_over"]) == (1, 1)
             assert values(b)["partitions"] == 1
         assert 0 <= values(a)["lease_age_seconds"] < TIMES.ttl_s
+
+
+@pytest.mark.debian
+@pytest.mark.anyio
+async def test_a_node_tells_that_another_has_a_newer_file(postgres: PostgresServer) -> None:
+    """Until it has it, too: an alert finds who was forgotten when a new file was brought to all machines."""
+    url = postgres.database()
+    async with running(url, "a") as a, running(url, "b") as b:
+        for node, mark in ((a, "one"), (b, "one"), (b, "two")):
+            await node.reload(replace(node.parts.spec, configuration=mark))
+        await until(lambda: values(a)["configuration_differs"] == 1)
+        assert values(b)["configuration_differs"] == 0
+        await a.reload(replace(a.parts.spec, configuration="two"))
+        await until(lambda: values(a)["configuration_differs"] == 0)
 
 
 def test_a_page_that_ends_in_openmetrics_ends_so_when_it_is_merged() -> None:

@@ -13,6 +13,7 @@ from organism.cluster.lease_times import LeaseTimes
 from organism.cluster.node import ClusterNode
 from organism.cluster.rate_shares import RateShares
 from organism.router.call import RouterSettings
+from organism.router.limits.limiter import ReplacedError
 from organism.router.limits.provider_settings import ProviderSettings
 from organism.router.limits.provider_share import NodeClaims, ProviderClaims, RateClaim
 from organism.router.limits.rate_limit import RateLimits
@@ -236,15 +237,22 @@ async def test_a_node_that_leaves_gives_back_what_it_has_not_used(url: str) -> N
             assert {each.node: each.claims["requests"].granted for each in claims.nodes} == {"a": 5, "b": 7}
 
 
-async def test_calls_at_a_provider_that_reloads_take_away_and_bring_back_go_on() -> None:
-    """They wait in the limiter that it had before, which nobody renews any more."""
+async def test_calls_at_a_provider_that_is_replaced_take_none_of_what_the_other_nodes_have() -> None:
+    """They wait where nobody agrees with the others any more: a node that had nothing there has them planned anew."""
     treated, clock = {"p": ProviderSettings(concurrency=1)}, VirtualClock()
     limiters = ProviderLimiters(["p"], treated, clock)
     shares, permit = RateShares("", "a", limiters, TIMES), limiters["p"].take()
+    turned_away: list[bool] = []
+
+    async def enter() -> None:
+        with pytest.raises(ReplacedError):
+            await permit.enter(1, anyio.current_time() + 60)
+        turned_away.append(True)
+
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(permit.enter, 1, anyio.current_time() + 60)
+        tasks.start_soon(enter)
         await until(lambda: limiters["p"].demand().waiting)
         without = limiters.succeeded({"p": ScriptedProvider(["old"])}, {}, {}, clock)
         shares.replace(without)
         shares.replace(without.succeeded({}, {"p": ScriptedProvider(["new"])}, treated, clock))
-        await until(lambda: permit.entered_ns is not None, within_s=5)
+        await until(lambda: turned_away, within_s=5)

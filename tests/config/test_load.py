@@ -206,6 +206,14 @@ def test_mark_tells_files_apart_whose_limits_the_environment_says() -> None:
     marks = [parse(source, NAME=name, DAILY=daily).mark for name, daily in (("a", "9"), ("b", "9"), ("a", "8"))]
     assert marks[0] == marks[1] != marks[2]
     assert parse(GOOD).mark != parse(GOOD + "# another text\n").mark
+    keys = (
+        GOOD
+        + 'gateway: {limits: {calls: "${env:ALL}"}, keys: {ci: {key: "${env:KEY}", limits: {usd: "${env:ONE}"}}}}\n'
+    )
+    given = ({"ALL": all_, "KEY": key, "ONE": one} for all_, key, one in ("9a1", "9b1", "8a1", "9a2"))
+    first, other_key, *other_limits = (parse(keys, **each).mark for each in given)
+    assert first == other_key
+    assert len({first, *other_limits}) == 3
 
 
 def test_limits_are_exact_integers() -> None:

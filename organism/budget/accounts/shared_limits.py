@@ -104,7 +104,7 @@ class SharedLimits:
             self.touched.add(account)
 
     def order(self, account: str) -> bool:
-        """Have the others told of an order to change a limit; whether they share it."""
+        """Note that an order has changed a limit, which the others are to know of; whether they share it."""
         if not self._ledger.has(account) or self._ledger.balance(account).slice is None:
             return False
         self.ordered.add(account)

@@ -22,6 +22,10 @@ from organism.router.limits.provider_share import ProviderDemand, ProviderShare
 from organism.router.limits.rate_limit import RateLimiter
 
 
+class ReplacedError(Exception):
+    """A reload has replaced this limiter: plan the next attempt anew. Never leaves the router."""
+
+
 class ProviderHealth(msgspec.Struct, frozen=True, kw_only=True):
     """A look at one provider.
 
@@ -75,6 +79,7 @@ class ProviderLimiter:
         self._on_probed = on_probed
         self._left = Wakeup()
         self._share: ProviderShare | None = None
+        self._share_is_final = False
         self._on_wait: Callable[[], object] = lambda: None
         self._waiting: dict[object, tuple[int, float]] = {}
 
@@ -99,6 +104,11 @@ class ProviderLimiter:
         """
         self._share, self._on_wait = share, on_wait
         self._rates.share = None if share is None else share.rates
+        self._place_free.set()
+
+    def keep_share(self) -> None:
+        """Nobody agrees on its share any more: what waits and has no room in that, ever, is turned away."""
+        self._share_is_final = True
         self._place_free.set()
 
     def demand(self) -> ProviderDemand:
@@ -156,6 +166,7 @@ class ProviderLimiter:
         Raises:
             TooLargeError: If the request does not fit into any minute.
             RejectedError: If its turn does not come before the deadline.
+            ReplacedError: If its turn never comes here: others have taken this limiter's place.
         """
         if not self._rates.fits_ever(tokens):
             raise TooLargeError(self.provider, tokens, self._rates.limits.tokens or 0)
@@ -180,6 +191,8 @@ class ProviderLimiter:
     async def _until_free(self, tokens: int) -> None:
         """Wait until a request of that size may leave: it is its turn."""
         while (wait_ns := self._free_in_ns(tokens)) != 0:
+            if self._share_is_final and not (self._share and self._share.fits_ever(tokens)):
+                raise ReplacedError
             # Made anew before telling: a share that is given at once wakes this wait, not the one before.
             self._place_free = asyncio.Event()
             self._on_wait()

@@ -22,6 +22,10 @@ class ProviderShare(msgspec.Struct, frozen=True, kw_only=True):
     rates: RateLimits = RateLimits()
     until_s: float
 
+    def fits_ever(self, tokens: int) -> bool:
+        """Whether it has room for a request of that size, at some time."""
+        return self.concurrency != 0 and self.rates.fits_ever(tokens)
+
 
 NOTHING = ProviderShare(concurrency=0, rates=RateLimits(requests=0, tokens=0), until_s=0.0)
 """The share of a process that has not been given any yet."""

@@ -22,6 +22,10 @@ class RateLimits(msgspec.Struct, frozen=True, kw_only=True):
     requests: int | None = None
     tokens: int | None = None
 
+    def fits_ever(self, tokens: int) -> bool:
+        """Whether a request of that size fits into an empty minute; if not, no waiting helps."""
+        return (self.requests is None or self.requests >= 1) and (self.tokens is None or tokens <= self.tokens)
+
 
 class RateLimiter:
     """Counts one provider's requests and tokens of the last minute.
@@ -38,9 +42,8 @@ class RateLimiter:
         self._tokens = SlidingWindow(_MINUTE_NS)
 
     def fits_ever(self, tokens: int) -> bool:
-        """Whether a request of that size fits into an empty minute; if not, no waiting helps."""
-        limits = self.limits
-        return (limits.requests is None or limits.requests >= 1) and (limits.tokens is None or tokens <= limits.tokens)
+        """Whether a request of that size fits into an empty minute of all that the provider takes."""
+        return self.limits.fits_ever(tokens)
 
     def free_in_ns(self, tokens: int, now_ns: int) -> int:
         """Return the nanoseconds until a request of that size may leave; 0 for now.

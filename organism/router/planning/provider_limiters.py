@@ -15,14 +15,10 @@ from organism.concurrency.loop_time import loop_time
 from organism.concurrency.wakeups import Wakeup
 from organism.errors import RejectedError
 from organism.llm.provider import Provider
-from organism.router.limits.limiter import Permit, ProviderHealth, ProviderLimiter
+from organism.router.limits.limiter import Permit, ProviderHealth, ProviderLimiter, ReplacedError
 from organism.router.limits.provider_settings import ProviderSettings
 from organism.router.planning.plan import Route
 from organism.router.planning.route_queue import RouteQueue
-
-
-class ReplacedError(Exception):
-    """A reload has replaced these limiters: plan the next attempt anew. Never leaves the router."""
 
 
 class ProviderLimiters:

@@ -45,6 +45,9 @@ UNUSED_CALLS = _of_node(
 LABEL_MISSING = _of_node(
     "label_missing", "gauge", "{label}", "1 for a label that partitions need and no node has.", "label"
 )
+CONFIGURATION_DIFFERS = _of_node(
+    "configuration_differs", "gauge", "{node}", "1 where this node has another file than the newest that one has."
+)
 RATES_FAILED = _of_node(
     "rates_failed", "counter", "{exchange}", "Exchanges with the other nodes about limits of providers that failed."
 )

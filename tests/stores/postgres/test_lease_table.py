@@ -65,9 +65,9 @@ def test_the_newest_file_is_the_newest_where_only_rows_were_replicated(
     postgres: PostgresServer, leases: LeaseTable
 ) -> None:
     """Logical replication carries no sequence: numbers of files would begin anew, and a new one be taken for old."""
-    numbers = [leases.configure(mark, changed=True) for mark in ("a", "b", "c")]
+    numbers = [leases.order(mark, "another") for mark in ("a", "b", "c")]
     postgres.execute("ALTER SEQUENCE organism.configuration_numbers RESTART", postgres.url("test"))
-    assert leases.configure("d", changed=True) > max(numbers)
+    assert leases.order("d", "another") > max(numbers)
     postgres.execute("ALTER SEQUENCE organism.configuration_numbers RESTART", postgres.url("test"))
-    before = leases.configure("d", changed=False)
-    assert leases.configure("a", changed=True) > before
+    before = leases.order("d")
+    assert leases.order("a", "another") > before

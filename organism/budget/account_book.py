@@ -145,6 +145,12 @@ class AccountBook:
                 self._ledger.close(name, now_ns)
         return finals
 
+    def open(self, account: str, limits: Limits, now_ns: int) -> None:
+        """Open an account if it is not; where partitions share it, limits that it gets later are for all of them."""
+        self._ledger.open(account, limits, now_ns)
+        if self.shared is not None:
+            self.shared.begin(account, now_ns)
+
     def accounts(self, spender: Spender) -> tuple[str, ...]:
         """Return every account that a call of this spender holds on, its thread's own first; opens those of scopes."""
         budget = self.thread(spender.thread_id)
@@ -153,9 +159,7 @@ class AccountBook:
         now_ns = self._clock.now_ns()
         accounts = list(budget.accounts)
         for account, limits in scoped_accounts(self.plan, budget.root, spender, now_ns, budget.labels):
-            self._ledger.open(account, limits, now_ns)
-            if self.shared is not None:
-                self.shared.begin(account, now_ns)
+            self.open(account, limits, now_ns)
             if self._ledger.balance(account).configured != limits:
                 self.begin_revision(account, limits, configured=True)
             self.threads[budget.root].scoped.add(account)

@@ -174,9 +174,7 @@ class Accounts:
         """
         if self._ledger.has(account):
             return
-        self._ledger.open(account, self.state(account, now_ns).limits, now_ns)
-        if self._book.shared is not None:
-            self._book.shared.begin(account, now_ns)  # or what it is given here would be this partition's alone
+        self._book.open(account, self.state(account, now_ns).limits, now_ns)
         if thread := Account.parse(account).within_thread:
             self._book.threads[thread].scoped.add(account)  # it is closed with it
 

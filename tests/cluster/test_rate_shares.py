@@ -245,9 +245,10 @@ async def test_calls_at_a_provider_that_is_replaced_take_none_of_what_the_other_
     turned_away: list[bool] = []
 
     async def enter() -> None:
-        with pytest.raises(ReplacedError):
+        try:
             await permit.enter(1, anyio.current_time() + 60)
-        turned_away.append(True)
+        except ReplacedError:
+            turned_away.append(True)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(enter)

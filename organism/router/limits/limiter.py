@@ -168,8 +168,9 @@ class ProviderLimiter:
             RejectedError: If its turn does not come before the deadline.
             ReplacedError: If its turn never comes here: others have taken this limiter's place.
         """
-        if not self._rates.fits_ever(tokens):
-            raise TooLargeError(self.provider, tokens, self._rates.limits.tokens or 0)
+        limits = self._rates.limits
+        if not limits.fits_ever(tokens):
+            raise TooLargeError(self.provider, tokens, limits.tokens or 0)
         if self._may_enter_at_once(tokens, deadline_s):
             return self._let_in(tokens)
         ticket = object()

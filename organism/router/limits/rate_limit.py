@@ -41,10 +41,6 @@ class RateLimiter:
         self._requests = SlidingWindow(_MINUTE_NS)
         self._tokens = SlidingWindow(_MINUTE_NS)
 
-    def fits_ever(self, tokens: int) -> bool:
-        """Whether a request of that size fits into an empty minute of all that the provider takes."""
-        return self.limits.fits_ever(tokens)
-
     def free_in_ns(self, tokens: int, now_ns: int) -> int:
         """Return the nanoseconds until a request of that size may leave; 0 for now.
 

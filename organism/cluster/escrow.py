@@ -197,6 +197,7 @@ class Escrow:
     async def _hear(self, slices: PartitionSlices, limit: SharedLimit) -> None:
         questions = self._questions.get(slices.lease.partition)
         if questions is not None:
+            await questions.tell_missed(limit)
             questions.hear(limit)
         await slices.hear(limit)
         if questions is not None and slices.running():

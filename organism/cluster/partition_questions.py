@@ -21,6 +21,9 @@ from organism.threads.approvals import Approval, Decision
 if TYPE_CHECKING:
     from organism.stores.postgres.slice_table import SliceTable
 
+_TOLD_LATE_NS = 86_400 * 1_000_000_000
+"""What was answered so long ago is not reported any more: a journal remembers answers for at least so long."""
+
 
 class PartitionQuestions:
     """What a node does for one partition.
@@ -60,10 +63,12 @@ class PartitionQuestions:
         self._clock = components.clock
         self._known = slices.shared.questions
         self._shared = components.orders.shared_approvals
+        self._told: dict[str, int] = {}
         self._noted: dict[str, tuple[int, int]] = {}
         self._heeded: dict[str, tuple[int, int]] = {}
         self._on_change = on_change
         approvals = components.orders.approvals
+        self._given = approvals.given
         approvals.answer_for_all(self._answer)
         slices.on_standing = self._note
 
@@ -95,6 +100,7 @@ class PartitionQuestions:
         if self._known.next_threshold(self._ledger.balance(account)) != asking.threshold:
             return True  # another than it was; or none, since it was let pass
         if standing.threshold != asking.threshold:
+            self.watched.add(account)  # also where it is not heard that the database has taken the question
             await self._run(self._table.ask, self._lease, self._question(account, asking, standing.revision))
             standing = await self._look(account)
         return standing is not None and standing.threshold == asking.threshold
@@ -117,9 +123,13 @@ class PartitionQuestions:
         self._noted[account] = standing.age
         self.watched.add(account)
         if standing.p == self._lease.partition:
-            self._shared.ask(account, standing)
+            self._report(account, standing)
         else:
             self._shared.know(account, standing)
+
+    def _report(self, account: str, standing: Standing) -> None:
+        self._told[account] = standing.asked_ns
+        self._shared.ask(account, standing)
 
     def _question(self, account: str, asking: Asking, revision: int) -> NewQuestion:
         spender, counted_ns = asking.spender, self._ledger.balance(account).counted_ns
@@ -149,6 +159,22 @@ class PartitionQuestions:
             self._heed(account, answered)
         self._on_change()
         return True
+
+    async def tell_missed(self, limit: SharedLimit) -> None:
+        """Report what this partition has asked for all, and was answered, before its journal had the question.
+
+        Its owner ended in between, or did not hear that the database had taken the question.
+        """
+        account, standing = limit.account, limit.standing
+        if standing.p != self._lease.partition or standing.said is None or not self._ledger.has(account):
+            return
+        late = self._clock.now_ns() - standing.said_ns > _TOLD_LATE_NS
+        if late or self._told.get(account) == standing.asked_ns:
+            return
+        asked = Approval.id_of(account, standing.threshold, standing.revision)
+        is_told = await self._given.is_remembered(asked)
+        if self._slices.running() and self._ledger.has(account) and not is_told:
+            self._report(account, standing)
 
     def hear(self, limit: SharedLimit) -> None:
         """Take note of what was said of a limit, before anything is done by it."""

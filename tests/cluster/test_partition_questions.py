@@ -213,6 +213,32 @@ async def test_what_was_asked_in_the_database_alone_is_reported_by_the_next_owne
     assert [number for number, _ in events(url, ApprovalRequested)] == [1]
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_what_was_answered_before_the_asker_s_journal_had_it_is_reported_by_the_next_owner(
+    url: str, postgres: PostgresServer, *, allowed: bool
+) -> None:
+    """A node may end after the database has its question; what others have answered by then is told of, once."""
+    async with house(url, PLAN) as cluster:
+        writers = Writers(cluster)
+        await writers.open(10)
+        await until(lambda: postgres.execute("SELECT sum(s_calls) FROM organism.slices", url) == [(30,)])
+        postgres.execute(f"{KEPT_AWAY} 1", url)
+        await until(lambda: 1 not in writers.organisms)
+        postgres.execute(LEFT_BEHIND, url)
+        await writers.open(1)
+        await until(lambda: writers.waiting()[2])
+        first = writers.question
+        await writers.organisms[2].approvals.decide(first.id, Decision(allowed))
+        postgres.execute(f"{FREE} 1", url)
+        await until(lambda: events(url, ApprovalDecided))
+        before = writers.organisms[1]
+        postgres.execute(f"{DIED} 1", url)  # the owner after that has nothing to add
+        await until(lambda: writers.organisms.get(1, before) is not before)
+        await cluster.use(1)
+    assert events(url, ApprovalRequested) == [(1, first.id)]
+    assert events(url, ApprovalDecided) == [(1, first.id)]
+
+
 async def test_of_two_answers_at_once_one_is_for_all(url: str) -> None:
     """A yes and a no that cross: one of them is answered, the other one is too late, and no node does both."""
     async with asked(url) as writers:

@@ -30,6 +30,14 @@ class GivenAnswers:
         value = msgspec.json.encode(_GivenAnswer(approval.thread_id, decision)).decode()
         self._journal.append(Remember(key=_PREFIX + approval.id, value=value, time_ns=self._clock.now_ns()))
 
+    async def is_remembered(self, approval_id: str) -> bool:
+        """Whether a question has had an answer that is in the journal.
+
+        Raises:
+            JournalError: If that cannot be read.
+        """
+        return await self._journal.remembered(_PREFIX + approval_id) is not None
+
     async def again(self, approval_id: str, decision: Decision) -> str:
         """Return the thread of a question that has had this very answer.
 

@@ -93,9 +93,8 @@ class ClusterNode:
         self._table: LeaseTable | None = None
         self._cores: dict[int, PartitionCore] = {}
         self._failed_s: dict[int, float] = {}
-        self._view = unseen(partitions)
         self._changed, self._turns = anyio.Event(), count()
-        self.news, self._beside = Wakeup(), beside
+        self.news, self._view, self._beside = Wakeup(), unseen(partitions), beside
         self._tasks: anyio.abc.TaskGroup | None = None
         self._stack = AsyncExitStack()
 
@@ -115,11 +114,6 @@ class ClusterNode:
     def layout(self) -> Layout:
         """Which partitions the cluster has, and which of them need a label."""
         return self._view.layout
-
-    @property
-    def incarnation(self) -> int:
-        """Which process of its name this is."""
-        return self.table.incarnation
 
     @property
     def key(self) -> bytes:
@@ -142,7 +136,14 @@ class ClusterNode:
             return core.organism
         raise elsewhere(self._view, partition, self.name)
 
-    async def open_thread(self, message: Message | str, *, to: str | None = None, thread_id: str | None = None) -> str:
+    async def open_thread(
+        self,
+        message: Message | str,
+        *,
+        to: str | None = None,
+        thread_id: str | None = None,
+        labels: dict[str, str] | None = None,
+    ) -> str:
         """Open a thread in a partition of this node that its agent may work in; return its id once it is durable.
 
         Raises:
@@ -151,7 +152,7 @@ class ClusterNode:
             JournalError: If it cannot be kept.
         """
         organism = self._any_organism(self.label_of(to)) if thread_id is None else self.organism_of(thread_id)
-        return await organism.open_thread(message, to=to, thread_id=thread_id)
+        return await organism.open_thread(message, to=to, thread_id=thread_id, labels=labels)
 
     async def wait(self, thread_id: str) -> ThreadResult:
         """Wait for the end of a thread of this node as ``Organism.wait`` does, also where its partition comes back.

@@ -1,245 +1,148 @@
-"""Nodes that are killed, stopped past their leases and cut from their database: nothing is lost, doubled or unpaid."""
+"""Nodes that are killed, stopped past their leases, cut from their database and reloaded meanwhile lose nothing.
 
-import os
-import random
-import signal
-import subprocess
-import sys
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, closing
+Their threads are opened at random nodes. Some are for an agent that works at nodes of a label only, some spend of a
+limit that all share to its last call, some of one at which a person is asked, once for all nodes.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
-import anyio.to_thread
 import pytest
 
+from organism import Organism
+from organism.cluster.lease_times import PartitionElsewhereError
 from organism.cluster.node import ClusterNode
-from organism.stores.leases import Lease
-from organism.stores.postgres.database import PostgresDatabase
-from organism.testing.audit import Audit, audit_storage
+from organism.errors import StoppedError, ThreadClosedError
 from organism.testing.postgres_server import PostgresServer
-from organism.testing.shared_audit import audit_shared
-from tests.killing.node_process import (
-    CALLS_AT_A_TIME,
-    CALLS_PER_MINUTE,
-    PARTITIONS,
-    SHARED,
-    SHARED_CALLS,
-    cluster_node,
+from organism.threads.approvals import ApprovalNeededError
+from tests.killing.cluster.checks import (
+    check_places,
+    check_questions,
+    check_rates,
+    check_shared,
+    check_threads,
+    read_journals,
 )
+from tests.killing.cluster.house import ALL, ALL_CALLS, LABELLED, PARTITIONS, SHARED, SHARED_CALLS, House
+from tests.killing.cluster.node_process import answer, questions
+from tests.killing.cluster.nodes import STALE_MIN, TTL_S, Nodes, provoke, stale, strike
+from tests.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.killing]
 
-NODES = ("a", "b", "c")
-TTL_S = 1.5
-BETWEEN_S = 0.7
-STALE_MIN = 20
-"""So many groups of owners that had been overtaken must have been refused: fewer would prove little."""
-PROVOKED_MAX = 100
+LAST_S = 240
 
-
-class Crew:
-    """The processes of a cluster; one that has ended is started again."""
-
-    def __init__(self, url: str, folder: Path) -> None:
-        self._pids: dict[str, int] = {}
-        with (folder / "log").open("ab") as log:
-            self._parent = subprocess.Popen(
-                [sys.executable, "-m", "tests.killing.node_process", url, folder, str(TTL_S)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-
-    def start(self) -> None:
-        """Start every node that does not run."""
-        for name in NODES:
-            if not self.signal(name, 0):
-                assert self._parent.stdin is not None
-                assert self._parent.stdout is not None
-                self._parent.stdin.write(f"{name}\n")
-                self._parent.stdin.flush()
-                self._pids[name] = int(self._parent.stdout.readline())
-
-    def signal(self, name: str, number: int) -> bool:
-        """Send a signal to a node; whether it was there."""
-        try:
-            os.kill(self._pids[name], number)
-        except (KeyError, ProcessLookupError):
-            return False
-        return True
-
-    def end(self) -> None:
-        """Kill every node."""
-        for name in NODES:
-            self.signal(name, signal.SIGKILL)
-        for pipe in (self._parent.stdin, self._parent.stdout):
-            if pipe is not None:
-                pipe.close()
-        self._parent.wait()
+T = TypeVar("T")
 
 
 @pytest.fixture
-def crew(postgres: PostgresServer, tmp_path: Path) -> Iterator[Crew]:
-    crew = Crew(postgres.database(), tmp_path)
-    yield crew
-    crew.end()
+def nodes(postgres: PostgresServer, tmp_path: Path) -> Iterator[Nodes]:
+    nodes = Nodes(postgres.database(), tmp_path)
+    yield nodes
+    nodes.end()
 
 
-async def strike(crew: Crew, postgres: PostgresServer, faults: int, seed: int) -> Counter[str]:
-    """Bring faults about, one after the other, and return how often each was."""
-    chance, struck = random.Random(seed), Counter[str]()
-    async with anyio.create_task_group() as tasks:
+class LastNode:
+    """One more node, which takes everything over when the others are dead.
 
-        async def stop_a_while(name: str) -> None:
-            crew.signal(name, signal.SIGSTOP)
-            await anyio.sleep(TTL_S * chance.uniform(0.2, 2))
-            crew.signal(name, signal.SIGCONT)
-
-        for _ in range(faults):
-            await anyio.sleep(BETWEEN_S * chance.uniform(0.5, 1.5))
-            await anyio.to_thread.run_sync(crew.start)
-            kind = chance.choices(["killed", "stopped", "database killed"], [9, 9, 1])[0]
-            struck[kind] += 1
-            if kind == "killed":
-                crew.signal(chance.choice(NODES), signal.SIGKILL)
-            elif kind == "stopped":
-                tasks.start_soon(stop_a_while, chance.choice(NODES))
-            else:
-                await anyio.to_thread.run_sync(postgres.stop)
-                await anyio.to_thread.run_sync(postgres.start)
-    return struck
-
-
-async def provoke(crew: Crew, postgres: PostgresServer, seed: int) -> int:
-    """Stop two nodes at a time past their leases until enough of what they write afterwards was refused.
-
-    Returns:
-        How often that was needed: on a machine that is slow, nodes often learn of their loss before they write.
+    Attributes:
+        resumed: How many agents had stopped there, because the processes of their messages had died again and again.
     """
-    chance = random.Random(seed)
-    for times in range(PROVOKED_MAX):
-        if stale(postgres) >= STALE_MIN:
-            return times
-        await anyio.to_thread.run_sync(crew.start)
-        await anyio.sleep(BETWEEN_S)
-        stopped = chance.sample(NODES, 2)
-        for name in stopped:
-            crew.signal(name, signal.SIGSTOP)
-        await anyio.sleep(TTL_S * 1.3)
-        for name in stopped:
-            crew.signal(name, signal.SIGCONT)
-    return PROVOKED_MAX
+
+    def __init__(self, node: ClusterNode, house: House) -> None:
+        self.resumed = 0
+        self._node, self._house = node, house
+
+    async def finish(self, version: int) -> None:
+        """Reload a version of the file that is new to all, use up what is shared, and wait for the end of all."""
+        await until(lambda: len(self._organisms) == PARTITIONS + LABELLED, LAST_S)
+        await self._node.reload(self._house.spec(version))
+        await self._use_up()
+        for thread in [view.thread_id for organism in self._organisms for view in organism.threads()]:
+            await self._end(thread)
+        await until(lambda: self._limits() == {ALL_CALLS + version}, LAST_S)
+
+    async def answered(self, postgres: PostgresServer, url: str) -> None:
+        """Wait until nothing is asked any more: in no partition, and not in the table that they share."""
+        await until(lambda: not postgres.execute("SELECT 1 FROM organism.questions WHERE said IS NULL", url), LAST_S)
+        await until(lambda: not questions(self._organisms), LAST_S)
+
+    @property
+    def _organisms(self) -> list[Organism]:
+        return [*self._node.organisms.values()]
+
+    async def _use_up(self) -> None:
+        """Use what is left of the shared limit, and a little more: it is all to be had, wherever it was."""
+        while (left := SHARED_CALLS - self._used()) > 0:
+            await self._resume_stopped()
+            async with anyio.create_task_group() as tasks:
+                for _ in range(left // 2 + 2 * PARTITIONS):
+                    tasks.start_soon(self._use_two)
+
+    def _used(self) -> int:
+        return sum(each.ledger.balance(SHARED).spent.calls for each in self._organisms if each.ledger.has(SHARED))
+
+    async def _resume_stopped(self) -> None:
+        """Have agents go on that have stopped, as an operator does: what is for them would make no call."""
+        for organism in self._organisms:
+            for name in organism.pump.statistics().stopped_agents:
+                await organism.control.resume_agent(name)
+                self.resumed += 1
+
+    async def _use_two(self) -> None:
+        await self._end(await patiently(partial(self._node.open_thread, "write", labels={"tier": "tight"})))
+
+    async def _end(self, thread: str) -> None:
+        with suppress(ThreadClosedError):
+            await patiently(partial(self._node.wait, thread))
+
+    def _limits(self) -> set[int | None]:
+        return {each.budgets.state(ALL).limits.calls for each in self._organisms if each.ledger.has(ALL)}
 
 
-def stale(postgres: PostgresServer) -> int:
-    """Count the groups that the server has refused because they were not the next one of the owner."""
-    return postgres.log.count('violates check constraint "fenced"')
-
-
-async def finish(url: str, folder: Path, promised: set[str]) -> None:
-    """Let one more node take everything over, and wait for what was promised."""
-    async with cluster_node(url, "last", folder, TTL_S) as node:
-        with anyio.fail_after(120):
-            while len(node.organisms) < PARTITIONS:  # noqa: ASYNC110 - nodes tell nobody of what they do
-                await anyio.sleep(0.05)
-            await use_up(node)
-            for thread in promised & {view.thread_id for each in node.organisms.values() for view in each.threads()}:
-                await node.wait(thread)
-
-
-async def use_up(node: ClusterNode) -> None:
-    """Use what is left of the shared limit, and a little more: it is all to be had, wherever it was."""
-    organisms = [*node.organisms.values()]
-    known = (each.budgets.state(SHARED).spent.calls for each in organisms if each.ledger.has(SHARED))
-    left = SHARED_CALLS - max(known, default=0)
-
-    async def run(number: int) -> None:
-        organism = organisms[number % PARTITIONS]
-        await organism.wait(await organism.open_thread("write", labels={"tier": "tight"}))
-
-    async with anyio.create_task_group() as tasks:
-        for number in range(left // 2 + 2 * PARTITIONS):
-            tasks.start_soon(run, number)
-
-
-def audits(url: str) -> list[Audit]:
-    """Audit every partition."""
-    found = []
-    for partition in range(PARTITIONS):
-        with closing(PostgresDatabase(url, take=False, lease=Lease(partition, 0, PARTITIONS))) as database:
-            found.append(audit_storage(database))
-    return found
+async def patiently(order: Callable[[], Awaitable[T]]) -> T:
+    """Do what a client does with a 503 of a node that is late with its lease, and while a person is asked: again."""
+    while True:
+        try:
+            return await order()
+        except (ApprovalNeededError, StoppedError, PartitionElsewhereError):
+            await anyio.sleep(0.05)
 
 
 async def test_nothing_is_lost_or_doubled_however_nodes_end(
-    crew: Crew, postgres: PostgresServer, tmp_path: Path, faults: int, seed: int
+    nodes: Nodes, postgres: PostgresServer, tmp_path: Path, faults: int, seed: int
 ) -> None:
-    """Every promised thread ends once, every chain is whole, no hold stays open, and no request stands unrecorded."""
-    crew.start()
+    """Each promised thread ends once, chains are whole, no hold is open, all is recorded, limits and labels hold."""
+    nodes.start()
     await anyio.sleep(3)
-    struck = await strike(crew, postgres, faults, seed)
+    struck = await strike(nodes, postgres, faults, seed)
     early = stale(postgres)
-    more = await provoke(crew, postgres, seed)
+    more = await provoke(nodes, postgres, seed)
     refused = stale(postgres)
-    crew.end()
-    url = postgres.url("test")
-    promised = set((tmp_path / "promises").read_text().split())
-    await finish(url, tmp_path, promised)
+    nodes.end()
+    url, house = postgres.url("test"), House("last", tmp_path)
+    async with house.node(url, TTL_S, nodes.version) as node, anyio.create_task_group() as tasks:
+        tasks.start_soon(answer, node, house.notes)
+        last = LastNode(node, house)
+        await last.finish(nodes.version + 1)
+        await last.answered(postgres, url)
+        tasks.cancel_scope.cancel()
 
-    found = audits(url)
-    closed = sum((audit.closed for audit in found), Counter())
-    recorded = sum(amounts.tokens for audit in found for amounts in audit.recorded().values())
-    billed = sum(map(int, (tmp_path / "bill").read_text().split()))
-    print(  # noqa: T201 - shown with -s, and of interest where it is
-        f"\n{struck.total()} faults ({dict(struck)}), {len(promised)} threads promised, {closed.total()} ended, "
-        f"{billed} tokens billed, {recorded - billed} recorded above that, {early} stale groups refused, "
-        f"{refused} after {more} more stops of two nodes"
-    )
-    assert [finding for audit in found for finding in audit.findings] == []
-    assert [line for audit in found for line in audit.unresolved] == []
-    assert promised <= closed.keys()
-    assert set(closed.values()) == {1}
-    assert recorded >= billed
+    found, notes = read_journals(url), house.notes
+    reloads = len(list(notes.read("reloaded")))
+    figures = [
+        f"{struck.total()} faults ({dict(struck)}), {early} stale groups refused, {refused} after {more} more stops",
+        f"{reloads} of {nodes.version} reloads done, {last.resumed} agents resumed at the end",
+        check_threads(found, notes),
+        check_rates(notes),
+        check_shared(found, notes, postgres, url),
+        check_places(notes),
+        check_questions(found, notes),
+    ]
+    print("", *figures, sep="\n")  # noqa: T201 - shown with -s, and of interest where it is
     assert refused >= STALE_MIN
-    check_rates((tmp_path / "asked").read_text())
-    check_shared(postgres, url, (tmp_path / "refused").read_text())
-
-
-def check_rates(asked: str) -> None:
-    """In no minute did all nodes together ask the provider more often than it takes.
-
-    A node that is stopped between leave and departure asks when it goes on: so many more as may be under way.
-    """
-    times = sorted(int(time_ns) for time_ns in asked.split())
-    most = max(bisect_left(times, began_ns + 60_000_000_000) - at for at, began_ns in enumerate(times))
-    print(f"{most} of {CALLS_PER_MINUTE} calls in the fullest of all minutes")  # noqa: T201 - as above
-    assert most <= CALLS_PER_MINUTE + CALLS_AT_A_TIME
-
-
-def check_shared(postgres: PostgresServer, url: str, refused: str) -> None:
-    """A limit that all partitions share was used to its end and never passed; nobody was refused before."""
-    with ExitStack() as stack:
-        shared = audit_shared(
-            {
-                number: stack.enter_context(
-                    closing(PostgresDatabase(url, take=False, lease=Lease(number, 0, PARTITIONS)))
-                )
-                for number in range(PARTITIONS)
-            }
-        )
-    refusals = [int(time_ns) for time_ns in refused.split()]
-    needless = sum(time_ns < shared.most_ns[SHARED] for time_ns in refusals)
-    slices = "SELECT g_calls, (SELECT sum(calls) FROM organism.slices s WHERE s.account = l.account) FROM "
-    ((granted, total),) = postgres.execute(f"{slices} organism.shared l WHERE account = '{SHARED}'", url)
-    print(  # noqa: T201 - as above
-        f"{shared.most[SHARED].calls} of {SHARED_CALLS} shared calls used, {granted} granted, "
-        f"{needless} of {len(refusals)} refusals needless"
-    )
-    assert shared.findings == []
-    assert shared.most[SHARED].calls == SHARED_CALLS
-    assert granted == total == SHARED_CALLS
-    assert needless <= len(refusals) / 10
+    assert reloads > 0

@@ -235,7 +235,8 @@ class Forwarding:
         """Answer a request that another node has passed on, or say that it was not answered."""
         body = (await receive()).get("body", b"")
         said = opened(scope[HEADERS][HEADER])
-        me = (self._node.name, self._node.incarnation)
+        table = self._node.table
+        me = (self._node.name, table.incarnation)
         if (said.to, said.incarnation) != me or digest_of(body) != said.digest:
             await _elsewhere(send, ForwardOutcome.UNTOUCHED)
             return

@@ -170,8 +170,10 @@ class BudgetEngine:
         mode, room = self.mode_of(shortfall.account), shortfall.limit - shortfall.final_reserve - shortfall.spent
         if mode == "off" or shortfall.needed <= room:
             return (), False
-        warnings = self._warnings.fire_final(shortfall, spender.agent)
         own = thread_of(shortfall.account) == spender.thread_id
+        # The final reserve of a thread above is for an agent of that thread, not for the child that found its end.
+        agent = spender.agent if own or thread_of(shortfall.account) is None else ""
+        warnings = self._warnings.fire_final(shortfall, agent)
         if mode != "enforce" or not warnings or not own or not shortfall.final_reserve or shortfall.held:
             return warnings, False
         enforced, _ = self._by_mode(accounts)

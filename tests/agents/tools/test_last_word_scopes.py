@@ -241,7 +241,7 @@ def test_who_comes_late_has_what_the_others_leave() -> None:
     answered, left = crowd(6_000, 40)
 
     assert answered.count(True) >= 33
-    assert 0 <= left < 300  # a first call and its note take more
+    assert 0 <= left < 371  # what a first call with its note takes
 
 
 def test_paid_tools_leave_the_last_word() -> None:

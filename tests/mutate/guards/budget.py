@@ -191,7 +191,7 @@ GUARDS = (
         "warn-before-refusal",
         "Who is refused for want of room has had every threshold's warning.",
         "budget/engine.py::BudgetEngine.warn_refused",
-        "warnings = self._warnings.fire_final(shortfall, spender.agent)",
+        "warnings = self._warnings.fire_final(shortfall, agent)",
         "warnings = ()",
         "runtime/test_budget_warnings_ahead.py::test_growing_calls_are_warned_of_before_one_is_refused",
     ),

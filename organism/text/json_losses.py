@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 
 _BYTES = (bytes, bytearray, memoryview)
+_AS_THEY_ARE = (*_BYTES, msgspec.Raw)
+"""What is not taken apart: bytes as they are differ from their base64, and a `msgspec.Raw` is JSON already."""
 
 
 def loss(sent: object, read: object) -> str | None:
@@ -13,7 +15,7 @@ def loss(sent: object, read: object) -> str | None:
 
     A number that is not finite is written as ``null``, and bytes as base64, whatever the field is for.
     """
-    return _loss(msgspec.to_builtins(sent, builtin_types=_BYTES), msgspec.to_builtins(read, builtin_types=_BYTES))
+    return _loss(*(msgspec.to_builtins(value, builtin_types=_AS_THEY_ARE) for value in (sent, read)))
 
 
 def _loss(sent: Any, read: Any) -> str | None:

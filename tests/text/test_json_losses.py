@@ -8,6 +8,7 @@ import pytest
 
 from organism import Context, Message, Organism, Text, agent
 from organism.messages import PayloadError, sendable
+from organism.runtime.handlers.handler_outcome import HandlerOutputError, encode_state
 from organism.testing import run
 from organism.text.json_losses import loss
 
@@ -52,6 +53,27 @@ def test_what_fits_its_field_is_sent_as_it_is() -> None:
     """Bytes in a field for bytes, and a missing number, are what they say."""
     message = Facts(anything=[1, "x"], number=None, raw=b"\x00\xff")
     assert sendable(message, 1_000_000)[0] == message
+
+
+def test_what_is_json_already_is_no_loss() -> None:
+    """A `msgspec.Raw` is taken over as it is, beside a field that comes back as another type, and in a state too."""
+
+    class Relayed(Message, frozen=True):
+        """A message with JSON of somebody else in it."""
+
+        body: msgspec.Raw
+        rest: Any = None
+
+    copy, _ = sendable(Relayed(msgspec.Raw(b"[1]"), (1, 2)), 1_000_000)
+    assert (bytes(copy.body), copy.rest) == (b"[1]", [1, 2])  # type: ignore[attr-defined]
+    assert encode_state("clerk", {"body": msgspec.Raw(b"[1]"), "rest": None}) == b'{"body":[1],"rest":null}'
+
+
+@pytest.mark.parametrize("state", [{"key": b"x"}, {"key": b"x", "other": None}, {"deep": [{"key": b"x"}]}])
+def test_bytes_in_a_state_are_refused_whatever_stands_beside_them(state: dict[str, Any]) -> None:
+    """The next message would find base64 in their place."""
+    with pytest.raises(HandlerOutputError, match="bytes where text is read"):
+        encode_state("clerk", state)
 
 
 def test_an_agent_is_told_of_a_number_that_its_state_would_lose() -> None:

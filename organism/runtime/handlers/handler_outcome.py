@@ -97,7 +97,7 @@ def encode_state(agent: str, state: object) -> bytes:
         too_large = len(raw) > STATE_BYTES_MAX or nests_too_deep(raw)
         if not too_large:  # a `msgspec.Raw` in it is taken over unread, and a journal that is given no JSON breaks
             back = msgspec.json.decode(raw)
-            if b"null" in raw and (lost := loss(state, back)) is not None:
+            if back != state and (lost := loss(state, back)) is not None:
                 raise ValueError(lost)
     except Exception as error:  # noqa: BLE001 - it may hold a stranger's objects
         raise HandlerOutputError(agent, f"ctx.state must hold only what JSON can say: {describe(error)}") from None

@@ -45,13 +45,16 @@ class HostTask:
         self._task = asyncio.get_running_loop().create_task(self._hold(), name=self._name)
         self._task.add_done_callback(self._on_end)
         try:
-            await self._changed.wait()
+            # Looked at first: a loop whose tasks begin eagerly may have entered them already.
+            while not (self.has_begun or self._task.done()):
+                await self._changed.wait()
         except asyncio.CancelledError:
             self._scope.cancel()
             await self.end()
             raise
         if not self.has_begun:
             await self.end()
+            raise asyncio.CancelledError  # somebody has cancelled all tasks: it was not entered
 
     async def end(self) -> None:
         """Leave them, wholly even if the caller is cancelled; raises what they have ended with."""

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
 
 import anyio
 import pytest
@@ -109,3 +110,51 @@ def test_it_is_left_whole_by_a_caller_that_is_cancelled() -> None:
             scope.cancel()
             await host.end()
         assert held.said == ["entered", "left"]
+
+
+def test_what_is_entered_at_once_is_not_waited_for() -> None:
+    """A loop whose tasks begin eagerly, as Python 3.12 can, has entered it before anybody waits."""
+
+    async def enter(_stack: AsyncExitStack) -> None:
+        """Enter what needs no turn of the loop."""
+
+    def begin_eagerly(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> "asyncio.Task[Any]":
+        async def rest() -> None:
+            await waits_for
+            with suppress(StopIteration):
+                coro.send(None)
+
+        task, caller = asyncio.Task(rest(), loop=loop, **options), asyncio.current_task()
+        asyncio.tasks._leave_task(loop, caller)  # type: ignore[attr-defined]
+        asyncio.tasks._enter_task(loop, task)  # type: ignore[attr-defined]
+        waits_for = coro.send(None)
+        asyncio.tasks._leave_task(loop, task)  # type: ignore[attr-defined]
+        asyncio.tasks._enter_task(loop, caller)  # type: ignore[attr-defined]
+        return task
+
+    @run
+    async def _() -> None:
+        asyncio.get_running_loop().set_task_factory(begin_eagerly)
+        try:
+            host = HostTask(enter, "held")
+            with anyio.fail_after(1):
+                await host.begin()
+        finally:
+            asyncio.get_running_loop().set_task_factory(None)
+        await host.end()
+
+
+def test_who_cancels_all_tasks_begins_nothing_half() -> None:
+    """Its task ended before it was entered: nobody is told that it was."""
+
+    @run
+    async def _() -> None:
+        held = Held(begins_in_s=60)
+        begins = asyncio.create_task(HostTask(held.enter, "held").begin())
+        await anyio.sleep(1)
+        for task in asyncio.all_tasks():
+            if task.get_name() == "held":
+                task.cancel()
+        await asyncio.wait([begins])
+        assert begins.cancelled()
+        assert held.said == ["left"]

@@ -170,3 +170,48 @@ def test_what_is_asked_of_an_organism_before_its_start_spoils_nothing(kept: bool
                     await order()
             async with it:
                 assert (await it.run("hello")).outcome == "completed"
+
+
+def test_an_order_during_the_start_is_refused_and_spoils_nothing(tmp_path: Path) -> None:
+    """The journal is open by then, but its events are not read: the order's would take the number of a stored one."""
+
+    @run
+    async def _() -> None:
+        async with Organism([clerk], journal=tmp_path / "journal.db") as it:
+            await it.run("hello")
+        it, refused = Organism([clerk], journal=tmp_path / "journal.db"), list[str]()
+
+        async def order() -> None:
+            while "has not been started" not in refused[-1:]:
+                try:
+                    await it.freeze()
+                except (JournalError, StoppedError) as error:
+                    refused.append(str(error).partition(";")[0].removeprefix("the organism "))
+                await anyio.lowlevel.checkpoint()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(order)
+            async with it:
+                assert (await it.run("hello")).outcome == "completed"
+                await it.freeze()
+
+
+def test_an_order_after_the_handlers_have_stopped_is_refused(tmp_path: Path) -> None:
+    """The journal is open still, but no task would end the thread; it goes on when the organism runs again."""
+
+    @run
+    async def _() -> None:
+        it = Organism([sleeper], journal=tmp_path / "journal.db")
+
+        async def order_late() -> None:
+            while it.pump.running:
+                await anyio.lowlevel.checkpoint()
+            for late in (ended, limited):
+                with pytest.raises(StoppedError, match="is stopping"):
+                    await late(it)
+
+        async with anyio.create_task_group() as tasks, it:
+            await it.open_thread("hello", thread_id="waits")
+            tasks.start_soon(order_late)
+        async with (again := Organism([sleeper], journal=tmp_path / "journal.db")):
+            assert [(view.thread_id, view.status) for view in again.threads()] == [("waits", "open")]

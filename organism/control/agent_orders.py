@@ -14,7 +14,7 @@ class AgentOrders(OrderExecution):
     """
 
     def __init__(self, components: Components) -> None:
-        super().__init__(components.journal, components.outbox, components.clock)
+        super().__init__(components.journal, components.outbox, components.clock, components.pump.check_orders)
         orders = components.orders
         self._letters = orders.dead_letters
         self._pauses = AgentPauses(components.journal, orders.pausing)

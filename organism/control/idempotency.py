@@ -6,7 +6,6 @@ the receipt, kept in the same commit as the effect, gives back the first answer.
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from functools import partial
 from hashlib import sha256
 from typing import TypeVar
 
@@ -210,10 +209,15 @@ def _place(order: Order) -> str:
 
 
 class OrderExecution:
-    """Carries orders out: each once, in one step with its audit row and its receipt, answered when it is durable."""
+    """Carries orders out: each once, in one step with its audit row and its receipt, answered when it is durable.
 
-    def __init__(self, journal: Store, outbox: Outbox, clock: Clock) -> None:
+    Args:
+        check: Raises while no order is taken.
+    """
+
+    def __init__(self, journal: Store, outbox: Outbox, clock: Clock, check: Callable[[], None]) -> None:
         self._journal = journal
+        self._check = check
         self._outbox = outbox
         self._receipts = Receipts(journal, clock.now_ns)
 
@@ -225,6 +229,7 @@ class OrderExecution:
         Raises:
             JournalError: If it cannot be kept.
         """
+        self._check()
         self._audit(order, action, target, before=before, after=after)
         await self._journal.commit()
 
@@ -241,7 +246,12 @@ class OrderExecution:
     async def _do(self, order: Order, step: Callable[[], T]) -> T:
         """Carry an order out once and return its answer when it is durable; a step must not await."""
         await self._receipts.look_up(order)
-        return await kept(self._journal, partial(self._receipts.once, order, step))
+
+        def once() -> T:
+            self._check()
+            return self._receipts.once(order, step)
+
+        return await kept(self._journal, once)
 
     async def _do_slowly(
         self, order: Order, action: str, target: str, effect: Callable[[], Awaitable[T]], after: object
@@ -249,6 +259,7 @@ class OrderExecution:
         """Carry out an order that takes time and does no harm when it is carried out twice."""
         await self._journal.ready()
         await self._receipts.look_up(order)
+        self._check()
         self._receipts.check(order)
         self._audit(order, action, target, after=after)
         answer = await effect()

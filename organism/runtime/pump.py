@@ -133,6 +133,18 @@ class Pump:
         """Whether handlers can run."""
         return self.scheduler.tasks is not None
 
+    def check_orders(self) -> None:
+        """Refuse orders while a start takes up what the journal has, and once handlers have stopped.
+
+        The first would take the numbers of stored events, and find threads half taken up; the others would begin what
+        no task ends any more.
+
+        Raises:
+            StoppedError: If so.
+        """
+        if self._stopped or (self._journal.durable and not self.scheduler.recovered):
+            raise StoppedError(begun=self._stopped)
+
     async def __aenter__(self) -> Self:
         self._contained.__enter__()
         tasks = await anyio.create_task_group().__aenter__()

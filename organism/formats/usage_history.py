@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import cast
 
-from organism.formats.counts import is_readable
+from organism.formats.counts import count_of, is_readable
 from organism.formats.json_reading import JsonObject, loads, part
 
 _INPUT = frozenset({"prompt_tokens", "input_tokens"})
@@ -31,6 +31,8 @@ _NAMES = {
     "thoughts_token_count": "reasoning_tokens",
     "cached_content_token_count": "cached_tokens",
     "cache_write_input_tokens": "cache_creation_input_tokens",
+    "cache_read_input_token_count": "cache_read_input_tokens",
+    "cache_write_input_token_count": "cache_creation_input_tokens",
 }
 """What Google and Bedrock call counts, which relays of them pass on, in the words of the others."""
 
@@ -47,27 +49,46 @@ def usages_of_chat(event: JsonObject, choices: list[JsonObject]) -> Iterator[obj
 
 
 def plain_usage(said: object) -> JsonObject:
-    """Return usage as an object with the usual names, also from a list of one, or from the text of one."""
+    """Return usage as an object with the usual names, also from a list of one, or from the text of one.
+
+    A list of several says nothing that is sure: they may be parts of the whole.
+    """
     if isinstance(said, str) and said.lstrip().startswith("{"):
         try:
             said = loads(said)
         except ValueError:
             return {}
-    if isinstance(said, list):
-        said = next((each for each in said if isinstance(each, dict)), None)
+    if isinstance(said, list) and len(said) == 1:
+        said = said[0]
     if not isinstance(said, dict):
         return {}
-    usage = {_plain_name(name): value for name, value in said.items()}
-    if (shown := usage.pop("tool_use_prompt_token_count", None)) and isinstance(shown, int):
+    usage: JsonObject = {}
+    for name, value in said.items():
+        plain = _plain_name(name)
+        usage[plain] = _larger(usage[plain], value) if plain in usage else value
+    shown = usage.pop("tool_use_prompt_token_count", None)
+    if not is_readable(shown):
+        usage["prompt_tokens"] = shown  # the side is known no better than its part: it is disputed
+    elif count_of(shown) and is_readable(prompt := usage.get("prompt_tokens")):
         # What Google's tools have put before the model is billed as input, and no part of the prompt's count.
-        prompt = usage.get("prompt_tokens")
-        usage["prompt_tokens"] = shown + (prompt if isinstance(prompt, int) else 0)
+        usage["prompt_tokens"] = (count_of(shown) or 0) + (count_of(prompt) or 0)
     return usage
 
 
 def _plain_name(name: str) -> str:
     snake = name if name.islower() else _HUMP.sub("_", name).lower()
     return _NAMES.get(snake, snake)
+
+
+def _larger(one: object, other: object) -> object:
+    """Return the larger of two counts of one thing, or what is none, to be disputed.
+
+    Relays that write a count under several names leave all but one at zero.
+    """
+    strange = [each for each in (one, other) if not is_readable(each)]
+    if strange:
+        return next((each for each in strange if isinstance(each, dict)), strange[0])
+    return max(one, other, key=lambda each: count_of(each) or 0)
 
 
 class UsageHistory:
@@ -88,16 +109,17 @@ class UsageHistory:
         self._grown = True
         self.is_late = False
 
-    def add(self, usage: object) -> None:
-        """Add a usage object; anything else, or an empty one, is ignored."""
+    def add(self, usage: object) -> JsonObject:
+        """Add a usage object, and return it under the usual names; anything else, or an empty one, is ignored."""
         if not usage or not (news := plain_usage(usage)):
-            return
+            return {}
         for field in _OUTPUT:
             if (count := _positive(news.get(field))) is not None:
                 self._outputs.setdefault(field, []).append((count, self._grown))
                 self.is_late = True
         self._grown = False
-        self._known = _joined(self._known, news) if self._known else dict(news)
+        self._known = _joined(self._known, news) if self._known else news
+        return news
 
     def merged(self) -> tuple[JsonObject, str]:
         """Return the merged usage object, and a note where counts of chunks were added up."""

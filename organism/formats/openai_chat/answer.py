@@ -100,9 +100,9 @@ class ChatReader:
             index = whole_number(choice.get("index"))
             self._read_choice(place if index is None else index, choice)
         for said in usages_of_chat(value, found):
-            self._usage.add(said)
+            if news := self._usage.add(said):
+                self._answer.show_usage(news, counting_of(self._vendor))
         usage = value.get("usage")
-        self._answer.show_usage(usage, counting_of(self._vendor))
         if isinstance(usage, dict) and any(usage.values()) and not found and self.is_started:
             self._answer.is_counted_out = True
 
@@ -197,7 +197,8 @@ _WORDS = frozenset({"role", "content"})
 
 
 def _is_chunk(value: JsonObject) -> bool:
-    return value.get("object") == "chat.completion.chunk" or any("delta" in choice for choice in choices_in(value)[:1])
+    deltas = (choice.get("delta") for choice in choices_in(value)[:1])
+    return value.get("object") == "chat.completion.chunk" or any(delta is not None for delta in deltas)
 
 
 def _read(answer: AnswerCollector, message: JsonObject, *, is_whole: bool = False, repeats: bool = False) -> None:

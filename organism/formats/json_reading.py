@@ -55,7 +55,7 @@ def choices_in(value: JsonObject) -> list[JsonObject]:
     """Return the choices of an answer; some servers leave the list out around one, or number them in an object."""
     choices = value.get("choices")
     if isinstance(choices, dict):
-        numbered = bool(choices) and all(name.isdecimal() for name in choices)
+        numbered = all(name.isdecimal() for name in choices)  # an empty object is none, as an empty list is
         choices = list(choices.values()) if numbered else [choices]
     return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
 

@@ -169,9 +169,7 @@ class AnswerDecoder:
             self._head += chunk
         comments = self._events.comments
         found = self._events.feed(chunk)
-        self._count += len(found)
-        if self._count > EVENTS_MAX:
-            raise UncertainError(self._provider, f"an answer of more than {EVENTS_MAX:,} events")
+        self._note_events(len(found))
         for event in found:
             self._has_events = True
             try:
@@ -182,6 +180,11 @@ class AnswerDecoder:
                     raise
         if self._events.comments > comments:
             self._ping()
+
+    def _note_events(self, count: int = 1) -> None:
+        self._count += count
+        if self._count > EVENTS_MAX:
+            raise UncertainError(self._provider, f"an answer of more than {EVENTS_MAX:,} events")
 
     def _ping(self) -> None:
         if self._sink is not None:
@@ -250,9 +253,11 @@ class AnswerDecoder:
             elif isinstance(told, dict) and _ENVELOPES.keys().isdisjoint(told):  # nearly all are
                 self._take_piece(told, event.name)
             else:
-                for piece in _pieces(told):
-                    self._raise_if_error(piece)
-                    self._take_piece(_typed(piece, event.name), event.name)
+                for piece in _pieces(value):  # by itself: the name of the event is that of what an envelope holds
+                    self._note_events()
+                    typed = _typed(piece, event.name)
+                    self._raise_if_error(typed)
+                    self._take_piece(typed, event.name)
 
     def _take_piece(self, piece: JsonObject, name: str) -> None:
         """Take a piece of a stream, which may say no more than that the server is at work."""
@@ -273,6 +278,7 @@ class AnswerDecoder:
             value, values = found, found
         self._raise_if_error(value)
         pieces = [piece for each in values for piece in _pieces(each)]
+        self._note_events(len(pieces))
         for piece in pieces:
             self._raise_if_error(piece)
             (self._reader.whole if isinstance(value, dict) and len(pieces) == 1 else self._reader.event)(piece)

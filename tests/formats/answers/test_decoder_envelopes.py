@@ -7,6 +7,7 @@ import pytest
 
 from organism.amounts import TokenUsage
 from organism.errors import RejectedError, UncertainError
+from organism.formats.answers import decoder
 from tests.formats.test_answers import USAGE, chunk, read, sse, whole
 
 STREAM = [
@@ -42,6 +43,17 @@ def test_stream_is_read_in_whatever_its_pieces_are_wrapped(kind: str, events: li
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_pieces_in_envelopes_are_what_their_events_are_called(way: str) -> None:
+    """The name of an event is that of the piece in its envelope, which may leave its type out."""
+    for events in (MESSAGES, [{**event, "type": ""} for event in MESSAGES]):
+        named = zip((event["type"] for event in MESSAGES), map(WAYS[way], events), strict=True)
+        raw = "".join(f"event: {name}\ndata: {json.dumps(event)}\n\n" for name, event in named)
+        answer = read("messages", raw.encode())
+        assert (answer.text, answer.finish_reason) == ("one two", "stop")
+        assert answer.usage == TokenUsage(input=20, output=5)
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_whole_answer_is_read_in_whatever_it_is_wrapped(way: str) -> None:
     """An answer in an envelope is the answer, in JSON as in a stream of one event."""
     wrapped = WAYS[way](whole({"content": "one two"}))
@@ -74,6 +86,28 @@ def test_choices_may_be_one_object_or_numbered() -> None:
     for events in (one, numbered):
         answer = read("chat", sse(*events))
         assert (answer.text, answer.finish_reason, answer.usage) == ("one two", "stop", TokenUsage(input=20, output=5))
+
+
+def test_choices_that_are_an_empty_object_are_none() -> None:
+    """Nobody has served a call without a choice: it is no empty answer."""
+    said = {"choices": {}, "message": "no channel available"}
+    for raw in (json.dumps(said).encode(), sse(said)):
+        with pytest.raises(RejectedError, match="nobody has served it"):
+            read("chat", raw)
+
+
+def test_whole_answer_may_have_a_piece_of_null() -> None:
+    """A server with one type for both writes it beside the message; the answer is whole all the same."""
+    said = {"choices": [{"message": {"content": "one two"}, "delta": None, "finish_reason": None}]}
+    assert read("chat", json.dumps(said).encode()).text == "one two"
+
+
+def test_list_has_no_more_pieces_than_an_answer_has_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Megabytes of empty pieces in one event would take minutes to read."""
+    monkeypatch.setattr(decoder, "EVENTS_MAX", 100)
+    for raw in (json.dumps([{}] * 101).encode(), sse([{}] * 60, [{}] * 60), sse({"data": [{}] * 101})):
+        with pytest.raises(UncertainError, match="more than 100 events"):
+            read("chat", raw)
 
 
 def test_envelopes_without_end_are_an_answer_without_content() -> None:

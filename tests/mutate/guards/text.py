@@ -126,7 +126,7 @@ GUARDS = (
     guard(
         "answer-events",
         "A stream of nothing but small events is given up.",
-        "formats/answers/decoder.py::AnswerDecoder.feed",
+        "formats/answers/decoder.py::AnswerDecoder._note_events",
         "if self._count > EVENTS_MAX:",
         "if False:",
         "formats/answers/test_decoder.py::test_stream_of_nothing_is_given_up",

@@ -32,7 +32,7 @@ class KnownCluster(ClusterNode):
         self.label_of = AgentLabels((), "").of
         self._labelled = labelled or {}
         self._partitions = len(owners)
-        self._news, self._changed = Wakeup(), anyio.Event()
+        self.news, self._changed = Wakeup(), anyio.Event()
         self._here = tuple(here)
         self.counts = NodeCounts()
         self.learn(owners)
@@ -54,7 +54,7 @@ class KnownCluster(ClusterNode):
             for number, owner in enumerate(owners)
         )
         self._view = ClusterView(nodes=tuple(nodes.values()), leases=leases)
-        self._news.notify()
+        self.news.notify()
 
     @property
     def organisms(self) -> Mapping[int, Organism]:

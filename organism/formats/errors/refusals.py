@@ -109,7 +109,7 @@ def error_in(value: object) -> object:
         return value
     if whole_number(part(value, "base_resp", "status_code")):  # MiniMax; 0 says that it is none
         return value
-    is_answer = any(value.get(name) is not None for name in _ANSWERS)  # checked first: nearly all values are answers
+    is_answer = not _ANSWERS.isdisjoint(value) and not _is_failed_envelope(value)  # nearly all values are answers
     said = not is_answer and any(isinstance(value.get(name), str | list) for name in _SAYINGS)
     return value if said else None
 
@@ -117,6 +117,17 @@ def error_in(value: object) -> object:
 _SAYINGS = ("detail", "message", "msg", "Message", "error_msg", "error_message", "errmsg")
 _ANSWERS = frozenset({"choices", "content", "output", "data", "type", "candidates", "usage", "delta", "response"})
 """Fields of which every answer, and every event of one, has at least one."""
+
+_CODES = ("code", "status", "statusCode", "errcode")
+_FINE = frozenset({0, *range(200, 300)})
+
+
+def _is_failed_envelope(value: JsonObject) -> bool:
+    """Whether there is nothing in an envelope, and a number says why; a relay at work writes an empty one as well."""
+    if "data" not in value or value["data"] is not None or not _ANSWERS.isdisjoint(value.keys() - {"data"}):
+        return False
+    code = next((number for name in _CODES if (number := whole_number(value.get(name))) is not None), 0)
+    return code not in _FINE
 
 
 def request_id(headers: Mapping[str, str]) -> str:

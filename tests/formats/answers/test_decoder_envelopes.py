@@ -79,6 +79,22 @@ def test_envelope_that_holds_nothing_tells_what_went_wrong() -> None:
             read("chat", raw)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"code": 0, "message": "success", "data": None},
+        {"code": "200", "msg": "processing", "data": None},
+        {"message": "in the queue", "data": None},
+        {"message": "at work", "usage": None},
+        {"message": "at work", "choices": None, "id": "1"},
+    ],
+)
+def test_relay_that_says_that_it_is_at_work_has_not_failed(said: Any) -> None:
+    """An empty envelope before the first piece is no refusal: the call would be made, and billed, once more."""
+    answer = read("chat", sse(said, *STREAM, said))
+    assert (answer.text, answer.usage) == ("one two", TokenUsage(input=20, output=5))
+
+
 def test_choices_may_be_one_object_or_numbered() -> None:
     """A server that writes no list means the choice that is there."""
     one = [{**event, "choices": event["choices"][0] if event["choices"] else {}} for event in STREAM]

@@ -147,13 +147,13 @@ def _sum_of(counts: list[tuple[float, bool]]) -> tuple[object, bool]:
 
 
 def _joined(known: JsonObject, news: JsonObject) -> JsonObject:
-    """Merge a later usage object into an earlier one; nulls, and a prompt of zero, do not overwrite."""
+    """Merge a later usage object into an earlier one; nulls, empty words and a prompt of zero do not overwrite."""
     whole = dict(known)
     counts_input = any(_positive(news.get(field)) for field in _INPUT | _CACHE)
     keeps_input = not counts_input or _shrinks(known, news)
     for field, value in news.items():
         before = whole.get(field)
-        if value is None or (field in _INPUT | _CACHE and keeps_input and is_readable(value)):
+        if value is None or value == "" or (field in _INPUT | _CACHE and keeps_input and is_readable(value)):
             if before is None:
                 whole[field] = value
         elif isinstance(value, dict) and field not in _INPUT:

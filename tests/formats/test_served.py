@@ -40,6 +40,16 @@ def chat_stream(more: dict[str, Any]) -> tuple[str, Any]:
     return "chat", sse(chunk({"content": "a"}), chunk({}, "stop"), chunk(usage=usage))
 
 
+@pytest.mark.parametrize("empty", ["", None])
+def test_what_was_said_once_is_not_taken_back_by_an_empty_word(empty: Any) -> None:
+    """Relays write each of their fields in each of their events, empty where they know nothing."""
+    kind, raw = messages_stream(MARKS)
+    later = b'"usage": {"output_tokens": 2, ' + msgspec.json.encode(dict.fromkeys(MARKS, empty))[1:]
+    assert raw.count(b'"usage": {"output_tokens": 2}') == 1
+    got = read(kind, raw.replace(b'"usage": {"output_tokens": 2}', later))
+    assert set(got.surcharges) == {FAST, IN_USA}
+
+
 ANSWERS = [messages_whole, messages_stream, chat_whole, chat_stream]
 
 

@@ -44,6 +44,16 @@ def test_message_may_begin_on_its_first_line_and_hold_objects_on_one() -> None:
     assert read(text) == [ANSWER]
 
 
+def test_row_of_a_result_is_no_answer_to_another_call() -> None:
+    """A row with an id and a result of its own, on a line of its own, does not answer the call of that number."""
+    row = {"id": 1, "result": "passed"}
+    answer = ANSWER | {"result": {"structuredContent": {"rows": [row]}}}
+    text = json.dumps(answer, indent=2)
+    whole = json.dumps(row, indent=2).replace("\n", "\n" + " " * 8)
+    assert whole in text
+    assert read(text.replace(whole, json.dumps(row)) + f"\n{LINE}") == [answer, OTHER]
+
+
 @pytest.mark.parametrize(
     "noise",
     ["{", "[", "{\n", "[info] it listens on:", "{'python': [", '{"level": "info",', "{ starting:", "{\n{\n[", "[ {"],

@@ -210,6 +210,7 @@ async def test_a_partition_tells_of_each_of_its_owners(postgres: PostgresServer,
             (moved,) = b.organisms
         await until(lambda: len(a.organisms) == 2)
         before = a.organisms[moved]
+        await before.journal.commit()  # else a slow machine's owner is gone before it was recorded as one
         died = "UPDATE organism.leases SET owner = 'z', epoch = epoch + 1, expires = '-infinity' WHERE p = "
         postgres.execute(died + str(moved), url)
         await until(lambda: a.organisms.get(moved, before) is not before)

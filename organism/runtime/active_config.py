@@ -56,14 +56,20 @@ def agent_config(
 class InFlightCounter:
     """Counts the handler runs in flight that began with the same agents; a reload waits for those of the old ones.
 
+    Args:
+        before: That of the agents before: its runs may go on, and use what those agents and these have in common.
+
     Attributes:
         count: Runs in flight.
+        earlier: Those of earlier agents that had runs in flight when these agents came.
     """
 
-    __slots__ = ("_none", "count")
+    __slots__ = ("_none", "count", "earlier")
 
-    def __init__(self) -> None:
-        self.count = 0
+    def __init__(self, before: "InFlightCounter | None" = None) -> None:
+        self.count: int = 0
+        earlier = () if before is None else (*before.earlier, before)
+        self.earlier: tuple[InFlightCounter, ...] = tuple(each for each in earlier if each.count)
         self._none = Wakeup()
 
     def begin(self) -> None:
@@ -77,7 +83,9 @@ class InFlightCounter:
             self._none.notify()
 
     async def wait_none(self) -> None:
-        """Return when none is in flight."""
+        """Return when none is in flight, also of those that began with agents before these."""
+        for each in self.earlier:
+            await each.wait_none()
         while self.count:
             await self._none.wait()
 
@@ -107,6 +115,7 @@ class ActiveConfig:
         self.paused: set[str] = set()
         self.stopped: dict[str, str] = {}
         self.node_label: str | None = None
+        self.runs = InFlightCounter()
         self.replace(config)
 
     def replace(self, config: AgentConfig) -> None:
@@ -116,7 +125,7 @@ class ActiveConfig:
         self.messages = config.messages
         self.bounds = config.bounds
         self.on_exhausted: OnExhausted = config.on_exhausted
-        self.runs = InFlightCounter()
+        self.runs = InFlightCounter(self.runs)
         self.paused.intersection_update(self.agents)
         self.stopped = {name: why for name, why in self.stopped.items() if name in self.agents}
 

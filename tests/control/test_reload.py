@@ -396,6 +396,28 @@ async def test_a_tool_server_is_closed_when_the_last_run_that_may_use_it_is_over
 
 
 @in_virtual_time
+async def test_a_tool_server_outlives_the_runs_of_all_reloads_before_the_one_that_takes_it_away() -> None:
+    """A run that began two reloads ago may use it as well as one that began with the last one."""
+    provider, server = Watched("yes", latency_s=10), Server("old")
+    async with organism([caller("writer")], provider, tool_servers=[server]) as it:
+        first = await it.open_thread(ASK)
+        await anyio.sleep(1)
+        it.control.apply_spec(parts([caller("writer")], provider, tool_servers=(server,)))
+        second = await it.open_thread(ASK)
+        await anyio.sleep(1)
+        it.control.apply_spec(parts([caller("writer")], provider, tool_servers=(server,)))
+        it.control.apply_spec(parts([caller("writer")], provider))
+        await anyio.sleep(1)
+        assert server.up
+        await it.wait(first)
+        await anyio.sleep(0.5)
+        assert server.up
+        await it.wait(second)
+        await anyio.sleep(0.5)
+        assert not server.up
+
+
+@in_virtual_time
 async def test_a_pause_does_not_outlive_its_agent() -> None:
     """An agent that is taken out and put in again later begins without the pause of the one before."""
     provider = Watched("yes")

@@ -16,7 +16,7 @@ class LeaseTimes(msgspec.Struct, frozen=True, kw_only=True):
         margin_s: So long before the end of a lease that was not renewed, nothing new is begun.
         drain_s: For calls under way, when a partition is handed over.
         again_s: Until a partition is tried again whose organism has failed.
-        reload_s: For partitions that are being taken up when the node is reloaded.
+        reload_s: For partitions that are being taken up when the node is reloaded, and for its journals to tell of it.
     """
 
     ttl_s: float = 10.0

@@ -207,7 +207,7 @@ class ClusterNode:
             with suppress(JournalError):  # then with the next renewal
                 await self._say_configured()
         self.renew_soon()
-        await until_durable(reached)
+        await until_durable(reached, self._times.reload_s)
 
     async def _say_configured(self) -> None:
         await self._threads.run(self.table.configured, self.parts.mark, self.escrow.configuration)

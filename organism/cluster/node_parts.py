@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import anyio.abc
+import structlog
 
 from organism.app import Organism
 from organism.budget.calibration import Calibration
@@ -33,6 +34,8 @@ from organism.wiring import Environment, SharedParts, wire
 if TYPE_CHECKING:
     from organism.stores.postgres.lease_table import LeaseTable
     from organism.stores.postgres.postgres_journal import PostgresJournal
+
+_log = structlog.get_logger("organism.cluster")
 
 
 class NodeParts:
@@ -211,11 +214,22 @@ def version() -> str:
     return __version__
 
 
-async def until_durable(reloaded: Iterable[Organism]) -> None:
-    """Return when the journals of partitions say that they were reloaded, but for those of other nodes by now."""
-    for organism in reloaded:
-        with suppress(JournalError):
-            await organism.journal.commit()
+async def until_durable(reloaded: Iterable[Organism], within_s: float) -> None:
+    """Wait until the journals of partitions say that they were reloaded, but for those of other nodes by now.
+
+    Where the database is away by then they say it when it is back. The file is active in any case, and that is what
+    its asker hears: an error would say that nothing was changed.
+
+    Args:
+        reloaded: The partitions.
+        within_s: So many seconds are waited for a database that neither answers nor fails.
+    """
+    with anyio.move_on_after(within_s) as wait:
+        for organism in reloaded:
+            with suppress(JournalError):
+                await organism.journal.commit()
+    if wait.cancelled_caught:
+        _log.warning("reload_not_durable_yet", waited_s=within_s)
 
 
 Applied = Callable[[], None]

@@ -1,15 +1,17 @@
 """A reload of a node: in one step for all its partitions, for none of another node's, and nothing is lost by it."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import anyio
+import psycopg
 import pytest
 from msgspec.structs import replace
 
 from organism import Agent, Context, Limits, Organism, Text
+from organism.agents.tools.tool import ToolOutput
 from organism.budget.scopes import BudgetPlan, ScopedLimits
 from organism.cluster.lease_times import LeaseTimes
 from organism.cluster.node import ClusterNode
@@ -20,7 +22,7 @@ from organism.errors import BudgetExhaustedError, ConfigError, UnknownRecipientE
 from organism.journal import JournalError
 from organism.llm.answers import Completion
 from organism.llm.deltas import ProviderSink
-from organism.llm.requests import CompletionRequest
+from organism.llm.requests import CompletionRequest, Tool
 from organism.router.call import RouterSettings
 from organism.router.limits.provider_settings import ProviderSettings
 from organism.testing import ScriptedAnswer, ScriptedProvider
@@ -159,6 +161,44 @@ async def test_calls_under_way_end_at_their_provider_which_is_closed_once_and_th
         await until(lambda: old.closed == 1)
         assert sorted(answers) == ["first: old"] * PARTITIONS
     assert (old.closed, new.closed) == (1, 1)
+    assert audited(url).findings == []
+
+
+class Tools:
+    """A server of tools that knows whether it runs."""
+
+    name, up = "tools", False
+
+    async def run(self) -> None:
+        self.up = True
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.up = False
+
+    async def tools(self) -> tuple[Tool, ...]:
+        return ()
+
+    async def call(self, _tool: str, _arguments: str, _progress: Callable[[], None]) -> ToolOutput:
+        return ToolOutput("")
+
+
+async def test_a_tool_server_that_is_gone_serves_a_partition_until_it_is_handed_over(url: str) -> None:
+    """Its runs began with the server, in this reload or an earlier one; where they have ended, it is closed."""
+    old, tools = Held("old", held=True), Tools()
+    async with cluster(url, old, Held("x"), tool_servers=[tools]) as (a, b):
+        organism = next(iter(a.organisms.values()))
+        thread = await organism.open_thread("go")
+        await until(lambda: old.asked == 1)
+        await a.reload(spec_of(a, old, caller("writer", "second")))  # the server stays
+        a.table.drain("a")
+        await until(lambda: not a.organisms)
+        await a.reload(replace(spec_of(a, Held("y"), caller("writer", "third")), tool_servers=()))
+        await anyio.wait_all_tasks_blocked()
+        assert (tools.up, old.closed) == (True, 0)
+        old.answers.set()
+        await until(lambda: len(b.organisms) == PARTITIONS and not tools.up)
+        assert (await b.wait(thread)).text in ("first: old", "first: x")
     assert audited(url).findings == []
 
 
@@ -393,6 +433,22 @@ async def test_the_database_names_the_file_only_once_it_is_active(url: str, post
         assert marks(a) == {"a": "one"}
         postgres.execute("DROP FUNCTION organism.mute CASCADE", url)
         await until(lambda: marks(a) == {"a": "two"})
+
+
+async def test_a_reload_is_answered_though_its_journals_cannot_be_written(url: str, postgres: PostgresServer) -> None:
+    """The new file is active by then; the journals say who has ordered it when the database answers again."""
+    told: list[OperatorAction] = []
+    async with cluster(url, Held("x"), times=replace(TIMES, reload_s=0.2)) as (a,):
+        for organism in a.organisms.values():
+            organism.usage.subscribe(told.append, OperatorAction)
+        with closing(psycopg.connect(url)) as other:
+            other.execute("LOCK TABLE organism.journals IN ACCESS EXCLUSIVE MODE")
+            with anyio.fail_after(20):
+                await reload_limit(a, "two", 12)
+            assert (a.parts.mark, marks(a), told) == ("two", {"a": "two"}, [])
+        await until(lambda: len(told) == PARTITIONS)
+        assert {await answer_of(organism) for organism in a.organisms.values()} == {"two: x"}
+    assert audited(url).findings == []
 
 
 _MUTE = (

@@ -1,18 +1,25 @@
 """The command line of organism, in a process that kills itself where ``ORGANISM_KILL_AT`` says, at another time.
 
-``ORGANISM_AHEAD_S`` sets its clock ahead by so many seconds.
+``ORGANISM_AHEAD_S`` sets its clock ahead by so many seconds. ``ORGANISM_KILL_RELOAD_AT`` names a moment of the reload
+of a node of a cluster.
 """
 
 import os
+import signal
 import sys
 import time
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from organism.clock import SystemClock
 from organism.daemon import journal_file
 from organism.testing.kill_points import KILL_AT, KillingJournal, KillPoint
 
+if TYPE_CHECKING:
+    from organism.stores.postgres.lease_table import LeaseTable
+
 AHEAD_S = "ORGANISM_AHEAD_S"
+KILL_RELOAD_AT = "ORGANISM_KILL_RELOAD_AT"
 
 
 def arm() -> None:
@@ -22,6 +29,48 @@ def arm() -> None:
     if (point := os.environ.get(KILL_AT)) is not None:
         made = partial(KillingJournal, point=KillPoint.parse(point))
         vars(journal_file)["SqliteJournal"] = made
+    if (moment := os.environ.get(KILL_RELOAD_AT)) is not None:
+        arm_reload(moment)
+
+
+def arm_reload(moment: str) -> None:
+    """Have this process kill itself in the reload of its node.
+
+    Args:
+        moment: Before the file is ``ordering`` or when it is ``ordered``; when it is ``active`` and no journal says so
+            yet; when the database knows the node's file as ``marked``; when all journals are ``durable``.
+    """
+    from organism.cluster import node
+    from organism.cluster.node_parts import NodeParts, until_durable
+    from organism.stores.postgres.lease_table import LeaseTable
+
+    order, replace = LeaseTable.order, NodeParts.replace
+
+    def reach(name: str) -> None:
+        if name == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def ordering(table: "LeaseTable", mark: str, before: str = "") -> int:
+        if not before:  # the file that the process begins with
+            return order(table, mark)
+        reach("ordering")
+        number = order(table, mark, before)
+        reach("ordered")
+        return number
+
+    def replacing(*given: Any) -> Any:
+        reached = replace(*given)
+        reach("active")
+        return reached
+
+    async def waiting(*given: Any) -> None:
+        reach("marked")
+        await until_durable(*given)
+        reach("durable")
+
+    setattr(LeaseTable, "order", ordering)  # noqa: B010 - the checker takes no other function there
+    setattr(NodeParts, "replace", replacing)  # noqa: B010
+    vars(node)["until_durable"] = waiting
 
 
 if __name__ == "__main__":

@@ -160,8 +160,8 @@ def _take_steps(db: Connection, partitions: int) -> None:
     ((made,),) = db.execute("SELECT to_regclass('organism.cluster') IS NOT NULL")
     version = next(iter(db.execute("SELECT schema FROM organism.cluster")))[0] if made else 0
     if version < VERSION:
-        new = "" if made else partitions_made(partitions)
-        db.execute(f"{''.join(MIGRATIONS[version:])};{new}UPDATE organism.cluster SET schema = {VERSION}")  # noqa: S608 - written in postgres_schema
+        steps, more = "".join(MIGRATIONS[version:]), "" if made else partitions_made(partitions)
+        db.execute(f"{steps};{more}UPDATE organism.cluster SET schema = {VERSION}")  # noqa: S608 - written in postgres_schema
 
 
 def _refuse_newer(place: str, version: int) -> None:

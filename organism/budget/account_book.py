@@ -269,13 +269,16 @@ class AccountBook:
         return BudgetState(
             account=account,
             limits=balance.limits,
-            spent=balance.total_by(self._clock.now_ns),
+            spent=balance.spent_by(self._clock.now_ns) if balance.slice is None else self._spent_by_all(balance),
             held=balance.held_now,
             elapsed_ns=self.elapsed_ns(account),
             revision=balance.revision,
             unpriced_calls=balance.unpriced_calls,
             resets_ns=self._resets_ns(balance),
         )
+
+    def _spent_by_all(self, balance: Balance) -> Amounts:
+        return balance.total_by(self._clock.now_ns) if self.shared is None else self.shared.spent(balance)
 
     def _resets_ns(self, balance: Balance) -> int | None:
         if balance.counted_ns is None and not self._scoped:

@@ -156,23 +156,29 @@ class Escrow:
         return max(0.0, min(soon_s, self._exchange_s - anyio.current_time()))
 
     async def _report(self, running: list[PartitionSlices]) -> None:
-        """Report what was spent and is held; what could not be reported is reported the next time."""
+        """Report what was spent and is held."""
         reports: list[tuple[Lease, str, Share]] = []
+        for slices in running:
+            reports += await slices.reports()
+        if reports:
+            await self._threads.run(self.table.report, reports)
+
+    async def _exchange(self) -> bool:
+        """Exchange what is known; what the database did not take or show is exchanged the next time."""
+        running = list(self._running())
         try:
-            for slices in running:
-                reports += await slices.reports()
-            if reports:
-                await self._threads.run(self.table.report, reports)
+            return await self._tell_and_hear(running)
         except OrganismError:
             # The answer may have been lost after the rows were written. A report says what was spent in all, not what
-            # came since, so the same is said once more without being counted twice.
+            # came since, so the same is said once more without being counted twice. Who is idle from here on would
+            # ask no more what others have spent: the last of all to report is the one that knows all of it.
             for slices in running:
                 slices.unreported()
             raise
 
-    async def _exchange(self) -> bool:
+    async def _tell_and_hear(self, running: list[PartitionSlices]) -> bool:
         """Tell what was spent, hear what the others have, and act on it; whether somebody needs more than there is."""
-        running, names = list(self._running()), set[str]()
+        names = set[str]()
         # Before reading: partitions of this node hear each other by the same rows, and would act on those of before.
         await self._report(running)
         for slices in running:

@@ -33,7 +33,8 @@ _SCARCE_NS = 1_500_000_000
 _COMMIT_S = 5.0
 
 _NOTED_PART = 64
-"""What others have spent is noted in the ledger when it has moved by so small a part of the limit."""
+"""What others have spent is noted in the ledger when it has moved by so much of the limit: an entry for each report
+would be many. What is shown goes by the report itself."""
 
 _log = structlog.get_logger("organism.cluster")
 
@@ -214,15 +215,15 @@ class PartitionSlices:
                 continue
             balance = self._ledger.balance(account)
             share = self._share(balance, row)
-            if balance.counted_ns and share.spent != ZERO:
-                self.shared.touched.add(account)  # it gets old by itself
+            if balance.counted_ns and self.shared.spent(balance) != ZERO:
+                self.shared.touched.add(account)  # it gets old by itself, here and elsewhere
             if self._reported.get(account) != (share.spent, share.held):
                 self._reported[account] = share.spent, share.held
                 found.append((self.lease, account, share))
         return found
 
     def unreported(self) -> None:
-        """Report once more what was to be reported: nobody knows whether it was."""
+        """Report and hear once more what was to be: nobody knows whether it was."""
         self.shared.touched.update(self.watched)
         self._reported.clear()
 
@@ -239,12 +240,13 @@ class PartitionSlices:
         account = limit.account
         if not self._is_sliced(account):
             return
+        self.shared.heard[account] = elsewhere = limit.elsewhere(self.lease.partition)
         balance = self._ledger.balance(account)
         if self._untold(balance) or limit.limits != units(balance.limits):
             await self._agree(account)
             if not self._is_sliced(account):
                 return
-        self._note(account, limit.elsewhere(self.lease.partition))
+        self._note(account, elsewhere)
         first = next((each for each in limit.wanted[:1] if each.partition != self.lease.partition), None)
         mine = limit.shares.get(self.lease.partition)
         balance = self._ledger.balance(account)
@@ -285,7 +287,7 @@ class PartitionSlices:
             # Its closing entry first: until that is durable, a crash opens the account again with its slice.
             if row.amounts != ZERO and not await self._committed():
                 return
-            for known in (self._rows, self._reported, self._retry, self.shared.answers):
+            for known in (self._rows, self._reported, self._retry, self.shared.answers, self.shared.heard):
                 known.pop(account, None)
             self.files.forget(account)
             if row.amounts != ZERO:

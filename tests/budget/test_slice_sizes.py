@@ -189,3 +189,15 @@ def test_a_replayed_partition_has_the_slice_that_it_had() -> None:
         assert (balance.slice, balance.elsewhere, balance.agreed) == (Amounts(100), Amounts(300), Limits(tokens=1000))
     assert partition.ledger.accounts == ("thread:t",)
     assert written.balance(ALL).total_at(9) == Amounts(300) != ZERO
+
+
+def test_what_is_shown_as_spent_is_what_was_heard_last_and_not_what_is_noted() -> None:
+    """The ledger notes larger steps only; until something was heard, as after a start, they are what is known."""
+    partition = Partition(1000)
+    partition.admit(100)
+    assert partition.registry.state(ALL).spent == ZERO
+    partition.told(100, 300, scarce=False)
+    assert partition.registry.state(ALL).spent == Amounts(300)
+    partition.shared.heard[ALL] = Amounts(307)
+    assert partition.registry.state(ALL).spent == Amounts(307)
+    assert partition.registry.state("thread:t").spent == ZERO

@@ -9,6 +9,7 @@ import anyio
 from organism import Context, Organism, Text, agent
 from organism.amounts import TokenUsage
 from organism.budget.scopes import BudgetPlan
+from organism.clock import Clock
 from organism.cluster.lease_times import LeaseTimes
 from organism.cluster.node import ClusterNode
 from organism.errors import BudgetExhaustedError
@@ -75,7 +76,7 @@ class House:
 
 
 @asynccontextmanager
-async def house(url: str, plan: BudgetPlan) -> AsyncIterator[House]:
+async def house(url: str, plan: BudgetPlan, clock: Clock | None = None) -> AsyncIterator[House]:
     found = House()
     async with AsyncExitStack() as stack:
         for name in NODES:
@@ -86,6 +87,7 @@ async def house(url: str, plan: BudgetPlan) -> AsyncIterator[House]:
                 providers={"scripted": ScriptedProvider(found.answer)},
                 provider_kinds={"scripted": "local"},
                 limits=plan,
+                clock=clock,
                 wait_s=120.0,
             )
             node = ClusterNode(organism, url, node=name, partitions=PARTITIONS, times=TIMES)

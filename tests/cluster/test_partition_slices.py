@@ -1,5 +1,6 @@
 """A limit of all threads holds over all nodes of a cluster: never passed, used to its end, warned of once."""
 
+import time
 from typing import Literal
 
 import anyio
@@ -9,9 +10,12 @@ import pytest
 from organism import Limits, Organism
 from organism.amounts import ZERO
 from organism.budget.scopes import BudgetPlan, LabelLimits, PoolLimits, ScopedLimits, ScopeRule
+from organism.testing import ManualClock
 from organism.testing.postgres_server import PostgresServer
-from tests.cluster.house import ALL, PARTITIONS, audited, house, sums
+from tests.cluster.house import ALL, PARTITIONS, House, audited, house, sums
 from tests.waiting import until
+
+MINUTE = "organism@rolling:1m"
 
 pytestmark = [pytest.mark.debian, pytest.mark.anyio]
 
@@ -162,3 +166,92 @@ async def test_every_kind_of_scope_and_window_is_shared(url: str, postgres: Post
         "pool:tenant=big@rolling:9d": 10,
     }
     assert all(limit is None or granted <= limit for limit, granted in sums(postgres, url).values())
+
+
+async def test_what_all_have_spent_of_a_large_limit_is_shown_to_the_last_call(url: str) -> None:
+    """Also what is too little of it to be noted in every ledger, and where nobody calls any more."""
+    async with house(url, BudgetPlan(windows={"lifetime": Limits(calls=1_000)})) as cluster:
+        assert await cluster.use(1) == 0
+        assert await cluster.use(3) == 0  # with slices that they have: none is taken, which would be noted
+        await until(lambda: shown(cluster) == cluster.calls == 12)
+
+
+async def test_what_a_lost_owner_has_spent_and_not_told_is_told_by_the_next(url: str, postgres: PostgresServer) -> None:
+    """Its partition is idle from then on, and its slice stays as it is; all the same nothing is missing."""
+    async with house(url, BudgetPlan(windows={"lifetime": Limits(calls=1_000)})) as cluster:
+        assert await cluster.use(4) == 0
+        await until(lambda: shown(cluster) == 12)
+        node = cluster.nodes[0]
+        ((partition, owner),) = node.organisms.items()
+        postgres.execute(_SILENT.format(partition=partition), url)
+        await _end(owner)
+        await until(lambda: postgres.execute("SELECT is_called FROM organism.lost_reports", url) == [(True,)])
+        postgres.execute("DROP TRIGGER silent ON organism.slices", url)
+        assert (reported(postgres, url), cluster.calls) == (12, 13)
+        postgres.execute(_LOST.format(partition=partition), url)
+        await until(lambda: reported(postgres, url) == 13)
+        await until(lambda: shown(cluster) == 13)
+
+
+async def test_what_others_have_spent_is_heard_after_a_database_that_was_away(
+    url: str, postgres: PostgresServer
+) -> None:
+    """Where it has taken a report and could not be read, who reported hears the others when it can, idle or not."""
+    async with house(url, BudgetPlan(windows={"lifetime": Limits(calls=1_000)})) as cluster:
+        assert await cluster.use(4) == 0
+        await until(lambda: shown(cluster) == 12)
+        postgres.execute("UPDATE organism.shared SET changed = '-infinity'", url)
+        postgres.execute("ALTER TABLE organism.wanted RENAME TO away", url)
+        assert await cluster.use(1) == 0
+        await until(lambda: reported(postgres, url) == cluster.calls == 15)
+        for node in cluster.nodes:
+            failures = node.escrow.failures
+            await until(lambda of=node, at=failures: of.escrow.failures > at)  # type: ignore[misc]
+        postgres.execute("ALTER TABLE organism.away RENAME TO wanted", url)
+        await until(lambda: shown(cluster) == 15)
+
+
+async def test_what_others_have_spent_of_a_rolling_window_is_shown_no_longer_than_it_counts(
+    url: str, postgres: PostgresServer
+) -> None:
+    """Also where a partition's own spend has got old before theirs."""
+    clock = ManualClock(time.time_ns())
+    async with house(url, BudgetPlan(windows={"1m": Limits(calls=1_000)}), clock) as cluster:
+        first, second, _ = cluster.organisms
+        await _end(first)
+        clock.advance(40)
+        await _end(second)
+        postgres.execute("UPDATE organism.shared SET changed = '-infinity'", url)
+        await until(lambda: spent(first, MINUTE) == reported(postgres, url) == 2)
+        clock.advance(40)
+        await until(lambda: spent(first, MINUTE) == reported(postgres, url) == 1)
+        clock.advance(40)
+        await until(lambda: spent(first, MINUTE) == reported(postgres, url) == 0)
+
+
+def shown(cluster: House) -> int:
+    """Return how many calls the cluster says are spent: what the partition says that has heard most."""
+    return max(spent(organism, ALL) for organism in cluster.organisms)
+
+
+def spent(organism: Organism, account: str) -> int:
+    """Return how many calls a partition says are spent of a limit, by all."""
+    return organism.budgets.state(account).spent.calls
+
+
+def reported(postgres: PostgresServer, url: str) -> int:
+    """Return how many calls all partitions have reported as spent."""
+    return int(postgres.execute("SELECT sum(s_calls)::bigint FROM organism.slices", url)[0][0])
+
+
+_SILENT = (
+    "CREATE SEQUENCE organism.lost_reports; "
+    "CREATE FUNCTION organism.silent() RETURNS trigger LANGUAGE plpgsql AS "
+    "$$ BEGIN PERFORM nextval('organism.lost_reports'); RETURN NULL; END $$; "
+    "CREATE TRIGGER silent BEFORE UPDATE OF s_calls ON organism.slices FOR EACH ROW "
+    "WHEN (NEW.p = {partition} AND NEW.s_calls > OLD.s_calls) EXECUTE FUNCTION organism.silent()"
+)
+"""Loses what a partition reports as spent, and says when it has."""
+
+_LOST = "UPDATE organism.leases SET owner = 'z', epoch = epoch + 1, expires = '-infinity' WHERE p = {partition}"
+"""Its owner has died, for all that the others know."""

@@ -165,7 +165,10 @@ async def test_a_node_killed_amid_a_reload_has_the_newest_file_then_and_its_limi
     async def known(node: Node, calls: tuple[int, int]) -> bool:
         budget = await node.api.get("/v1/budgets/organism@lifetime")
         usage = (await node.api.get("/v1/usage")).json()
-        return budget.is_success and (budget.json()["limits"]["calls"], usage["total"]["calls"]) == calls
+        if not budget.is_success:
+            return False
+        limits, spent = budget.json()["limits"], budget.json()["spent"]
+        return (limits["calls"], spent["calls"]) == calls and usage["total"]["calls"] == spent["calls"]
 
     async def bought(node: Node, thread: str) -> bool:
         seen = await node.api.get(f"/v1/threads/{thread}")

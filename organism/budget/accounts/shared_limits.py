@@ -67,6 +67,7 @@ class SharedLimits:
         dues: Thresholds that were reached and that no partition is known to have warned of, with whose call it was.
         touched: Accounts that may have changed since the last report.
         answers: By account, what was said when it was last asked for.
+        heard: By account, what others have spent by their last reports; the ledger notes it in larger steps only.
         ordered: Accounts whose limits were changed by an order that waits until the others can know of it.
         questions: What people are asked about them.
     """
@@ -83,6 +84,7 @@ class SharedLimits:
         self.dues: dict[DueKey, tuple[Due, str]] = {}
         self.touched: set[str] = {name for name in ledger.accounts if is_shared(name)}
         self.answers: dict[str, SliceAnswer] = {}
+        self.heard: dict[str, Amounts] = {}
         self.ordered: set[str] = set()
         self._ledger = ledger
         self._clock = clock
@@ -96,6 +98,10 @@ class SharedLimits:
         """Return the accounts that may have changed, and know of none from here on."""
         touched, self.touched = self.touched, set()
         return touched
+
+    def spent(self, balance: Balance) -> Amounts:
+        """Return what all have spent of a limit that they share, to the last call that is known here."""
+        return balance.spent_by(self._clock.now_ns) + self.heard.get(balance.account, balance.elsewhere)
 
     def begin(self, account: str, now_ns: int) -> None:
         """Know an account that was just opened: a partition has nothing of a shared limit to begin with."""

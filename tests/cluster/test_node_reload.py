@@ -1,7 +1,7 @@
 """A reload of a node: in one step for all its partitions, for none of another node's, and nothing is lost by it."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from typing import Any
 
@@ -11,7 +11,6 @@ import pytest
 from msgspec.structs import replace
 
 from organism import Agent, Context, Limits, Organism, Text
-from organism.agents.tools.tool import ToolOutput
 from organism.budget.scopes import BudgetPlan, ScopedLimits
 from organism.cluster.lease_times import LeaseTimes
 from organism.cluster.node import ClusterNode
@@ -22,13 +21,14 @@ from organism.errors import BudgetExhaustedError, ConfigError, UnknownRecipientE
 from organism.journal import JournalError
 from organism.llm.answers import Completion
 from organism.llm.deltas import ProviderSink
-from organism.llm.requests import CompletionRequest, Tool
+from organism.llm.requests import CompletionRequest
 from organism.router.call import RouterSettings
 from organism.router.limits.provider_settings import ProviderSettings
 from organism.testing import ScriptedAnswer, ScriptedProvider
 from organism.testing.postgres_server import PostgresServer
 from organism.usage.events import OperatorAction
 from tests.cluster.house import ALL, PARTITIONS, TIMES, audited
+from tests.tool_server import ToolServer
 from tests.waiting import until
 
 pytestmark = [pytest.mark.debian, pytest.mark.anyio]
@@ -164,28 +164,9 @@ async def test_calls_under_way_end_at_their_provider_which_is_closed_once_and_th
     assert audited(url).findings == []
 
 
-class Tools:
-    """A server of tools that knows whether it runs."""
-
-    name, up = "tools", False
-
-    async def run(self) -> None:
-        self.up = True
-        try:
-            await anyio.sleep_forever()
-        finally:
-            self.up = False
-
-    async def tools(self) -> tuple[Tool, ...]:
-        return ()
-
-    async def call(self, _tool: str, _arguments: str, _progress: Callable[[], None]) -> ToolOutput:
-        return ToolOutput("")
-
-
 async def test_a_tool_server_that_is_gone_serves_a_partition_until_it_is_handed_over(url: str) -> None:
     """Its runs began with the server, in this reload or an earlier one; where they have ended, it is closed."""
-    old, tools = Held("old", held=True), Tools()
+    old, tools = Held("old", held=True), ToolServer()
     async with cluster(url, old, Held("x"), tool_servers=[tools]) as (a, b):
         organism = next(iter(a.organisms.values()))
         thread = await organism.open_thread("go")
@@ -267,15 +248,22 @@ async def until_limited(nodes: list[ClusterNode], calls: int) -> None:
     await until(known)
 
 
-async def test_a_limit_that_files_change_at_every_node_changes_once(url: str, postgres: PostgresServer) -> None:
-    """What is spent stays, what an operator has changed since stays, and all together spend what is left, no more."""
+@asynccontextmanager
+async def nine_calls_for_all(url: str) -> AsyncIterator[tuple[list[ClusterNode], list[Organism]]]:
+    """Run two nodes whose file allows nine calls, of which each partition has made one; yield nodes and organisms."""
     async with cluster(url, Held("x"), Held("x")) as nodes:
-        a, b = nodes
         for node in nodes:
             await reload_limit(node, "one", 9)
         everywhere = [organism for node in nodes for organism in node.organisms.values()]
         for organism in everywhere:
             await answer_of(organism)
+        yield nodes, everywhere
+
+
+async def test_a_limit_that_files_change_at_every_node_changes_once(url: str, postgres: PostgresServer) -> None:
+    """What is spent stays, what an operator has changed since stays, and all together spend what is left, no more."""
+    async with nine_calls_for_all(url) as (nodes, everywhere):
+        a, b = nodes
         assert shared_limit(postgres, url) == (9, 1)
         await reload_limit(a, "two", 12)
         await until_limited(nodes, 12)
@@ -296,13 +284,8 @@ async def test_a_limit_that_files_change_at_every_node_changes_once(url: str, po
 
 async def test_an_operator_s_word_right_after_a_reload_is_the_last(url: str, postgres: PostgresServer) -> None:
     """At whichever node, and though its other partitions have not passed on what the file says; so it stays."""
-    async with cluster(url, Held("x"), Held("x")) as nodes:
+    async with nine_calls_for_all(url) as (nodes, everywhere):
         a, b = nodes
-        for node in nodes:
-            await reload_limit(node, "one", 9)
-        everywhere = [organism for node in nodes for organism in node.organisms.values()]
-        for organism in everywhere:
-            await answer_of(organism)
         for turn, organism in enumerate(everywhere, 12):
             await reload_limit(a, f"two {turn}", turn)
             await organism.control.set_limits(ALL, Limits(calls=7))
@@ -343,12 +326,8 @@ async def test_an_operator_s_word_counts_where_nobody_has_used_the_limit(url: st
 
 async def test_of_two_files_the_one_that_was_ordered_last_counts(url: str, postgres: PostgresServer) -> None:
     """Also for partitions that a node with the older one takes; and the older one, once it is put back."""
-    async with cluster(url, Held("x"), Held("x")) as nodes:
+    async with nine_calls_for_all(url) as (nodes, _):
         a, b = nodes
-        for node in nodes:
-            await reload_limit(node, "one", 9)
-        for organism in [organism for node in nodes for organism in node.organisms.values()]:
-            await answer_of(organism)
         await reload_limit(a, "two", 12)
         await until_limited(nodes, 12)
         view = a.table.look()
@@ -367,11 +346,7 @@ async def test_of_two_files_the_one_that_was_ordered_last_counts(url: str, postg
 
 async def test_what_a_file_says_anew_outlasts_a_database_that_is_away(url: str, postgres: PostgresServer) -> None:
     """Its partitions have known it all along, so nothing but the reload tells them to look."""
-    async with cluster(url, Held("x"), Held("x")) as (a, b):
-        for node in (a, b):
-            await reload_limit(node, "one", 9)
-        for organism in (*a.organisms.values(), *b.organisms.values()):
-            await answer_of(organism)
+    async with nine_calls_for_all(url) as ((a, b), _):
         await reload_limit(a, "two", 12)
         await until_limited([a, b], 12)
         a.table.drain("a")

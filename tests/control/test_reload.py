@@ -11,14 +11,13 @@ import pytest
 
 from organism import Agent, BudgetPlan, Context, Gathered, Limits, Organism, Text, To, agent
 from organism.agents.agent import Output
-from organism.agents.tools.tool import ToolOutput
 from organism.control.components import OrganismSpec
 from organism.control.reload import apply_spec
 from organism.errors import ConfigError, ProviderError, RejectedError, StoppedError
 from organism.llm.answers import Completion
 from organism.llm.deltas import ProviderSink
 from organism.llm.provider import Provider
-from organism.llm.requests import CompletionRequest, Tool
+from organism.llm.requests import CompletionRequest
 from organism.messages import Message
 from organism.router.call import RouterSettings
 from organism.router.limits.circuit import CircuitSettings
@@ -29,6 +28,7 @@ from organism.stores.sqlite import SqliteJournal
 from organism.testing import ScriptedAnswer, ScriptedProvider, VirtualClock, run
 from organism.testing.audit import audit_journal
 from organism.usage.events import ThreadClosed, UsageEvent
+from tests.tool_server import ToolServer
 
 ASK = "go"
 
@@ -356,33 +356,11 @@ async def test_bounds_hold_from_the_next_message_on() -> None:
             await it.open_thread("x" * 100)
 
 
-class Server:
-    """A server of tools that knows whether it runs."""
-
-    def __init__(self, says: str) -> None:
-        self.name = "tools"
-        self.says = says
-        self.up = False
-
-    async def run(self) -> None:
-        self.up = True
-        try:
-            await anyio.sleep_forever()
-        finally:
-            self.up = False
-
-    async def tools(self) -> tuple[Tool, ...]:
-        return ()
-
-    async def call(self, _tool: str, _arguments: str, _progress: Callable[[], None]) -> ToolOutput:
-        return ToolOutput(self.says)
-
-
 @in_virtual_time
 async def test_a_tool_server_is_closed_when_the_last_run_that_may_use_it_is_over() -> None:
     """One that stays is not restarted; one that is gone serves those who began with it."""
     provider = Watched("yes", latency_s=10)
-    old, same, new = Server("old"), Server("same"), Server("new")
+    old, same, new = ToolServer("old"), ToolServer("same"), ToolServer("new")
     async with organism([caller("writer")], provider, tool_servers=[old, same]) as it:
         thread = await it.open_thread(ASK)
         await anyio.sleep(1)
@@ -398,7 +376,7 @@ async def test_a_tool_server_is_closed_when_the_last_run_that_may_use_it_is_over
 @in_virtual_time
 async def test_a_tool_server_outlives_the_runs_of_all_reloads_before_the_one_that_takes_it_away() -> None:
     """A run that began two reloads ago may use it as well as one that began with the last one."""
-    provider, server = Watched("yes", latency_s=10), Server("old")
+    provider, server = Watched("yes", latency_s=10), ToolServer("old")
     async with organism([caller("writer")], provider, tool_servers=[server]) as it:
         first = await it.open_thread(ASK)
         await anyio.sleep(1)

@@ -40,6 +40,9 @@ class Operator:
             await does(operation.number)
         except OrganismError as error:
             self._subject.saw(f"operation {operation.kind} refused: {type(error).__name__}")
+        except anyio.get_cancelled_exc_class():
+            self._subject.saw(f"operation {operation.kind} cut short")  # it may have come about: the process ends
+            raise
         else:
             self._subject.saw(f"operation {operation.kind}")
 

@@ -1,10 +1,11 @@
 """Log lines of the runtime's own tasks, which never raise: structlog is everybody's, with anybody's processors.
 
 A line that could not be written must not end the task that all threads share. It is said in a few words by the standard
-library, which writes to standard error unless somebody has set it up, too.
+library, which writes to standard error unless somebody has set it up, too; where that fails as well, on standard error.
 """
 
 import logging
+import sys
 from typing import Any
 
 import structlog
@@ -49,12 +50,12 @@ class SafeLogger:
 
     def _say(self, level: str, event: str, values: dict[str, Any]) -> None:
         failure = failure_of(lambda: getattr(self._log, level)(event, **values))
-        if failure is not None:
-            failure_of(
-                lambda: logging.getLogger(self._name).error(
-                    "%s (the log's own set-up failed on this line: %s)", event, type(failure).__name__
-                )
-            )
+        if failure is None:
+            return
+        line = f"{event} (the log's own set-up failed on this line: {type(failure).__name__})"
+        # The standard library may have been led to the same log, as a daemon's is.
+        if failure_of(lambda: logging.getLogger(self._name).error("%s", line)) is not None:
+            failure_of(lambda: sys.stderr.write(f"{line}\n"))
 
 
 def safe_logger(name: str) -> SafeLogger:

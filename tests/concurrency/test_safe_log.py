@@ -1,5 +1,6 @@
 """A log that fails costs its line."""
 
+import logging
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
@@ -37,12 +38,42 @@ def broken_log(request: pytest.FixtureRequest) -> Iterator[None]:
     structlog.configure(**before)
 
 
+@pytest.fixture
+def library_log(monkeypatch: pytest.MonkeyPatch) -> logging.Logger:
+    """The standard library's log of one name, with nothing of what tests before have set up for all."""
+    log = logging.getLogger("organism.test")
+    monkeypatch.setattr(log, "propagate", False)
+    monkeypatch.setattr(log, "level", logging.ERROR)
+    monkeypatch.setattr(log, "handlers", [])
+    return log
+
+
 @pytest.mark.usefixtures("broken_log")
-def test_a_line_that_cannot_be_written_is_said_in_a_few_words(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_line_that_cannot_be_written_is_said_in_a_few_words(
+    library_log: logging.Logger, caplog: pytest.LogCaptureFixture
+) -> None:
     """It is not lost without a trace, and who wants to log goes on."""
+    library_log.addHandler(caplog.handler)
     safe_logger("organism.test").warning("something_happened", thread_id="t")
     assert [record.name for record in caplog.records] == ["organism.test"]
     assert "something_happened (the log's own set-up failed on this line" in caplog.text
+
+
+class LedToStructlog(logging.Handler):
+    """What a daemon gives the standard library: its lines go where all lines go."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger("library").error(record.getMessage())
+
+
+@pytest.mark.usefixtures("broken_log")
+def test_a_line_that_the_standard_library_cannot_write_either_is_on_standard_error(
+    library_log: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A handler that sets structlog up anew in a daemon breaks both."""
+    library_log.addHandler(LedToStructlog())
+    safe_logger("organism.test").warning("something_happened", thread_id="t")
+    assert "something_happened (the log's own set-up failed on this line" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("broken_log")

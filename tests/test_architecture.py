@@ -143,6 +143,7 @@ WRITERS = {"cli/output.py", "cli/terminal.py"}
 OTHER_WRITERS = {
     "telemetry/logs.py",  # which cleans each line
     "providers/local_server.py",  # to the process that has started it
+    "concurrency/safe_log.py",  # the last resort of a line, with nothing but plain characters
     "testing/kill_points.py",
     "testing/simulate/__main__.py",  # a command of its own, which prints nothing from outside
 }

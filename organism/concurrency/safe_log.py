@@ -55,7 +55,8 @@ class SafeLogger:
         line = f"{event} (the log's own set-up failed on this line: {type(failure).__name__})"
         # The standard library may have been led to the same log, as a daemon's is.
         if failure_of(lambda: logging.getLogger(self._name).error("%s", line)) is not None:
-            failure_of(lambda: sys.stderr.write(f"{line}\n"))
+            plain = line.encode("unicode_escape").decode("ascii")  # a class may be called anything
+            failure_of(lambda: sys.stderr.write(f"{plain}\n"))
 
 
 def safe_logger(name: str) -> SafeLogger:

@@ -29,7 +29,7 @@ from tests.killing.cluster.checks import (
 )
 from tests.killing.cluster.house import ALL, ALL_CALLS, LABELLED, PARTITIONS, SHARED, SHARED_CALLS, House
 from tests.killing.cluster.node_process import answer, questions
-from tests.killing.cluster.nodes import STALE_MIN, TTL_S, Nodes, provoke, stale, strike
+from tests.killing.cluster.nodes import TTL_S, Nodes, provoke, stale, stale_min, strike
 from tests.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.killing]
@@ -121,7 +121,7 @@ async def test_nothing_is_lost_or_doubled_however_nodes_end(
     await anyio.sleep(3)
     struck = await strike(nodes, postgres, faults, seed)
     early = stale(postgres)
-    more = await provoke(nodes, postgres, seed)
+    more = await provoke(nodes, postgres, seed, stale_min(faults))
     refused = stale(postgres)
     nodes.end()
     url, house = postgres.url("test"), House("last", tmp_path)
@@ -144,5 +144,5 @@ async def test_nothing_is_lost_or_doubled_however_nodes_end(
         check_questions(found, notes),
     ]
     print("", *figures, sep="\n")  # noqa: T201 - shown with -s, and of interest where it is
-    assert refused >= STALE_MIN
+    assert refused >= stale_min(faults)
     assert reloads > 0
